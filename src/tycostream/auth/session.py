@@ -1,0 +1,17 @@
+"""Who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A role, its session variables (lower-case names, without prefix) and when it ends (None: never)."""
+
+    role: str = ADMIN
+    variables: Mapping[str, str] = field(default_factory=dict)
+    expires_at_s: float | None = None

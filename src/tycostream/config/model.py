@@ -1,0 +1,142 @@
+"""The configuration's shape (design 6.1): frozen pydantic models. ``load.py`` makes them from YAML.
+
+Every field has a default or is required here and nowhere else; descriptions become the JSON Schema that editors show.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import Enum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+
+class EngineName(str, Enum):
+    """The databases that can be a source."""
+
+    MATERIALIZE = "materialize"
+    RISINGWAVE = "risingwave"
+    POSTGRES = "postgres"
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)")
+_BYTES = {"B": 1, "KB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("a duration is a number and a unit, such as 500ms, 30s, 5m, 1h or 1d")
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(float(match[1]) * _BYTES[match[2]])
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError("a size is a number and a unit, such as 64KiB, 64MiB or 2GiB")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["500ms", "30s", "5m"]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["64KiB", "64MiB", "2GiB"]}),
+]
+
+
+class Model(BaseModel):
+    """Frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+
+
+class DatabaseConfig(Model):
+    """A configured upstream connection."""
+
+    engine: EngineName = Field(EngineName.POSTGRES, description="The database product.")
+    url: str | None = Field(None, description="A libpq connection string or URI.")
+    embedded: bool = Field(False, description="Run a PostgreSQL of our own in `data` (engine postgres only).")
+    data: str = Field(".tycostream/postgres", description="The embedded PostgreSQL's folder.")
+    port: int | None = Field(None, ge=0, le=65535, description="The embedded PostgreSQL's port; absent: a free one.")
+    manage: bool = Field(False, description="We may create and alter our own publication in this database.")
+    publication: str | None = Field(None, description="The publication to read; absent: tycostream_<config name>.")
+    connect_timeout: Duration = Field(timedelta(seconds=10), description="How long a connection may take.")
+    statement_timeout: Duration = Field(timedelta(seconds=30), description="How long a catalogue query may take.")
+
+
+class ColumnConfig(Model):
+    """How one column appears in GraphQL."""
+
+    name: str | None = Field(None, description="The column's GraphQL name.")
+    comment: str | None = Field(None, description="The column's description in the schema.")
+
+
+class LogConfig(Model):
+    """How much history a source keeps for resume, slow sockets and coalescing."""
+
+    keep: Duration = Field(timedelta(minutes=5), description="How long a client may be away and still resume.")
+    bytes: Size = Field(64 * 2**20, description="The most memory the log may take.")
+
+
+class LiveConfig(Model):
+    """How a source is delivered."""
+
+    log: LogConfig = Field(default_factory=LogConfig)
+    linger: Duration = Field(timedelta(seconds=60), description="How long a view without subscribers is kept.")
+    coalesce: Duration = Field(timedelta(0), description="The least time between two pushes: a floor for all.")
+
+
+class SourceConfig(Model):
+    """A table that the API exposes."""
+
+    name: str = Field(description="Its name in GraphQL; set by the loader from the key.", exclude=True)
+    database: str = Field("", description="The database's name; may be absent if there is one only.")
+    table: str = Field("", description="[schema.]table; absent: the source's name.")
+    primary_key: tuple[str, ...] = Field((), description="Key columns; absent: the database's primary key.")
+    columns: dict[str, str | None] | None = Field(
+        None, description="The columns to expose: a list of names, or names with types; absent: all."
+    )
+    column_config: dict[str, ColumnConfig] = Field(default_factory=dict)
+    live: LiveConfig = Field(default_factory=LiveConfig)
+    comment: str | None = Field(None, description="The type's description in the schema.")
+
+
+class ServerConfig(Model):
+    """The one port."""
+
+    host: str = Field("127.0.0.1", description="The address to listen on; without auth, loopback only.")
+    port: int = Field(4000, ge=0, le=65535)
+    insecure_public: bool = Field(False, description="Listen beyond loopback although there is no auth.")
+    stringify_numbers: bool = Field(False, description="bigint and numeric as JSON strings: exact in browsers too.")
+    cursor_key: tuple[str, ...] = Field((), description="Secrets that seal cursors; the first seals, all open.")
+    multi_root_subscriptions: bool = Field(False, description="Allow several root fields in one subscription.")
+    graphiql: bool = Field(True, description="Serve GraphiQL to browsers.")
+    connection_init_timeout: Duration = Field(timedelta(seconds=10))
+    ping_interval: Duration = Field(timedelta(seconds=20), description="How often an idle socket is probed.")
+    message_bytes_max: Size = Field(2**20, description="The largest message a client may send.")
+    outbox_bytes_max: Size = Field(4 * 2**20, description="The most bytes queued for one connection.")
+    operations_max: int = Field(1000, ge=1, description="The most operations of one connection.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_format: str = Field("auto", pattern="^(auto|json|console)$")
+
+
+class Config(Model):
+    """A whole tycostream.yaml, every default filled in."""
+
+    name: str = Field("tycostream", pattern="^[a-z][a-z0-9_]*$", description="Names our objects in the databases.")
+    databases: dict[str, DatabaseConfig] = Field(default_factory=dict)
+    enums: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Ordered labels.")
+    sources: dict[str, SourceConfig] = Field(default_factory=dict)
+    live: LiveConfig = Field(default_factory=LiveConfig, description="Defaults for every source's `live`.")
+    server: ServerConfig = Field(default_factory=ServerConfig)

@@ -1,0 +1,112 @@
+"""What an engine promises: one stream of whole transactions for all sources of a database.
+
+The contract suite is ``tests/engines/stream_contract.py``; every engine and every fake passes it.
+
+1. ``describe`` names the missing thing, the names that exist, and a remedy, or gives the row type.
+2. ``open`` connects; it raises UpstreamError and leaves nothing behind if it cannot.
+3. ``add`` may be called at any time. The source's first event is a SnapshotPart; its last part has
+   ``position`` set. From then on every change of the source after that position arrives in a Batch, once, and none
+   before it. Sources added before the first ``read`` share one position.
+4. A Batch is yielded only when it is *known* complete, never half a transaction, in the order of positions. Changes
+   of sources that were not added, or were removed, are left out; a batch left with no change is not yielded.
+5. Progress says that every batch up to its position has been yielded; an idle database still makes progress.
+6. A source that fails yields SourceFailed, once, and nothing after it; the others go on.
+7. ``read`` returns what is ready, at least one event; the stream ends only with its connection, by UpstreamError.
+8. ``close`` may be called at any time, twice, and from another task than the reader's; the pending ``read`` then
+   raises UpstreamError. Nothing of ours stays in the database (temporary slots, cursors), nor any task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tycostream.config.model import SourceConfig
+from tycostream.errors import UpstreamError
+from tycostream.rows import Batch, Position, Row, RowType
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPart:
+    """Some rows of a source's snapshot; the last part has the position at which all parts together are true."""
+
+    source: str
+    rows: Sequence[Row]
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Every batch up to and including ``position`` has been yielded."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFailed:
+    """The source yields nothing more until it is added again; ``error.action`` says whether that can help."""
+
+    source: str
+    error: UpstreamError
+
+
+Event = SnapshotPart | Batch | Progress | SourceFailed
+
+
+class Stream(Protocol):
+    """One upstream connection's events, for the sources that were added."""
+
+    async def add(self, row_type: RowType, source: SourceConfig, after: Position | None = None) -> None:
+        """Start a source. ``after`` asks to resume there without a snapshot; an engine that cannot sends one."""
+
+    async def remove(self, source: str) -> None:
+        """Stop a source; events of it that were already read may still be yielded."""
+
+    async def read(self) -> Sequence[Event]:
+        """The events that are ready, at least one, in order. Not to be called concurrently."""
+
+    async def close(self) -> None:
+        """End the stream and free what it holds, here and in the database."""
+
+
+class Engine(Protocol):
+    """A database product's driver for one configured database."""
+
+    async def describe(self, source: SourceConfig) -> RowType:
+        """The columns, types and key of a source, the configuration's choices applied."""
+
+    async def open(self) -> Stream:
+        """Connect and start a stream without sources."""
+
+    async def check(self, sources: Sequence[SourceConfig]) -> Sequence[Finding]:
+        """What an operator should know: rights, settings, versions, keys, collations."""
+
+    async def catalogue(self) -> Sequence[CatalogueTable]:
+        """What ``init`` may offer: the tables that the user can read."""
+
+    async def close(self) -> None:
+        """Free what the engine holds (an embedded server stops here)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of ``tycostream check``: ok, or a problem with the command that mends it."""
+
+    subject: str  # "database main", "source trades", …
+    ok: bool
+    message: str
+    hint: str = ""
+    fatal: bool = True  # False: a warning
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueTable:
+    """A table as the catalogue knows it. ``enums`` maps a column to its enum type's labels, in order."""
+
+    schema: str
+    name: str
+    columns: tuple[tuple[str, str], ...]  # (name, SQL type)
+    primary_key: tuple[str, ...]
+    enums: dict[str, tuple[str, tuple[str, ...]]]  # column → (enum's name, labels)
+    comment: str | None = None

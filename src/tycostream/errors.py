@@ -1,0 +1,111 @@
+"""What can go wrong, said once: every error carries a code, a detail and a hint that can be acted on.
+
+    TycoError
+    ├── ConfigError      the configuration; carries all problems at once, each with file:line:column
+    ├── UpstreamError    a database; carries the action that follows: RETRY, RESYNC or FAIL
+    └── RequestError     a client's request; carries the GraphQL path and Hasura's code
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class TycoError(Exception):
+    """An error with a remedy.
+
+    ``code`` is stable and made for programs, ``message`` is one sentence for people, ``detail`` says what was
+    seen, ``hint`` says what to do. ``str()`` gives all of them, in that order.
+    """
+
+    def __init__(self, code: str, message: str, *, detail: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.detail:
+            parts.append(f"Detail: {self.detail}")
+        if self.hint:
+            parts.append(f"Hint: {self.hint}")
+        return "\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration, at its place: ``file:line:column: path: message``."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        path = f"{self.path}: " if self.path else ""
+        return f"{self.file}:{self.line}:{self.column}: {path}{self.message}"
+
+
+class ConfigError(TycoError):
+    """The configuration is wrong; ``problems`` lists every mistake found, in file order."""
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        super().__init__(
+            "config-invalid",
+            f"the configuration has {count} mistake{'s' if count != 1 else ''}",
+            detail="\n".join(str(problem) for problem in self.problems),
+            hint=hint,
+        )
+
+    def __str__(self) -> str:
+        lines = [str(problem) for problem in self.problems]
+        if self.hint:
+            lines.append(f"Hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class Action(Enum):
+    """What follows an upstream's error."""
+
+    RETRY = "retry"  # the connection or the server: try again later, resume
+    RESYNC = "resync"  # history is gone: take a fresh snapshot and tell the net difference
+    FAIL = "fail"  # only a person can mend it: the source fails until it is mended
+
+
+class UpstreamError(TycoError):
+    """A database refused, vanished or sent what it must not; ``action`` says what the feed does next."""
+
+    def __init__(
+        self, code: str, message: str, *, action: Action, detail: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(code, message, detail=detail, hint=hint)
+        self.action = action
+
+
+class RequestError(TycoError):
+    """A client's request is refused. Rendered as Hasura does: message, and extensions with path and code.
+
+    ``path`` is a JSON path such as ``$.selectionSet.trades.args.where``.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, path: str = "$", detail: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(code, message, detail=detail, hint=hint)
+        self.path = path
+
+    def to_graphql(self) -> dict[str, object]:
+        """The entry of a response's ``errors`` list."""
+        extensions: dict[str, object] = {"path": self.path, "code": self.code}
+        if self.detail:
+            extensions["detail"] = self.detail
+        if self.hint:
+            extensions["hint"] = self.hint
+        return {"message": self.message, "extensions": extensions}

@@ -1,0 +1,123 @@
+"""Plans: what a compiled operation is. ``compile.py`` makes them; ``live`` runs them.
+
+A plan is bound: variables, session and permissions are already in its predicate. Two plans with the same ``key``
+compute the same rows and the same bytes, whoever asks, so that their subscribers form one cohort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.predicate import Predicate
+from tycostream.rows import Row
+
+
+class Mode(Enum):
+    """What a root field asks for."""
+
+    LIST = "list"  # T: rows in an order, a window of them
+    BY_PK = "by_pk"  # T_by_pk: one row or null
+    CHANGES = "changes"  # T_changes: a change feed
+
+
+class Phase(Enum):
+    """Where a change set stands in its feed (design 6.2)."""
+
+    SNAPSHOT = "snapshot"
+    READY = "ready"
+    LIVE = "live"
+    RESET = "reset"
+
+
+class Strategy(Enum):
+    """How ``@coalesce`` spends its milliseconds."""
+
+    THROTTLE = "throttle"
+    WINDOW = "window"
+    DEBOUNCE = "debounce"
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesce:
+    """A delivery policy: not part of a plan's key, since it is a timer over the same log."""
+
+    ms: int
+    strategy: Strategy = Strategy.THROTTLE
+
+
+class RowEncoder(Protocol):
+    """A selection set on a row, compiled: the projection of a list or a row by key."""
+
+    key: Hashable
+
+    def row(self, row: Row) -> bytes:
+        """The row as a JSON object: its fragment."""
+
+    def result(self, fragments: Sequence[bytes]) -> bytes:
+        """The value of the root field: a JSON list of the fragments, or for BY_PK the one fragment or ``null``."""
+
+
+class ChangeEncoder(Protocol):
+    """A selection set on a change set, compiled."""
+
+    key: Hashable
+    wants_cursor: bool  # whether the selection holds ``cursor``: sealing one costs
+
+    def differs(self, old: Row, new: Row) -> bool:
+        """Whether the two images differ after projection; if not there is nothing to tell."""
+
+    def change(self, old: Row | None, new: Row | None) -> bytes:
+        """One entry of ``changes``: an insert (no old), a delete (no new) or an update."""
+
+    def result(
+        self, phase: Phase, changes: Sequence[bytes], *, complete: bool, resync: bool, cursor: str | None
+    ) -> bytes:
+        """The value of the root field: one change set."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootPlan:
+    """One root field over a source."""
+
+    response_key: str
+    source: str
+    mode: Mode
+    predicate: Predicate
+    encoder: RowEncoder | ChangeEncoder
+    order: tuple[OrderBy, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    after: str | None = None  # CHANGES: the cursor to resume from
+    snapshot: bool = True  # CHANGES: whether to send a snapshot when there is no cursor
+    key: Hashable = None  # everything above but response_key, after and snapshot; with the role
+
+
+@dataclass(frozen=True, slots=True)
+class StaticRoot:
+    """A root field that no row decides: ``__typename``, introspection. ``value`` is JSON."""
+
+    response_key: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled, bound operation."""
+
+    subscription: bool
+    roots: tuple[RootPlan | StaticRoot, ...]
+    key: Hashable
+    coalesce: Coalesce | None = None
+
+    def payload(self, values: Sequence[bytes]) -> bytes:
+        """The whole execution result, ``{"data":{…}}``, from one JSON value per root, in order."""
+        fields = b",".join(
+            b'"' + root.response_key.encode() + b'":' + value for root, value in zip(self.roots, values, strict=True)
+        )
+        return b'{"data":{' + fields + b"}}"
+
+

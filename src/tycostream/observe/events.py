@@ -1,0 +1,86 @@
+"""What the core tells the world: typed events, per batch or per state, never per row. Sinks are one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStateChanged:
+    """A database's feed, or one source of it (``source`` set), changed its state."""
+
+    database: str
+    state: str
+    source: str | None = None
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchApplied:
+    """A batch went through the hub."""
+
+    database: str
+    changes: int
+    cohorts: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CohortQuarantined:
+    """An exception inside one cohort ended its operations; nothing else was disturbed."""
+
+    source: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnumLabelUnlisted:
+    """The database holds a label that the configuration does not list; it is shown as null."""
+
+    enum: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened:
+    """A client connected."""
+
+    transport: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed:
+    """A client's connection ended, with its close code (0: none)."""
+
+    transport: str
+    peer: str
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFailed:
+    """A client's operation was refused or ended with an error."""
+
+    code: str
+    message: str
+    internal: str = ""
+
+
+Event = (
+    FeedStateChanged
+    | BatchApplied
+    | CohortQuarantined
+    | EnumLabelUnlisted
+    | ConnectionOpened
+    | ConnectionClosed
+    | OperationFailed
+)
+Emit = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """An Emit that tells nobody: for tests and tools."""

@@ -1,0 +1,148 @@
+"""The values that travel: columns, rows, changes, batches and positions. No asyncio, no I/O.
+
+A *cell* is a column's canonical Python value (``scalars.py``); SQL NULL is ``None``. A *row* is the tuple of cells
+in the source's column order. Cells of one column compare, hash and sort as PostgreSQL does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tycostream.scalars import Scalar
+
+Cell = Any
+Row = tuple[Cell, ...]
+Key = Hashable
+
+
+class _Unchanged:
+    """The one cell that an upstream did not send because it did not change (PostgreSQL's TOAST)."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "UNCHANGED"
+
+
+UNCHANGED: Final = _Unchanged()
+
+
+class Change(NamedTuple):
+    """What happened to one key.
+
+    Upstream, as an engine yields it, for a source **with a key**: ``key`` is the row's key *before* the change (for
+    an insert, its own), ``old`` may be None even where a row existed, and ``new`` is None for a delete; cells of
+    ``new`` may be UNCHANGED; a new row whose own key differs from ``key`` moves the row. For a source **without** one:
+    ``key`` is None and ``old``, ``new`` are whole rows. ``TRUNCATE`` empties the source.
+
+    Downstream, as ``Store.apply`` returns it: ``old`` and ``new`` are the row before and after the whole batch, not
+    both None, not identical; each key occurs once in a batch and belongs to both images.
+    """
+
+    key: Key
+    old: Row | None
+    new: Row | None
+
+
+TRUNCATE: Final = Change(None, None, None)
+
+
+class Position(NamedTuple):
+    """A place in a database's history: comparable within one (incarnation, epoch) only.
+
+    ``incarnation`` names the database's life (on PostgreSQL system identifier and database), ``epoch`` counts
+    histories within it (timeline), ``offset`` orders what happened (LSN, timestamp).
+    """
+
+    incarnation: str
+    epoch: int
+    offset: int
+
+    def comparable(self, other: Position) -> bool:
+        """Whether ``self`` and ``other`` lie in one history; if not, start again."""
+        return self.incarnation == other.incarnation and self.epoch == other.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All changes at one position, possibly over several sources: the unit of truth. Never half a transaction.
+
+    ``resync`` marks the net difference over a gap in the upstream's history.
+    """
+
+    position: Position
+    changes: Mapping[str, Sequence[Change]]
+    resync: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a source: ``name`` in the database, ``field`` in GraphQL."""
+
+    name: str
+    scalar: Scalar
+    field: str = ""
+    nullable: bool = True
+    comment: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.field:
+            object.__setattr__(self, "field", self.name)
+
+
+@dataclass(frozen=True)
+class RowType:
+    """The shape of a source's rows: its columns in order, and the places of its key columns (none: a multiset)."""
+
+    source: str
+    columns: tuple[Column, ...]
+    key: tuple[int, ...] = ()
+    comment: str | None = None
+    _key_of: Callable[[Row], Key] = field(init=False, repr=False, compare=False)
+    _loose: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # One key column: the cell itself is the key. A one-item tuple would cost an allocation a row.
+        object.__setattr__(self, "_key_of", itemgetter(*self.key) if self.key else (lambda row: None))
+        loose = tuple(i for i, column in enumerate(self.columns) if column.scalar.loose)
+        object.__setattr__(self, "_loose", loose)
+
+    def key_of(self, row: Row) -> Key:
+        """The key of ``row``: a cell, or a tuple of cells for a composite key; None for a source without one."""
+        return self._key_of(row)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether rows have a key; without one the source is a multiset."""
+        return bool(self.key)
+
+    def index_of(self, name: str) -> int:
+        """The place of the column called ``name`` in the database; KeyError if there is none."""
+        for i, column in enumerate(self.columns):
+            if column.name == name:
+                return i
+        raise KeyError(name)
+
+    def identical(self, a: Row, b: Row) -> bool:
+        """Whether two rows are the same *text*: 1.0 and 1.00 are equal cells of numeric, and not the same text."""
+        if a != b:
+            return False
+        for i in self._loose:
+            x, y = a[i], b[i]
+            if x is not y and x is not None and self.columns[i].scalar.text(x) != self.columns[i].scalar.text(y):
+                return False
+        return True
+
+    def identity(self, row: Row) -> Hashable:
+        """A hashable value that is equal for two rows exactly if they are ``identical``."""
+        if not self._loose:
+            return row
+        cells = list(row)
+        for i in self._loose:
+            if cells[i] is not None:
+                cells[i] = self.columns[i].scalar.text(cells[i])
+        return tuple(cells)
