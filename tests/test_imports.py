@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transports": VALUES | {"config", "auth", "graphql", "live", "observe", "resilience"},
     "demo": VALUES | {"config", "engines"},
     "testing": VALUES | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe"},
-    "app": VALUES | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe", "demo"},
+    "app": VALUES
+    | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe", "demo"},
     "cli": VALUES | {"config", "engines", "graphql", "app", "demo", "observe"},
     "__main__": {"cli"},
 }
@@ -65,7 +66,9 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_pure_rooms_never_import_asyncio(path: Path) -> None:
     if str(path.relative_to(PACKAGE)).startswith(NO_ASYNCIO):
-        assert not {name for name in imported(path) if name.split(".")[0] in {"asyncio", "socket", "time", "random"}}
+        assert not {
+            name for name in imported(path) if name.split(".")[0] in {"asyncio", "socket", "time", "random"}
+        }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -1,9 +1,9 @@
 """What can go wrong, said once: every error carries a code, a detail and a hint that can be acted on.
 
-    TycoError
-    ├── ConfigError      the configuration; carries all problems at once, each with file:line:column
-    ├── UpstreamError    a database; carries the action that follows: RETRY, RESYNC or FAIL
-    └── RequestError     a client's request; carries the GraphQL path and Hasura's code
+TycoError
+├── ConfigError      the configuration; carries all problems at once, each with file:line:column
+├── UpstreamError    a database; carries the action that follows: RETRY, RESYNC or FAIL
+└── RequestError     a client's request; carries the GraphQL path and Hasura's code
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ class Action(Enum):
 class UpstreamError(TycoError):
     """A database refused, vanished or sent what it must not; ``action`` says what the feed does next."""
 
-    def __init__(
-        self, code: str, message: str, *, action: Action, detail: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, code: str, message: str, *, action: Action, detail: str = "", hint: str = "") -> None:
         super().__init__(code, message, detail=detail, hint=hint)
         self.action = action
 
@@ -95,9 +93,7 @@ class RequestError(TycoError):
     ``path`` is a JSON path such as ``$.selectionSet.trades.args.where``.
     """
 
-    def __init__(
-        self, code: str, message: str, *, path: str = "$", detail: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, code: str, message: str, *, path: str = "$", detail: str = "", hint: str = "") -> None:
         super().__init__(code, message, detail=detail, hint=hint)
         self.path = path
 

@@ -133,7 +133,11 @@ class RowType:
             return False
         for i in self._loose:
             x, y = a[i], b[i]
-            if x is not y and x is not None and self.columns[i].scalar.text(x) != self.columns[i].scalar.text(y):
+            if (
+                x is not y
+                and x is not None
+                and self.columns[i].scalar.text(x) != self.columns[i].scalar.text(y)
+            ):
                 return False
         return True
 

@@ -1,1 +1,1 @@
-
+"""The configuration: its shape, its loader, its rules."""

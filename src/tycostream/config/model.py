@@ -68,11 +68,17 @@ class DatabaseConfig(Model):
     url: str | None = Field(None, description="A libpq connection string or URI.")
     embedded: bool = Field(False, description="Run a PostgreSQL of our own in `data` (engine postgres only).")
     data: str = Field(".tycostream/postgres", description="The embedded PostgreSQL's folder.")
-    port: int | None = Field(None, ge=0, le=65535, description="The embedded PostgreSQL's port; absent: a free one.")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="The embedded PostgreSQL's port; absent: a free one."
+    )
     manage: bool = Field(False, description="We may create and alter our own publication in this database.")
-    publication: str | None = Field(None, description="The publication to read; absent: tycostream_<config name>.")
+    publication: str | None = Field(
+        None, description="The publication to read; absent: tycostream_<config name>."
+    )
     connect_timeout: Duration = Field(timedelta(seconds=10), description="How long a connection may take.")
-    statement_timeout: Duration = Field(timedelta(seconds=30), description="How long a catalogue query may take.")
+    statement_timeout: Duration = Field(
+        timedelta(seconds=30), description="How long a catalogue query may take."
+    )
 
 
 class ColumnConfig(Model):
@@ -85,7 +91,9 @@ class ColumnConfig(Model):
 class LogConfig(Model):
     """How much history a source keeps for resume, slow sockets and coalescing."""
 
-    keep: Duration = Field(timedelta(minutes=5), description="How long a client may be away and still resume.")
+    keep: Duration = Field(
+        timedelta(minutes=5), description="How long a client may be away and still resume."
+    )
     bytes: Size = Field(64 * 2**20, description="The most memory the log may take.")
 
 
@@ -93,8 +101,12 @@ class LiveConfig(Model):
     """How a source is delivered."""
 
     log: LogConfig = Field(default_factory=LogConfig)
-    linger: Duration = Field(timedelta(seconds=60), description="How long a view without subscribers is kept.")
-    coalesce: Duration = Field(timedelta(0), description="The least time between two pushes: a floor for all.")
+    linger: Duration = Field(
+        timedelta(seconds=60), description="How long a view without subscribers is kept."
+    )
+    coalesce: Duration = Field(
+        timedelta(0), description="The least time between two pushes: a floor for all."
+    )
 
 
 class SourceConfig(Model):
@@ -118,9 +130,15 @@ class ServerConfig(Model):
     host: str = Field("127.0.0.1", description="The address to listen on; without auth, loopback only.")
     port: int = Field(4000, ge=0, le=65535)
     insecure_public: bool = Field(False, description="Listen beyond loopback although there is no auth.")
-    stringify_numbers: bool = Field(False, description="bigint and numeric as JSON strings: exact in browsers too.")
-    cursor_key: tuple[str, ...] = Field((), description="Secrets that seal cursors; the first seals, all open.")
-    multi_root_subscriptions: bool = Field(False, description="Allow several root fields in one subscription.")
+    stringify_numbers: bool = Field(
+        False, description="bigint and numeric as JSON strings: exact in browsers too."
+    )
+    cursor_key: tuple[str, ...] = Field(
+        (), description="Secrets that seal cursors; the first seals, all open."
+    )
+    multi_root_subscriptions: bool = Field(
+        False, description="Allow several root fields in one subscription."
+    )
     graphiql: bool = Field(True, description="Serve GraphiQL to browsers.")
     connection_init_timeout: Duration = Field(timedelta(seconds=10))
     ping_interval: Duration = Field(timedelta(seconds=20), description="How often an idle socket is probed.")
@@ -134,7 +152,9 @@ class ServerConfig(Model):
 class Config(Model):
     """A whole tycostream.yaml, every default filled in."""
 
-    name: str = Field("tycostream", pattern="^[a-z][a-z0-9_]*$", description="Names our objects in the databases.")
+    name: str = Field(
+        "tycostream", pattern="^[a-z][a-z0-9_]*$", description="Names our objects in the databases."
+    )
     databases: dict[str, DatabaseConfig] = Field(default_factory=dict)
     enums: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Ordered labels.")
     sources: dict[str, SourceConfig] = Field(default_factory=dict)

@@ -1,1 +1,1 @@
-
+"""Synchronous, pure dataflow: predicates, stores, views, orders, routing and logs."""

@@ -79,7 +79,9 @@ def disjunction(parts: Iterable[Predicate]) -> Predicate:
     return _junction(parts, Or, FALSE, TRUE)
 
 
-def _junction(parts: Iterable[Predicate], kind: type[And | Or], neutral: Predicate, absorbing: Predicate) -> Predicate:
+def _junction(
+    parts: Iterable[Predicate], kind: type[And | Or], neutral: Predicate, absorbing: Predicate
+) -> Predicate:
     flat: dict[Predicate, None] = {}
     for part in parts:
         if part == absorbing:
@@ -104,8 +106,8 @@ def negate(predicate: Predicate) -> Predicate:
             return disjunction(negate(part) for part in parts)
         case Or(parts):
             return conjunction(negate(part) for part in parts)
-        case Unknown():
-            return predicate
+        case _:
+            return predicate  # NOT UNKNOWN is UNKNOWN
 
 
 def evaluate(predicate: Predicate, row: Row) -> bool:
@@ -161,7 +163,7 @@ def _emit(predicate: Predicate, constants: list[Cell]) -> str:
             return "True" if negated else "False"
         case In(column, values, False):
             return f"row[{column}] in {constant(values)}"
-        case In(column, values, True):
+        case In(column, values, _):
             return f"(row[{column}] is not None and row[{column}] not in {constant(values)})"
         case IsNull(column, negated):
             return f"row[{column}] is {'not ' if negated else ''}None"
@@ -169,7 +171,7 @@ def _emit(predicate: Predicate, constants: list[Cell]) -> str:
             return "(" + " and ".join(_emit(part, constants) for part in parts) + ")" if parts else "True"
         case Or(parts):
             return "(" + " or ".join(_emit(part, constants) for part in parts) + ")" if parts else "False"
-        case Unknown():
+        case _:
             return "False"
 
 

@@ -1,1 +1,1 @@
-
+"""One driver per database product, all behind ``base``."""

@@ -1,1 +1,1 @@
-
+"""The GraphQL face: schema, plans and encoders; pure."""

@@ -116,8 +116,7 @@ class Plan:
     def payload(self, values: Sequence[bytes]) -> bytes:
         """The whole execution result, ``{"data":{…}}``, from one JSON value per root, in order."""
         fields = b",".join(
-            b'"' + root.response_key.encode() + b'":' + value for root, value in zip(self.roots, values, strict=True)
+            b'"' + root.response_key.encode() + b'":' + value
+            for root, value in zip(self.roots, values, strict=True)
         )
         return b'{"data":{' + fields + b"}}"
-
-

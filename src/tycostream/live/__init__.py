@@ -1,1 +1,1 @@
-
+"""Feeds, the hub, cohorts, subscribers and outboxes."""

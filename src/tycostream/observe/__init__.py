@@ -1,1 +1,1 @@
-
+"""What happened: typed events, and one thin sink per file."""

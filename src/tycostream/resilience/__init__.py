@@ -1,1 +1,1 @@
-
+"""Backoff and its kin; pure, time and chance passed in."""

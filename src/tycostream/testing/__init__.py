@@ -1,1 +1,1 @@
-
+"""Shipped helpers for tests: scripted streams, clients, oracles."""

@@ -1,1 +1,1 @@
-
+"""WebSocket and HTTP: shells around the pure protocols of ``wire``."""

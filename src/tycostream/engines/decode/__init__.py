@@ -1,1 +1,1 @@
-
+"""Decoders of what databases send, without any I/O."""
