@@ -43,11 +43,10 @@ def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Ke
 
     A multiset's rows are told apart by all their cells in order and then by their copy's number, which ends the key.
     """
-    plain: list[Callable[[Row], Any]] = []
     named = {term.column for term in terms}
     tail = row_type.key or tuple(range(len(row_type.columns)))
-    for term in (*terms, *(OrderBy(column) for column in tail if column not in named)):
-        plain.append(_term(term, row_type))
+    appended = (OrderBy(column) for column in tail if column not in named)
+    plain = [_term(term, row_type) for term in (*terms, *appended)]
     if row_type.keyed:
         if len(plain) == 1:
             only = plain[0]

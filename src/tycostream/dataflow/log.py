@@ -1,0 +1,103 @@
+"""A source's recent batches, bounded in bytes and time: slow socket, coalescing and reconnect are one operation on it.
+
+Sequence numbers count batches within this process; positions name them to the outside. ``net(seq)`` is what happened
+since: per key, the first old row against the last new one.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tycostream.rows import Change, Key, Position, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One batch of the source, resolved."""
+
+    seq: int
+    position: Position
+    changes: Sequence[Change]
+    resync: bool
+    at_s: float
+    bytes: int
+
+
+class Log:
+    """The entries in (floor, head]; older ones were dropped."""
+
+    def __init__(self, position: Position, *, bytes_max: int, keep_s: float) -> None:
+        self._entries: deque[Entry] = deque()
+        self._bytes_max = bytes_max
+        self._keep_s = keep_s
+        self.bytes = 0
+        self.head = 0
+        self.floor = 0
+        self.position = position  # everything up to here is in the store
+        self._floor_position = position
+
+    def append(self, position: Position, changes: Sequence[Change], *, resync: bool, now_s: float) -> Entry:
+        """Add the batch at ``position`` and drop what is too old or too much."""
+        self.head += 1
+        entry = Entry(self.head, position, changes, resync, now_s, _bytes_of(changes))
+        self._entries.append(entry)
+        self.bytes += entry.bytes
+        self.position = position
+        self.evict(now_s)
+        return entry
+
+    def progress(self, position: Position) -> None:
+        """The source did not change up to ``position``."""
+        self.position = position
+
+    def evict(self, now_s: float) -> None:
+        """Drop entries over the bounds; the newest may go too, if it alone is over the bytes."""
+        entries = self._entries
+        while entries and (self.bytes > self._bytes_max or entries[0].at_s < now_s - self._keep_s):
+            gone = entries.popleft()
+            self.bytes -= gone.bytes
+            self.floor = gone.seq
+            self._floor_position = gone.position
+
+    def seq_at(self, position: Position) -> int | None:
+        """The sequence number that stands for ``position``; None if it is off the log or of another history."""
+        if not position.comparable(self.position) or position.offset > self.position.offset:
+            return None
+        if position.offset < self._floor_position.offset:
+            return None
+        entries = self._entries
+        place = bisect_right(entries, position.offset, key=lambda entry: entry.position.offset)
+        # A resync may stand at the very position of the batch before it; seen again it adds up to the same rows.
+        while place and entries[place - 1].resync and entries[place - 1].position.offset == position.offset:
+            place -= 1
+        return entries[place - 1].seq if place else self.floor
+
+    def net(self, seq: int) -> tuple[list[Change], bool]:
+        """The net changes of (seq, head] and whether they bridge a gap. ``seq`` must not be below the floor."""
+        if seq < self.floor:
+            raise LookupError(f"{seq} is off the log: it starts after {self.floor}")
+        count = self.head - seq
+        recent = [self._entries[-i] for i in range(count, 0, -1)]
+        resync = any(entry.resync for entry in recent)
+        if count == 1:
+            return list(recent[0].changes), resync
+        first: dict[Key, Row | None] = {}
+        last: dict[Key, Row | None] = {}
+        for entry in recent:
+            for key, old, new in entry.changes:
+                if key not in first:
+                    first[key] = old
+                last[key] = new
+        merged = [Change(key, old, last[key]) for key, old in first.items()]
+        return [change for change in merged if change.old is not change.new], resync
+
+
+def _bytes_of(changes: Sequence[Change]) -> int:
+    """An estimate from the first change: a walk over every cell would cost more than applying the batch."""
+    row = changes[0].new or changes[0].old or ()
+    cells = sum(sys.getsizeof(cell) for cell in row if isinstance(cell, str)) + 32 * len(row)
+    return len(changes) * (2 * (cells + 56) + 120)

@@ -1,0 +1,271 @@
+"""Cohorts of change feeds: computed once, encoded once, however many subscribe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
+
+from tycostream.clock import Clock, Timer
+from tycostream.dataflow.log import Entry, Log
+from tycostream.dataflow.predicate import TRUE, compile_predicate
+from tycostream.dataflow.router import mask
+from tycostream.dataflow.store import Store
+from tycostream.graphql.plan import ChangeEncoder, Phase, Plan, RootPlan
+from tycostream.live.cursor import CursorBox, plan_digest
+from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.outbox import CHUNK_BYTES, Ticker
+from tycostream.rows import Change, Row
+
+_ROWS_PER_CHUNK_MAX = 1000
+_BROADCAST_CHANGES_MAX = 200  # a larger transaction is sliced: members pull it in shared chunks
+
+
+class Changes(Protocol):
+    """What a cohort reads of its source."""
+
+    store: Store
+    log: Log
+
+
+class ChangeChunks:
+    """A set of changes in shared payloads of about CHUNK_BYTES: each is encoded once, when first asked for.
+
+    Used for snapshots and for nets alike. ``to_seq`` is where a reader stands when it has read all of them, and
+    ``cursor`` says so to the client.
+    """
+
+    def __init__(
+        self,
+        cohort: FeedCohort,
+        changes: Sequence[tuple[Row | None, Row | None]],
+        phase: Phase,
+        to_seq: int,
+        *,
+        resync: bool = False,
+    ) -> None:
+        self._cohort = cohort
+        self._changes = changes
+        self.phase = phase
+        self._resync = resync
+        self._at = 0  # the first change that is not yet encoded
+        self._payloads: list[bytes] = []
+        self.to_seq = to_seq
+        self.cursor = cohort.cursor()
+        self.readers = 0
+
+    def payload(self, place: int) -> bytes | None:
+        """The payload at ``place``; None when there are no more."""
+        while place >= len(self._payloads):
+            if self._at >= len(self._changes) and self._payloads:
+                return None
+            self._payloads.append(self._encode())
+        return self._payloads[place]
+
+    def _encode(self) -> bytes:
+        encoder, changes = self._cohort.encoder, self._changes
+        encoded: list[bytes] = []
+        size = 0
+        at = self._at
+        end = min(len(changes), at + _ROWS_PER_CHUNK_MAX)
+        while at < end and size < CHUNK_BYTES:
+            old, new = changes[at]
+            encoded.append(encoder.change(old, new))
+            size += len(encoded[-1])
+            at += 1
+        self._at = at
+        complete = at >= len(changes)
+        cursor = (
+            self.cursor if complete and self.phase is Phase.LIVE else None
+        )  # a snapshot's is told by `ready`
+        return self._cohort.payload(
+            self.phase, encoded, complete=complete, resync=self._resync, cursor=cursor
+        )
+
+
+class FeedCohort:
+    """All subscribers of one change feed plan.
+
+    Members at the head get the bytes of each set as it is published; the others, for whatever reason they are behind,
+    get the net of the log from their position. No member list of rows is kept: sight is predicate(old), predicate(new).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        root: RootPlan,
+        encoder: ChangeEncoder,
+        source: Changes,
+        ticker: Ticker,
+        clock: Clock,
+        cursors: CursorBox,
+        on_empty: Callable[[FeedCohort], None],
+    ) -> None:
+        self.key = plan.key
+        self.predicate = root.predicate
+        self.encoder = encoder
+        self.source_name = root.source
+        self.clock = clock
+        self._plan = plan
+        self._source = source
+        self._ticker = ticker
+        self._cursors = cursors
+        self._on_empty = on_empty
+        self._digest = plan_digest(root.key)
+        self._match: Callable[[Row], bool] | None = (
+            None if root.predicate == TRUE else compile_predicate(root.predicate)
+        )
+        self.members: set[FeedSubscriber] = set()
+        self.at_head: dict[FeedSubscriber, None] = {}
+        self._pacing: dict[FeedSubscriber, None] = {}  # coalescing members, told that something was published
+        self._published: list[bytes] = []
+        self._base_seq = 0  # where members at the head stood before anything in _published
+        self._snapshot: ChangeChunks | None = None
+        self._nets: dict[tuple[int, int], ChangeChunks] = {}
+        self.linger: Timer | None = None
+
+    # what the hub calls
+
+    def push(self, changes: Sequence[Change], entry: Entry) -> None:
+        """Publish a batch as this cohort sees it."""
+        if len(changes) > _BROADCAST_CHANGES_MAX:
+            self._all_fall_behind(entry.seq - 1)
+            return
+        encoder = self.encoder
+        encoded = [
+            encoder.change(old, new)
+            for _, old, new in changes
+            if old is None or new is None or encoder.differs(old, new)
+        ]
+        if encoded:
+            cursor = self.cursor()
+            payload = self.payload(Phase.LIVE, encoded, complete=True, resync=entry.resync, cursor=cursor)
+            self._publish(payload, entry.seq - 1)
+
+    def heartbeat(self) -> None:
+        """Publish an empty set with a new cursor: on a fixed clock, so it tells nothing about hidden rows."""
+        if self.encoder.wants_cursor and self.at_head:
+            payload = self.payload(Phase.LIVE, (), complete=True, resync=False, cursor=self.cursor())
+            self._publish(payload, self._source.log.head)
+
+    def _publish(self, payload: bytes, base_seq: int) -> None:
+        for member in list(self._pacing):
+            member.published(base_seq)
+        if self.at_head:
+            if not self._published:
+                self._base_seq = base_seq
+            self._published.append(payload)
+            self._ticker.flush_cohort(self)
+
+    def _all_fall_behind(self, base_seq: int) -> None:
+        for member in list(self._pacing):
+            member.published(base_seq)
+        base_seq = self._base_seq if self._published else base_seq
+        self._published.clear()
+        behind, self.at_head = self.at_head, {}
+        for member in behind:
+            member.fall_behind(base_seq)
+
+    def flush(self) -> None:
+        """Send what was published to the members at the head; whoever's socket is busy falls behind instead."""
+        payloads, self._published = self._published, []
+        if not payloads:
+            return
+        shared: dict[tuple[Hashable, int], list[bytes]] = {}
+        behind = []
+        for member in self.at_head:
+            outbox = member.outbox
+            if outbox.writable and outbox.idle:
+                length = len(member.operation_id)
+                key = (outbox.framing.key, length)
+                parts = shared.get(key)
+                if parts is None:
+                    parts = shared[key] = outbox.framing.next_parts(payloads, length)
+                outbox.offer(member.operation_id.join(parts))
+            else:
+                behind.append(member)
+        for member in behind:
+            del self.at_head[member]
+            member.fall_behind(self._base_seq)
+
+    # what subscribers call
+
+    @property
+    def head(self) -> int:
+        """The sequence number of the newest batch."""
+        return self._source.log.head
+
+    def on_log(self, seq: int) -> bool:
+        """Whether the net since ``seq`` can still be told."""
+        return seq >= self._source.log.floor
+
+    def join_head(self, member: FeedSubscriber) -> None:
+        """``member`` has everything up to the head."""
+        if member.paced:
+            self._pacing[member] = None
+        else:
+            self.at_head[member] = None
+
+    def leave_head(self, member: FeedSubscriber) -> None:
+        """``member`` pulls now; it joins again when it is level."""
+        self._pacing.pop(member, None)
+
+    def leave(self, member: FeedSubscriber) -> None:
+        """``member`` ended."""
+        self.members.discard(member)
+        self.at_head.pop(member, None)
+        self._pacing.pop(member, None)
+        if not self.members:
+            self._on_empty(self)
+
+    def snapshot(self) -> ChangeChunks:
+        """The rows in sight as they are now, in shared chunks; joiners of one tick and later share one in progress."""
+        current = self._snapshot
+        if current is not None and current.readers and self.on_log(current.to_seq):
+            return current
+        rows = self._source.store.rows.values()
+        match = self._match
+        visible = [(None, row) for row in rows if match is None or match(row)]
+        self._snapshot = ChangeChunks(self, visible, Phase.SNAPSHOT, self.head)
+        return self._snapshot
+
+    def release(self, chunks: ChangeChunks) -> None:
+        """A reader of ``chunks`` is done; a snapshot that nobody reads is not kept."""
+        chunks.readers -= 1
+        if not chunks.readers and chunks is self._snapshot:
+            self._snapshot = None
+
+    def net(self, seq: int) -> ChangeChunks | None:
+        """The net of (seq, head] as this cohort sees it, shared by all who ask for it; None: nothing to tell."""
+        key = (seq, self.head)
+        if key in self._nets:
+            return self._nets[key]
+        changes, resync = self._source.log.net(seq)
+        if self._match is not None:
+            masked = (mask(change, self._match) for change in changes)
+            changes = [change for change in masked if change is not None]
+        differs = self.encoder.differs
+        visible = [(old, new) for _, old, new in changes if old is None or new is None or differs(old, new)]
+        if not visible:
+            return None
+        if any(to != self.head for _, to in self._nets):
+            self._nets.clear()  # only nets up to the present head can be asked for again
+        self._nets[key] = chunks = ChangeChunks(self, visible, Phase.LIVE, self.head, resync=resync)
+        return chunks
+
+    def cursor(self) -> str | None:
+        """The cursor of the source's present position, if the selection asks for one."""
+        if not self.encoder.wants_cursor:
+            return None
+        return self._cursors.seal(self._source.log.position, self._digest)
+
+    def seq_of(self, cursor: str) -> int | None:
+        """Where a client's cursor stands on the log; None: start again."""
+        position = self._cursors.open(cursor, self._digest)
+        return None if position is None else self._source.log.seq_at(position)
+
+    def payload(
+        self, phase: Phase, changes: Sequence[bytes], *, complete: bool, resync: bool, cursor: str | None
+    ) -> bytes:
+        """A whole execution result with one change set."""
+        value = self.encoder.result(phase, changes, complete=complete, resync=resync, cursor=cursor)
+        return self._plan.payload([value])

@@ -1,0 +1,197 @@
+"""One client's change feed: a position and a delivery policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tycostream.clock import Timer
+from tycostream.errors import RequestError
+from tycostream.graphql.plan import Coalesce, Phase, Strategy
+from tycostream.live.outbox import Outbox
+
+if TYPE_CHECKING:
+    from tycostream.live.feed_cohort import ChangeChunks, FeedCohort
+
+_DEBOUNCE_LIMIT = 10  # a debounced feed that is never quiet is told after this many periods
+
+
+class FeedSubscriber:
+    """A member of a FeedCohort.
+
+    At the head it does nothing: the cohort hands its outbox shared bytes. Behind, it pulls: first the set it is in
+    the middle of, then the snapshot's `ready`, then the net since its position, until it is level with the head.
+    """
+
+    def __init__(
+        self,
+        cohort: FeedCohort,
+        outbox: Outbox,
+        operation_id: bytes,
+        coalesce: Coalesce | None,
+        on_end: Callable[[], None],
+    ) -> None:
+        self.outbox = outbox
+        self.operation_id = operation_id
+        self.paced = coalesce is not None and coalesce.ms > 0
+        self._coalesce = coalesce
+        self.cohort = cohort
+        self._on_end = on_end
+        self._seq = 0
+        self._opening: list[Phase] = []  # empty sets to send: `reset` before a snapshot, `ready` after it
+        self._sending: ChangeChunks | None = None
+        self._place = 0
+        self._timer: Timer | None = None
+        self._first_s: float | None = None  # debounce: when the first untold change came
+        self._last_s = float("-inf")  # throttle: when the last set was sent
+        self._untold = False
+        self._cursor: str | None = None  # of the snapshot just sent, for its `ready`
+        self.ended = False
+        cohort.members.add(self)
+
+    # how it starts
+
+    def start(self, after: str | None, snapshot: bool) -> None:
+        """Begin at the cursor, with a snapshot, or now; RequestError CURSOR_EXPIRED if that cannot be."""
+        seq = None if after is None else self.cohort.seq_of(after)
+        if seq is not None:
+            self._seq = seq
+            net = self.cohort.net(seq)
+            if net is not None:
+                self._take(net)
+            else:
+                self._seq = self.cohort.head
+                self._opening = [Phase.LIVE]
+                self._cursor = self.cohort.cursor()
+        elif after is not None and not snapshot:
+            raise RequestError(
+                "CURSOR_EXPIRED",
+                "the cursor cannot be resumed: what it missed is no longer known",
+                hint="subscribe without `after`, or with `snapshot: true` to get a reset and a new snapshot",
+            )
+        elif snapshot:
+            self._begin_snapshot(reset=after is not None)
+        else:
+            self._seq = self.cohort.head
+            self._opening = [Phase.READY]
+            self._cursor = self.cohort.cursor()
+        self.outbox.enqueue(self)
+
+    def _begin_snapshot(self, *, reset: bool) -> None:
+        self._opening = [Phase.RESET] if reset else []
+        self._take(self.cohort.snapshot())
+
+    def _take(self, chunks: ChangeChunks) -> None:
+        self._sending = chunks
+        self._place = 0
+        chunks.readers += 1
+
+    # how it follows
+
+    def fall_behind(self, seq: int) -> None:
+        """It has everything up to ``seq`` and must pull the rest."""
+        self._seq = seq
+        self.outbox.enqueue(self)
+
+    def pull(self) -> bytes | None:
+        """See Puller."""
+        payload = self._next_payload()
+        if payload is None:
+            return None
+        parts = self.outbox.framing.next_parts([payload], len(self.operation_id))
+        return self.operation_id.join(parts)
+
+    def _next_payload(self) -> bytes | None:
+        if self.ended:
+            return None
+        cohort = self.cohort
+        if self._opening and self._opening[0] is Phase.RESET:
+            return self._empty(self._opening.pop(0))
+        while True:
+            if self._sending is not None:
+                payload = self._sending.payload(self._place)
+                if payload is not None:
+                    self._place += 1
+                    return payload
+                self._finish()
+            if self._opening:
+                return self._empty(self._opening.pop(0))
+            if self._seq == cohort.head:
+                break
+            if not cohort.on_log(self._seq):
+                self._begin_snapshot(reset=True)
+                return self._next_payload()
+            net = cohort.net(self._seq)
+            if net is None:
+                self._seq = cohort.head
+                break
+            self._take(net)
+        self._last_s = cohort.clock.monotonic()
+        cohort.join_head(self)
+        return None
+
+    def _finish(self) -> None:
+        chunks, self._sending = self._sending, None
+        assert chunks is not None
+        self.cohort.release(chunks)
+        self._seq = chunks.to_seq
+        if chunks.phase is Phase.SNAPSHOT:
+            self._opening = [Phase.READY]
+            self._cursor = chunks.cursor
+
+    def _empty(self, phase: Phase) -> bytes:
+        cursor = None if phase is Phase.RESET else self._cursor
+        return self.cohort.payload(phase, (), complete=True, resync=False, cursor=cursor)
+
+    # pacing: a timer over the same log
+
+    def published(self, base_seq: int) -> None:
+        """Something came after ``base_seq`` while this paced member was level; its policy says when it is told."""
+        assert self._coalesce is not None
+        if not self._untold:
+            self._untold = True
+            self._seq = base_seq  # until now it was level with the head, wherever that was
+        clock = self.cohort.clock
+        now, period = clock.monotonic(), self._coalesce.ms / 1000
+        match self._coalesce.strategy:
+            case Strategy.THROTTLE:
+                due = max(now, self._last_s + period)
+            case Strategy.WINDOW:
+                due = (now // period + 1) * period
+            case Strategy.DEBOUNCE:
+                if self._first_s is None:
+                    self._first_s = now
+                due = min(now + period, self._first_s + _DEBOUNCE_LIMIT * period)
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+        if self._timer is None:
+            self._timer = clock.call_later(due - now, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._first_s = None
+        self._untold = False
+        self.cohort.leave_head(self)
+        self.outbox.enqueue(self)
+
+    # how it ends
+
+    def cancel(self) -> None:
+        """The client ended it, or its connection is gone. Idempotent."""
+        if self.ended:
+            return
+        self.ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sending is not None:
+            self.cohort.release(self._sending)
+        self.outbox.forget(self)
+        self.cohort.leave(self)
+
+    def fail(self, error: RequestError) -> None:
+        """The server ends it with an error."""
+        if not self.ended:
+            self.cancel()
+            self.outbox.control(self.outbox.framing.error(self.operation_id, [error]))
+            self._on_end()

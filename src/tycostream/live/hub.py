@@ -1,0 +1,339 @@
+"""The hub: batches in, cohorts out. ``apply`` and ``subscribe`` never await.
+
+No batch can land inside a synchronous step, so going from snapshot to live needs no buffer and has no race: what a
+subscriber reads in ``subscribe`` is the state before the next ``apply``, whole.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from typing import cast
+
+from tycostream.clock import Clock
+from tycostream.config.model import LiveConfig
+from tycostream.dataflow.log import Entry, Log
+from tycostream.dataflow.router import Router
+from tycostream.dataflow.store import Store
+from tycostream.dataflow.view import View
+from tycostream.errors import RequestError, TycoError
+from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Plan, RootPlan, RowEncoder, StaticRoot
+from tycostream.live.cursor import CursorBox
+from tycostream.live.feed_cohort import FeedCohort
+from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.framing import Framing, Sink
+from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
+from tycostream.live.query_cohort import Fragments, LiveRoot, QueryCohort, QuerySubscriber
+from tycostream.observe.events import BatchApplied, CohortQuarantined, Emit
+from tycostream.rows import Batch, Change, Position, Row, RowType
+
+_FRAGMENT_BYTES_MAX = 64 * 2**20
+_HEARTBEATS_PER_KEEP = 4
+Subscriber = FeedSubscriber | QuerySubscriber
+Cohort = FeedCohort | QueryCohort
+
+
+class SourceState(Enum):
+    """Where a source stands for those who read it."""
+
+    STARTING = "starting"  # no snapshot yet: operations wait
+    LIVE = "live"
+    STALE = "stale"  # the upstream is away: readable, as it was
+    FAILED = "failed"  # only a person can mend it: operations end with the reason
+
+
+@dataclass(eq=False)
+class LiveSource:
+    """A source in the hub."""
+
+    row_type: RowType
+    config: LiveConfig
+    store: Store
+    log: Log
+    router: Router[Callable[[Sequence[Change], Entry], None]] = field(default_factory=Router)
+    fragments: dict[object, Fragments] = field(default_factory=dict)
+    state: SourceState = SourceState.STARTING
+    error: TycoError | None = None
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+
+
+class Hub:
+    """All sources, all cohorts. The engine side calls ``load``, ``apply`` and the states; clients come by ``subscribe``."""
+
+    def __init__(self, clock: Clock, emit: Emit, cursors: CursorBox, *, outbox_bytes_max: int) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._cursors = cursors
+        self._outbox_bytes_max = outbox_bytes_max
+        self._ticker = Ticker(clock, self._quarantine)
+        self.sources: dict[str, LiveSource] = {}
+        self._cohorts: dict[object, Cohort] = {}
+        self._targets: dict[
+            Cohort, list[tuple[LiveSource, RootPlan, Callable[[Sequence[Change], Entry], None]]]
+        ] = {}
+
+    # the engine side
+
+    def add_source(self, row_type: RowType, config: LiveConfig) -> None:
+        """Make a source known; it is STARTING until it is loaded."""
+        log = Log(Position("", 0, 0), bytes_max=config.log.bytes, keep_s=config.log.keep.total_seconds())
+        source = LiveSource(row_type, config, Store(row_type), log)
+        self.sources[row_type.source] = source
+        self._heartbeat(source)
+
+    def _heartbeat(self, source: LiveSource) -> None:
+        period_s = source.config.log.keep.total_seconds() / _HEARTBEATS_PER_KEEP
+
+        def beat() -> None:
+            if self.sources.get(source.row_type.source) is not source:
+                return
+            source.log.evict(self._clock.monotonic())
+            for cohort in self._cohorts_of(source):
+                if isinstance(cohort, FeedCohort):
+                    cohort.heartbeat()
+            self._clock.call_later(period_s, beat)
+
+        self._clock.call_later(period_s, beat)
+
+    def load(self, name: str, rows: Iterable[Row], position: Position) -> None:
+        """The first snapshot of a source: nobody has seen it yet, so nothing is published."""
+        source = self.sources[name]
+        source.store.apply(source.store.diff(rows))
+        live = source.config.log
+        source.log = Log(position, bytes_max=live.bytes, keep_s=live.keep.total_seconds())
+        self.mark(name, SourceState.LIVE)
+
+    def apply(self, batch: Batch, database: str = "") -> None:
+        """Apply a batch: whole, in one step. An exception inside one cohort ends that cohort only."""
+        started = self._clock.monotonic()
+        count = reached = 0
+        for name, changes in batch.changes.items():
+            source = self.sources.get(name)
+            if source is None:
+                continue
+            resolved = source.store.apply(changes)
+            if not batch.position.comparable(source.log.position):
+                self._restart_log(source, batch.position)
+            if not resolved:
+                source.log.progress(batch.position)
+                continue
+            count += len(resolved)
+            entry = source.log.append(batch.position, resolved, resync=batch.resync, now_s=started)
+            for push, seen in source.router.route(resolved).items():
+                reached += 1
+                push(seen, entry)
+        self._emit(BatchApplied(database, count, reached, self._clock.monotonic() - started))
+
+    def _restart_log(self, source: LiveSource, position: Position) -> None:
+        """Another incarnation: old positions mean nothing, but sequence numbers of this process go on."""
+        old, keep = source.log, source.config.log
+        source.log = Log(position, bytes_max=keep.bytes, keep_s=keep.keep.total_seconds())
+        source.log.head = source.log.floor = old.head
+
+    def progress(self, names: Iterable[str], position: Position) -> None:
+        """Nothing happened to these sources up to ``position``."""
+        for name in names:
+            source = self.sources.get(name)
+            if source is not None and position.comparable(source.log.position):
+                source.log.progress(position)
+
+    def mark(self, name: str, state: SourceState, error: TycoError | None = None) -> None:
+        """Set a source's state; FAILED ends its operations with the error, LIVE starts those that waited."""
+        source = self.sources[name]
+        source.state, source.error = state, error
+        if state is SourceState.FAILED:
+            source.waiting.clear()
+            for cohort in self._cohorts_of(source):
+                self._fail(cohort, self._source_error(source))
+        elif state is SourceState.LIVE:
+            waiting, source.waiting = source.waiting, []
+            for start in waiting:
+                start()
+
+    # the client side
+
+    def outbox(self, framing: Framing, sink: Sink) -> Outbox:
+        """A connection's way out."""
+        return Outbox(framing, sink, self._ticker, bytes_max=self._outbox_bytes_max)
+
+    def query(self, plan: Plan) -> bytes:
+        """Answer a one-shot query: the first answer of the same plan's subscription."""
+        values = []
+        for root in plan.roots:
+            if isinstance(root, StaticRoot):
+                values.append(root.value)
+                continue
+            source = self._source(root)
+            if source.state is SourceState.STARTING:
+                raise RequestError(
+                    "source-not-ready",
+                    f"the source {root.source!r} has no snapshot yet",
+                    path=f"$.selectionSet.{root.response_key}",
+                    hint="try again shortly; /readyz says what it waits for",
+                )
+            live = self._live_root(root, source)
+            live.view.hydrate()
+            values.append(live.value())
+        return plan.payload(values)
+
+    def subscribe(
+        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
+    ) -> Subscriber:
+        """Start a subscription. Its cohort is found or made; what it gets first is made when its socket can take it."""
+        roots = [root for root in plan.roots if isinstance(root, RootPlan)]
+        sources = [self._source(root) for root in roots]
+        cohort = self._cohorts.get(plan.key)
+        if cohort is None:
+            cohort = self._new_cohort(plan, roots, sources)
+        if cohort.linger is not None:
+            cohort.linger.cancel()
+            cohort.linger = None
+        start: Callable[[], None]
+        subscriber: Subscriber
+        if isinstance(cohort, FeedCohort):
+            feed = FeedSubscriber(cohort, outbox, operation_id, self._policy(plan, sources), on_end)
+            subscriber, start = feed, functools.partial(feed.start, roots[0].after, roots[0].snapshot)
+        else:
+            pace_ms = plan.coalesce.ms if plan.coalesce else 0  # the source's floor is the cohort's
+            query = QuerySubscriber(cohort, outbox, operation_id, pace_ms, on_end)
+            subscriber, start = query, functools.partial(self._start_query, query, cohort, sources)
+        unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
+        try:
+            if unloaded is None:
+                start()
+            else:
+                unloaded.waiting.append(functools.partial(self._start_waiting, subscriber, start))
+        except RequestError:
+            subscriber.cancel()
+            raise
+        return subscriber
+
+    def _start_waiting(self, subscriber: Subscriber, start: Callable[[], None]) -> None:
+        """A source was loaded; its subscriber starts now, unless it has ended meanwhile."""
+        if not subscriber.ended:
+            try:
+                start()
+            except RequestError as error:
+                subscriber.fail(error)
+
+    def _start_query(self, query: QuerySubscriber, cohort: QueryCohort, sources: list[LiveSource]) -> None:
+        waiting = next((source for source in sources if source.state is SourceState.STARTING), None)
+        if waiting is not None:
+            waiting.waiting.append(
+                functools.partial(
+                    self._start_waiting, query, functools.partial(self._start_query, query, cohort, sources)
+                )
+            )
+            return
+        if not cohort.hydrated:
+            cohort.hydrate()
+        query.start()
+
+    def _linger(self, cohort: Cohort) -> None:
+        """The last member of a cohort left: keep it for a while, somebody may come back."""
+        if cohort in self._targets and cohort.linger is None:
+            linger_s = max(source.config.linger.total_seconds() for source, _, _ in self._targets[cohort])
+            cohort.linger = self._clock.call_later(linger_s, functools.partial(self._drop, cohort))
+
+    # cohorts
+
+    def _policy(self, plan: Plan, sources: Sequence[LiveSource]) -> Coalesce | None:
+        floor_ms = max((source.config.coalesce // timedelta(milliseconds=1) for source in sources), default=0)
+        if plan.coalesce is None:
+            return Coalesce(floor_ms) if floor_ms else None
+        return Coalesce(max(plan.coalesce.ms, floor_ms), plan.coalesce.strategy)
+
+    def _source(self, root: RootPlan) -> LiveSource:
+        source = self.sources[root.source]
+        if source.state is SourceState.FAILED:
+            raise self._source_error(source)
+        return source
+
+    def _source_error(self, source: LiveSource) -> RequestError:
+        error = source.error
+        return RequestError(
+            "source-failed",
+            f"the source {source.row_type.source!r} failed: {error.message if error else 'unknown reason'}",
+            hint=error.hint if error else "",
+        )
+
+    def _live_root(self, root: RootPlan, source: LiveSource) -> LiveRoot:
+        encoder = cast(RowEncoder, root.encoder)
+        fragments = source.fragments.get(encoder.key)
+        if fragments is None:
+            fragments = source.fragments[encoder.key] = Fragments(encoder, _FRAGMENT_BYTES_MAX)
+        view = View(source.store, root.predicate, root.order, limit=root.limit, offset=root.offset)
+        return LiveRoot(root, encoder, view, fragments)
+
+    def _new_cohort(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Cohort:
+        cohort: Cohort
+        pushes: list[Callable[[Sequence[Change], Entry], None]]
+        if roots and roots[0].mode is Mode.CHANGES:
+            encoder = cast(ChangeEncoder, roots[0].encoder)
+            cohort = FeedCohort(
+                plan, roots[0], encoder, sources[0], self._ticker, self._clock, self._cursors, self._linger
+            )
+            pushes = [cohort.push]
+        else:
+            statics = {i: root.value for i, root in enumerate(plan.roots) if isinstance(root, StaticRoot)}
+            live = [self._live_root(root, source) for root, source in zip(roots, sources, strict=True)]
+            floor_s = max((source.config.coalesce.total_seconds() for source in sources), default=0.0)
+            cohort = QueryCohort(
+                plan, live, statics, self._ticker, self._clock, self._linger, floor_s=floor_s
+            )
+            pushes = [functools.partial(cohort.push, root) for root in live]
+        self._cohorts[plan.key] = cohort
+        targets = []
+        for source, root, push in zip(sources, roots, pushes, strict=True):
+            guarded = functools.partial(self._guarded, cohort, push)
+            source.router.add(root.predicate, guarded)
+            targets.append((source, root, cast(Callable[[Sequence[Change], Entry], None], guarded)))
+        self._targets[cohort] = targets
+        return cohort
+
+    def _guarded(
+        self,
+        cohort: Cohort,
+        push: Callable[[Sequence[Change], Entry], None],
+        changes: Sequence[Change],
+        entry: Entry,
+    ) -> None:
+        try:
+            push(changes, entry)
+        except Exception as error:
+            self._quarantine(cohort, error)
+
+    def _quarantine(self, culprit: Flushable | Puller, error: Exception) -> None:
+        """Something raised: its cohort's operations end with INTERNAL, nothing else is disturbed."""
+        cohort = culprit.cohort if isinstance(culprit, FeedSubscriber | QuerySubscriber) else culprit
+        assert isinstance(cohort, FeedCohort | QueryCohort)
+        sources = ",".join(source.row_type.source for source, _, _ in self._targets.get(cohort, ()))
+        self._emit(CohortQuarantined(sources, f"{type(error).__name__}: {error}"))
+        self._fail(
+            cohort,
+            RequestError("unexpected", "internal error: this operation was ended", hint="subscribe again"),
+        )
+
+    def _fail(self, cohort: Cohort, error: RequestError) -> None:
+        self._drop(cohort)
+        members: list[Subscriber] = [*cohort.members]
+        for member in members:
+            member.fail(error)
+
+    def _drop(self, cohort: Cohort) -> None:
+        """Forget a cohort: its views are freed, the next subscriber makes a new one."""
+        if cohort.linger is not None:
+            cohort.linger.cancel()
+            cohort.linger = None
+        for source, root, push in self._targets.pop(cohort, ()):
+            source.router.remove(root.predicate, push)
+        if self._cohorts.get(cohort.key) is cohort:
+            del self._cohorts[cohort.key]
+
+    def _cohorts_of(self, source: LiveSource) -> list[Cohort]:
+        return [
+            cohort for cohort, targets in self._targets.items() if any(s is source for s, _, _ in targets)
+        ]

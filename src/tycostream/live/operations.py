@@ -1,0 +1,48 @@
+"""What a transport needs of the core: prepare an operation, answer it, subscribe to it, and say whether all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from tycostream.auth.session import Session
+from tycostream.graphql.plan import Plan
+from tycostream.live.framing import Framing, Sink
+from tycostream.live.outbox import Outbox
+
+
+class Subscription(Protocol):
+    """A running subscription, from its connection's side."""
+
+    def cancel(self) -> None:
+        """The client ended it, or is gone. Idempotent; nothing is sent for it afterwards."""
+
+
+class Operations(Protocol):
+    """The core, from the transports' side. Nothing here awaits."""
+
+    def prepare(
+        self,
+        query: str,
+        operation_name: str | None,
+        variables: Mapping[str, object] | None,
+        session: Session,
+    ) -> Plan:
+        """Compile and bind an operation; InvalidRequest lists what is wrong with it."""
+
+    def query(self, plan: Plan) -> bytes:
+        """Answer a one-shot query: the whole payload as JSON. Raises RequestError."""
+
+    def outbox(self, framing: Framing, sink: Sink) -> Outbox:
+        """The way out of a new connection."""
+
+    def subscribe(
+        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
+    ) -> Subscription:
+        """Start a subscription. ``operation_id`` is JSON-escaped, without quotes.
+
+        ``on_end`` is called when the server ends it, its last message already queued. Raises RequestError.
+        """
+
+    def ready(self) -> tuple[bool, list[dict[str, object]]]:
+        """Whether every source is live, and for each source its state and the reason."""
