@@ -71,9 +71,6 @@ class Log:
             return None
         entries = self._entries
         place = bisect_right(entries, position.offset, key=lambda entry: entry.position.offset)
-        # A resync may stand at the very position of the batch before it; seen again it adds up to the same rows.
-        while place and entries[place - 1].resync and entries[place - 1].position.offset == position.offset:
-            place -= 1
         return entries[place - 1].seq if place else self.floor
 
     def net(self, seq: int) -> tuple[list[Change], bool]:

@@ -152,12 +152,13 @@ class FeedSubscriber:
             self._untold = True
             self._seq = base_seq  # until now it was level with the head, wherever that was
         clock = self.cohort.clock
-        now, period = clock.monotonic(), self._coalesce.ms / 1000
+        now, ms = clock.monotonic(), self._coalesce.ms
+        period = ms / 1000
         match self._coalesce.strategy:
             case Strategy.THROTTLE:
                 due = max(now, self._last_s + period)
             case Strategy.WINDOW:
-                due = (now // period + 1) * period
+                due = (int(now * 1000) // ms + 1) * period
             case Strategy.DEBOUNCE:
                 if self._first_s is None:
                     self._first_s = now
@@ -165,7 +166,11 @@ class FeedSubscriber:
                 if self._timer is not None:
                     self._timer.cancel()
                     self._timer = None
-        if self._timer is None:
+        if due <= now:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due()
+        elif self._timer is None:
             self._timer = clock.call_later(due - now, self._due)
 
     def _due(self) -> None:
