@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.live.live_harness import ITEMS, Client, make_hub, plan
 
+from tests.live.live_harness import ITEMS, Client, make_hub, plan
 from tycostream.dataflow.predicate import Compare
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Coalesce, Mode, Strategy

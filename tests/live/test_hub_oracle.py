@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.live.live_harness import COPIES, ITEMS, Client, brute, make_hub, plan
 
+from tests.live.live_harness import COPIES, ITEMS, Client, brute, make_hub, plan
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import (
     TRUE,
