@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 
-class EngineName(str, Enum):
+class EngineName(StrEnum):
     """The databases that can be a source."""
 
     MATERIALIZE = "materialize"
@@ -138,6 +138,9 @@ class ServerConfig(Model):
     )
     multi_root_subscriptions: bool = Field(
         False, description="Allow several root fields in one subscription."
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Origins of foreign pages that may use this server."
     )
     graphiql: bool = Field(True, description="Serve GraphiQL to browsers.")
     connection_init_timeout: Duration = Field(timedelta(seconds=10))

@@ -31,6 +31,7 @@ class Backoff:
         """The wait after a failure that followed ``lived_s`` seconds of life."""
         if lived_s >= self._healthy_s:
             self.failures = 0
-        ceiling = min(self._cap_s, self._base_s * 2 ** min(self.failures, 20))
+        ceiling = min(self._cap_s, self._base_s * 2.0 ** min(self.failures, 20))
         self.failures += 1
-        return max(self._floor_s, self._random() * ceiling)
+        jittered: float = self._random() * ceiling
+        return max(self._floor_s, jittered)

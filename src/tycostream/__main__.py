@@ -1,0 +1,5 @@
+"""``python -m tycostream``."""
+
+from tycostream.cli import main
+
+main()

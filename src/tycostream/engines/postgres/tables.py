@@ -1,0 +1,148 @@
+"""From replicated tuples to changes, and what a snapshot has seen. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update
+from tycostream.engines.postgres.catalogue import Table
+from tycostream.engines.postgres.connect import fail
+from tycostream.rows import TRUNCATE, UNCHANGED, Cell, Change, Row, RowType
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A ``pg_snapshot``: which transactions a read saw."""
+
+    xmin: int
+    xmax: int
+    running: frozenset[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Seen:
+        """From pg_snapshot's text, ``xmin:xmax:xip,…``."""
+        xmin, xmax, running = text.split(":")
+        return cls(int(xmin), int(xmax), frozenset(int(x) for x in running.split(",") if x))
+
+    def visible(self, xid: int) -> bool:
+        """Whether the transaction with this 32-bit number was seen; it is taken as the one nearest to xmax."""
+        full = (self.xmax & ~0xFFFFFFFF) | xid
+        if full > self.xmax + 2**31:
+            full -= 2**32
+        elif full < self.xmax - 2**31:
+            full += 2**32
+        return full < self.xmin or (full < self.xmax and full not in self.running)
+
+
+class Mapper:
+    """Turns one table's tuples into one source's rows, by column *name*: tables gain columns while we run."""
+
+    def __init__(self, row_type: RowType, table: Table) -> None:
+        self.row_type = row_type
+        self._types = {column.name: column.type_oid for column in table.columns}
+        self._parse = [column.scalar.parse for column in row_type.columns]
+        self._places: list[int] | None = None
+
+    def relation(self, relation: Relation) -> None:
+        """The table's shape now; UpstreamError if a column of ours is gone or has another type."""
+        found = {column.name: (i, column.type_oid) for i, column in enumerate(relation.columns)}
+        places = []
+        for column in self.row_type.columns:
+            if column.name not in found:
+                raise fail(
+                    "column-dropped",
+                    f"source {self.row_type.source}: column {column.name} is gone from {relation.schema}.{relation.name}",
+                    hint="restore the column, or take it out of `columns:` and reload",
+                )
+            place, oid = found[column.name]
+            if oid != self._types[column.name]:
+                raise fail(
+                    "column-type-changed",
+                    f"source {self.row_type.source}: column {column.name} of {relation.name} has another type now",
+                    hint="reload tycostream to read the new type",
+                )
+            places.append(place)
+        self._places = places
+
+    def row(self, texts: Sequence[Cell], places: Sequence[int]) -> Row:
+        """The row; UpstreamError for a value that does not parse."""
+        cells: list[Cell] = []
+        for i, place in enumerate(places):
+            text = texts[place]
+            if text is None or text is UNCHANGED:
+                cells.append(text)
+                continue
+            try:
+                cells.append(self._parse[i](text))
+            except (ValueError, ArithmeticError, LookupError) as error:
+                shown = text if len(text) <= 80 else text[:79] + "…"
+                raise fail(
+                    "value",
+                    f"source {self.row_type.source}: column {self.row_type.columns[i].name} holds {shown!r}, "
+                    f"which is not a {self.row_type.columns[i].scalar.name}",
+                    detail=str(error)[:200],
+                    hint="give the column another type in `columns:`",
+                ) from None
+        return tuple(cells)
+
+    def change(self, message: Insert | Update | Delete) -> Change:
+        """The change, as ``rows.Change`` asks for it."""
+        places, keyed, key_of = self._places, self.row_type.keyed, self.row_type.key_of
+        assert places is not None, "a change before its relation"
+        if isinstance(message, Insert):
+            new = self.row(message.new, places)
+            return Change(key_of(new) if keyed else None, None, new)
+        if isinstance(message, Delete):
+            if keyed:
+                return Change(self._key(message.old, places), None, None)
+            return Change(None, self.row(message.old, places), None)
+        texts = message.new
+        if message.kind == "O" and message.old is not None and UNCHANGED in texts:
+            texts = tuple(o if n is UNCHANGED else n for o, n in zip(message.old, texts, strict=True))
+        new = self.row(texts, places)
+        if not keyed:
+            assert message.old is not None
+            return Change(None, self.row(message.old, places), new)
+        return Change(key_of(new) if message.old is None else self._key(message.old, places), None, new)
+
+    def _key(self, texts: TupleData, places: Sequence[int]) -> Hashable:
+        # Only the key's cells count: the others of a K tuple are NULL whatever the row held.
+        wanted = {places[i] for i in self.row_type.key}
+        return self.row_type.key_of(
+            self.row([t if i in wanted else None for i, t in enumerate(texts)], places)
+        )
+
+
+def fold(row_type: RowType, rows: Iterable[Row], changes: Iterable[Change]) -> list[Row]:
+    """The rows after the changes."""
+    if row_type.keyed:
+        store = {row_type.key_of(row): row for row in rows}
+        for change in changes:
+            if change == TRUNCATE:
+                store.clear()
+                continue
+            old = store.pop(change.key, None)
+            if change.new is not None:
+                new = change.new
+                if old is not None and UNCHANGED in new:
+                    new = tuple(o if n is UNCHANGED else n for o, n in zip(old, new, strict=True))
+                store[row_type.key_of(new)] = new
+        return list(store.values())
+    count: Counter[Hashable] = Counter()
+    image: dict[Hashable, Row] = {}
+    for row in rows:
+        identity = row_type.identity(row)
+        count[identity] += 1
+        image[identity] = row
+    for change in changes:
+        if change == TRUNCATE:
+            count.clear()
+        if change.old is not None:
+            count[row_type.identity(change.old)] -= 1
+        if change.new is not None:
+            identity = row_type.identity(change.new)
+            count[identity] += 1
+            image[identity] = change.new
+    return [image[identity] for identity, n in count.items() for _ in range(n)]

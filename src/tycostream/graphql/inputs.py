@@ -1,0 +1,120 @@
+"""Arguments to meaning: ``where`` to predicates, ``order_by`` to orders, keys to equalities; Hasura's words for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.predicate import (
+    Compare,
+    In,
+    IsNull,
+    Predicate,
+    conjunction,
+    disjunction,
+    negate,
+)
+from tycostream.errors import RequestError
+from tycostream.rows import Cell, RowType
+from tycostream.scalars import Scalar
+
+_COMPARE = {"_eq": "eq", "_neq": "ne", "_lt": "lt", "_lte": "le", "_gt": "gt", "_gte": "ge"}
+_INT32_MAX = 2**31 - 1
+
+
+def cell_of(scalar: Scalar, value: object, path: str) -> Cell:
+    """A constant of a column's type; RequestError if it is none."""
+    if value is None:
+        raise RequestError(
+            "validation-failed", f"unexpected null value for type '{scalar.graphql}'", path=path
+        )
+    try:
+        return scalar.literal(value)
+    except ValueError as error:
+        raise RequestError("validation-failed", str(error), path=path) from None
+
+
+def where(row_type: RowType, value: Mapping[str, Any], path: str) -> Predicate:
+    """``T_bool_exp``: its fields are and-ed, ``{}`` is true."""
+    parts: list[Predicate] = []
+    for name, inner in value.items():
+        here = f"{path}.{name}"
+        if inner is None:
+            raise RequestError(
+                "validation-failed", f"unexpected null value for type '{row_type.source}_bool_exp'", path=here
+            )
+        if name == "_and":
+            parts.append(conjunction(where(row_type, item, f"{here}[{n}]") for n, item in enumerate(inner)))
+        elif name == "_or":
+            parts.append(disjunction(where(row_type, item, f"{here}[{n}]") for n, item in enumerate(inner)))
+        elif name == "_not":
+            parts.append(negate(where(row_type, inner, here)))
+        else:
+            parts.append(_comparison(row_type, name, inner, here))
+    return conjunction(parts)
+
+
+def field_index(row_type: RowType, field: str) -> int:
+    """The place of the column that GraphQL calls ``field``."""
+    return next(i for i, column in enumerate(row_type.columns) if column.field == field)
+
+
+def _comparison(row_type: RowType, field: str, operators: Mapping[str, Any], path: str) -> Predicate:
+    place = field_index(row_type, field)
+    scalar = row_type.columns[place].scalar
+    parts: list[Predicate] = []
+    for operator, value in operators.items():
+        here = f"{path}.{operator}"
+        if operator == "_is_null":
+            if value is None:
+                raise RequestError("validation-failed", "unexpected null value for type 'Boolean'", path=here)
+            parts.append(IsNull(place, negated=not value))
+        elif operator in ("_in", "_nin"):
+            if value is None:
+                raise RequestError(
+                    "validation-failed", f"unexpected null value for type '{scalar.graphql}'", path=here
+                )
+            cells = frozenset(cell_of(scalar, item, f"{here}[{n}]") for n, item in enumerate(value))
+            parts.append(In(place, cells, negated=operator == "_nin"))
+        else:
+            parts.append(Compare(place, _COMPARE[operator], cell_of(scalar, value, here)))
+    return conjunction(parts)
+
+
+def order_by(row_type: RowType, value: Sequence[Mapping[str, Any]]) -> tuple[OrderBy, ...]:
+    """``[T_order_by!]``: Hasura's defaults are PostgreSQL's, asc puts NULLs last and desc puts them first."""
+    terms: dict[int, OrderBy] = {}
+    for item in value:
+        for field, direction in item.items():
+            if direction is None:
+                continue
+            place = field_index(row_type, field)
+            descending = direction.startswith("desc")
+            nulls_first = direction.endswith("_nulls_first") or direction == "desc"
+            terms.setdefault(place, OrderBy(place, descending, nulls_first))
+    return tuple(terms.values())
+
+
+def window_bound(value: object, path: str) -> int | None:
+    """``limit`` and ``offset``: null is absent, negative is refused."""
+    if value is None:
+        return None
+    assert isinstance(value, int)
+    if not 0 <= value <= _INT32_MAX:
+        raise RequestError(
+            "validation-failed",
+            f"expected a non-negative 32-bit integer for type 'Int', but found {value}",
+            path=path,
+        )
+    return value
+
+
+def by_pk(row_type: RowType, arguments: Mapping[str, Any], path: str) -> Predicate:
+    """The equality on every key column."""
+    parts = []
+    for place in row_type.key:
+        column = row_type.columns[place]
+        cell = cell_of(column.scalar, arguments[column.field], f"{path}.{column.field}")
+        parts.append(Compare(place, "eq", cell))
+    return conjunction(parts)

@@ -1,0 +1,72 @@
+"""Events as structured logs: JSON lines for machines, colours for a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import asdict
+from typing import Final
+
+import structlog
+
+from tycostream.observe.events import (
+    BatchApplied,
+    CohortQuarantined,
+    ConnectionClosed,
+    ConnectionOpened,
+    Event,
+    FeedStateChanged,
+    OperationFailed,
+)
+
+_LEVELS: Final = {
+    BatchApplied: logging.DEBUG,
+    ConnectionOpened: logging.DEBUG,
+    ConnectionClosed: logging.DEBUG,
+    CohortQuarantined: logging.ERROR,
+    OperationFailed: logging.ERROR,
+}
+
+
+def setup(level: str, style: str) -> None:
+    """Send our events, and the standard logging of libraries, to standard error. ``style``: auto, json or console."""
+    json_lines = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
+    )
+    number = getattr(logging, level.upper())
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(number, logging.WARNING))  # libraries: only what matters
+
+
+def log_sink(event: Event) -> None:
+    """An Emit that logs; the event's class is its name."""
+    level = _LEVELS.get(type(event), logging.INFO)
+    if isinstance(event, FeedStateChanged) and event.state in ("stale", "failed"):
+        level = logging.WARNING
+    structlog.get_logger().log(
+        level, _name(event), **{k: v for k, v in asdict(event).items() if v not in ("", None)}
+    )
+
+
+def _name(event: Event) -> str:
+    words = [letter if letter.islower() else f"_{letter.lower()}" for letter in type(event).__name__]
+    return "".join(words).lstrip("_")

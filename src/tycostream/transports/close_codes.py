@@ -1,0 +1,20 @@
+"""Every close code that a client may see, what it means, and whether to connect again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CLOSE_CODES: Final[dict[int, tuple[str, bool]]] = {
+    1000: ("the client ended the connection", False),
+    1002: ("WebSocket protocol error", False),
+    1006: ("the connection was lost, or a ping had no answer", True),
+    1007: ("a text frame was not UTF-8", False),
+    1009: ("a message was larger than server.message_bytes_max", False),
+    1012: ("the server restarts: connect again", True),
+    4400: ("invalid message: the reason says what is wrong", False),
+    4401: ("an operation before the connection was acknowledged", False),
+    4406: ("the client offered no subprotocol that this server speaks", False),
+    4408: ("no connection_init in time", True),
+    4409: ("an operation with this id is running already", False),
+    4429: ("connection_init was sent twice", False),
+}

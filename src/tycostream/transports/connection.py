@@ -1,0 +1,109 @@
+"""One client's connection, whatever carries it: its operations, from protocol events to frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tycostream.auth.session import Session
+from tycostream.errors import RequestError
+from tycostream.graphql.execute import InvalidRequest
+from tycostream.live.framing import Sink
+from tycostream.live.operations import Operations, Subscription
+from tycostream.observe.events import Emit, OperationFailed
+from tycostream.transports.wire.transport_ws import (
+    ACK,
+    FRAMING,
+    PONG,
+    Close,
+    Complete,
+    Init,
+    Ping,
+    Subscribe,
+    TransportWsProtocol,
+    escaped,
+)
+
+
+class Connection:
+    """Feeds messages to the protocol and runs what they ask for. Never awaits; ``lost`` frees everything."""
+
+    def __init__(self, operations: Operations, sink: Sink, emit: Emit, *, operations_max: int) -> None:
+        self.outbox = operations.outbox(FRAMING, sink)
+        self.protocol = TransportWsProtocol()
+        self._operations = operations
+        self._sink = sink
+        self._emit = emit
+        self._operations_max = operations_max
+        self._session = Session()
+        self._running: dict[str, Subscription] = {}
+
+    @property
+    def initialised(self) -> bool:
+        """Whether connection_init was seen."""
+        return self.protocol.initialised
+
+    def receive(self, text: str | bytes) -> None:
+        """One text message of the client."""
+        match self.protocol.feed(text):
+            case Init():
+                self.outbox.control(ACK)
+            case Ping():
+                self.outbox.control(PONG)
+            case Subscribe() as request:
+                self._start(request)
+            case Complete(operation_id):
+                self.protocol.active.discard(operation_id)
+                subscription = self._running.pop(operation_id, None)
+                if subscription is not None:
+                    subscription.cancel()
+            case Close(code, reason):
+                self._sink.abort(code, reason)
+
+    def _start(self, request: Subscribe) -> None:
+        wire_id = escaped(request.id)
+        try:
+            if len(self._running) >= self._operations_max:
+                raise RequestError(
+                    "limit-exceeded",
+                    f"a connection may run {self._operations_max} operations",
+                    hint="end some, or open another connection; server.operations_max is the limit",
+                )
+            plan = self._operations.prepare(
+                request.query, request.operation_name, request.variables, self._session
+            )
+            if plan.subscription:
+                # active before it starts: a source that fails at once ends it again
+                self.protocol.active.add(request.id)
+                subscription = self._operations.subscribe(plan, self.outbox, wire_id, self._ender(request.id))
+                if request.id in self.protocol.active:
+                    self._running[request.id] = subscription
+            else:
+                payload = self._operations.query(plan)
+                self.outbox.control(wire_id.join(FRAMING.next_parts([payload], len(wire_id))))
+                self.outbox.control(FRAMING.complete(wire_id))
+        except InvalidRequest as invalid:
+            self._refuse(request.id, wire_id, invalid.errors)
+        except RequestError as error:
+            self._refuse(request.id, wire_id, (error,))
+        except Exception as error:
+            self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
+            self._refuse(request.id, wire_id, (RequestError("unexpected", "internal error"),))
+
+    def _refuse(self, operation_id: str, wire_id: bytes, errors: tuple[RequestError, ...]) -> None:
+        self.protocol.active.discard(operation_id)
+        self._running.pop(operation_id, None)
+        self.outbox.control(FRAMING.error(wire_id, errors))
+
+    def _ender(self, operation_id: str) -> Callable[[], None]:
+        def ended() -> None:
+            self.protocol.active.discard(operation_id)
+            self._running.pop(operation_id, None)
+
+        return ended
+
+    def lost(self) -> None:
+        """The socket is gone: end every operation, send nothing."""
+        running, self._running = self._running, {}
+        for subscription in running.values():
+            subscription.cancel()
+        self.outbox.close()

@@ -1,0 +1,223 @@
+"""GraphQL over HTTP, health, and the pages: a Starlette application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from tycostream import __version__
+from tycostream.auth.session import Session
+from tycostream.config.model import ServerConfig
+from tycostream.errors import RequestError
+from tycostream.graphql.execute import InvalidRequest
+from tycostream.live.operations import Operations
+from tycostream.observe.events import Emit, OperationFailed
+from tycostream.transports.origin import refusal
+
+_JSON: Final = "application/json"
+_GRAPHQL: Final = "application/graphql-response+json"
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+UI: Final = Path(__file__).with_name("ui") / "graphiql"
+_PAGE_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline';"
+        " img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+class _Refused(Exception):
+    """A request that HTTP itself refuses."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
+
+class GraphQLEndpoint:
+    """``/graphql``: POST and GET."""
+
+    def __init__(self, operations: Operations, config: ServerConfig, emit: Emit) -> None:
+        self._operations = operations
+        self._config = config
+        self._emit = emit
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request."""
+        media = _JSON
+        try:
+            self._admit(request)
+            if self._wants_page(request):
+                return FileResponse(UI / "index.html", headers=_PAGE_HEADERS)
+            media = _media_type(request)
+            parameters = await self._parameters(request)
+            return self._answer(request, parameters, media)
+        except _Refused as refused:
+            error = RequestError("bad-request", refused.message)
+            return _errors([error], refused.status, media, refused.headers)
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    def _admit(self, request: Request) -> None:
+        reason = refusal(
+            request.headers.get("host"),
+            request.headers.get("origin"),
+            bound_to=self._config.host,
+            allowed_origins=self._config.allowed_origins,
+        )
+        if reason is not None:
+            raise _Refused(403, reason)
+
+    def _wants_page(self, request: Request) -> bool:
+        accept = request.headers.get("accept", "")
+        return (
+            request.method in ("GET", "HEAD")
+            and "query" not in request.query_params
+            and "text/html" in accept
+            and self._config.graphiql
+            and (UI / "index.html").exists()
+        )
+
+    async def _parameters(self, request: Request) -> dict[str, Any]:
+        if request.method == "POST":
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if content_type != _JSON:  # a form of another site can post anything but this without asking
+                raise _Refused(415, f"POST a body of type {_JSON}, not {content_type[:80] or 'none'}")
+            body = await self._body(request)
+            parameters = _decoded(body, "the body")
+            if isinstance(parameters, list):
+                raise _Refused(400, "batches are not supported: send one operation a request")
+        else:
+            parameters = dict(request.query_params)
+            for name in ("variables", "extensions"):
+                if name in parameters:
+                    parameters[name] = _decoded(parameters[name].encode(), name)
+        if not isinstance(parameters, dict):
+            raise _Refused(400, "the body is not a JSON object")
+        for name, kind in (("query", str), ("operationName", str), ("variables", dict), ("extensions", dict)):
+            if parameters.get(name) is not None and not isinstance(parameters[name], kind):
+                raise _Refused(400, f"{name} is not {'a string' if kind is str else 'an object'}")
+        if not parameters.get("query"):
+            raise _Refused(400, "the query is missing")
+        return parameters
+
+    async def _body(self, request: Request) -> bytes:
+        limit = self._config.message_bytes_max
+        chunks, size = [], 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _Refused(413, f"the body has more than {limit} bytes", {"connection": "close"})
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _answer(self, request: Request, parameters: dict[str, Any], media: str) -> Response:
+        # by the GraphQL-over-HTTP text a refused request is 400 in the new media type and 200 in the old, as Hasura's
+        refused = 400 if media == _GRAPHQL else 200
+        try:
+            plan = self._operations.prepare(
+                parameters["query"], parameters.get("operationName"), parameters.get("variables"), Session()
+            )
+            if plan.subscription:
+                hint = "connect to the same path with the subprotocol graphql-transport-ws"
+                raise RequestError("not-supported", "subscriptions need a WebSocket", hint=hint)
+            return Response(self._operations.query(plan), 200, media_type=media)
+        except InvalidRequest as invalid:
+            return _errors(invalid.errors, refused, media)
+        except RequestError as error:
+            return _errors([error], refused, media)
+        except Exception as error:
+            self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
+            return _errors([RequestError("unexpected", "internal error")], 500, media)
+
+
+def _decoded(text: bytes, name: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
+        raise _Refused(400, f"{name} is not valid JSON") from None
+
+
+def _media_type(request: Request) -> str:
+    accept = request.headers.get("accept", "*/*").lower()
+    if _GRAPHQL in accept:
+        return _GRAPHQL
+    if _JSON in accept or "*/*" in accept or "application/*" in accept or not accept.strip():
+        return _JSON
+    if request.method == "GET" and "text/html" in accept:
+        return _JSON
+    raise _Refused(406, f"this server answers with {_GRAPHQL} or {_JSON}")
+
+
+def _errors(
+    errors: Sequence[RequestError], status: int, media: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    body = msgspec.json.encode({"errors": [error.to_graphql() for error in errors]})
+    return Response(body, status, headers=dict(headers or {}), media_type=media)
+
+
+class _Pages(StaticFiles):
+    """GraphiQL's files, with the headers that keep them to themselves."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["x-content-type-options"] = "nosniff"
+        return response
+
+
+def make_app(
+    operations: Operations,
+    config: ServerConfig,
+    emit: Emit,
+    *,
+    extra_routes: Sequence[BaseRoute] = (),
+    examples: Sequence[str] = (),
+) -> Starlette:
+    """Everything on the one port but WebSockets."""
+    endpoint = GraphQLEndpoint(operations, config, emit)
+    home = "/demo" if extra_routes else "/graphql"
+
+    async def healthz(_: Request) -> Response:
+        return Response("OK", media_type="text/plain")
+
+    async def readyz(_: Request) -> Response:
+        ready, sources = operations.ready()
+        body = msgspec.json.encode({"ready": ready, "sources": sources})
+        return Response(body, 200 if ready else 503, media_type=_JSON)
+
+    async def version(_: Request) -> Response:
+        return Response(msgspec.json.encode({"version": __version__}), media_type=_JSON)
+
+    async def root(_: Request) -> Response:
+        return RedirectResponse(home)
+
+    async def example_documents(_: Request) -> Response:
+        return Response(msgspec.json.encode(list(examples)), media_type=_JSON)
+
+    routes: list[BaseRoute] = [
+        Route("/", root),
+        Route("/graphql", endpoint.answer, methods=["GET", "POST"]),
+        Route("/v1/graphql", endpoint.answer, methods=["GET", "POST"]),
+        Route("/graphiql-examples.json", example_documents),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/v1/version", version),
+        *extra_routes,
+    ]
+    if UI.exists():
+        routes.append(Mount("/graphiql", _Pages(directory=UI), name="graphiql"))
+    return Starlette(routes=routes)

@@ -1,0 +1,260 @@
+"""The WebSocket shell: a uvicorn protocol class.
+
+websockets' sans-IO ``ServerProtocol`` does the handshake, what comes in, and closing. What goes out are our own
+prebuilt frames, written straight to the event loop's transport: one write per socket and tick, and no library between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+from uvicorn.config import Config as UvicornConfig
+from uvicorn.server import ServerState
+from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from tycostream.clock import Clock, Timer
+from tycostream.config.model import ServerConfig
+from tycostream.live.operations import Operations
+from tycostream.observe.events import ConnectionClosed, ConnectionOpened, Emit
+from tycostream.transports.connection import Connection
+from tycostream.transports.origin import refusal
+from tycostream.transports.wire.transport_ws import SUBPROTOCOL
+
+_PATHS = ("/graphql", "/v1/graphql")
+_WRITE_BUFFER_BYTES = 256 * 1024
+_CLOSE_TIMEOUT_S = 5.0
+_LOGGER = logging.getLogger("tycostream.websockets")
+
+
+class WebSocketShell(asyncio.Protocol):
+    """One socket. Also the Sink of its connection."""
+
+    def __init__(
+        self, operations: Operations, config: ServerConfig, clock: Clock, emit: Emit, state: ServerState
+    ) -> None:
+        self._operations = operations
+        self._config = config
+        self._clock = clock
+        self._emit = emit
+        self._state = state
+        self._wire = ServerProtocol(
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            max_size=config.message_bytes_max,
+            logger=_LOGGER,
+        )
+        # the protocol text wants a close code for a missing subprotocol, which needs a handshake that succeeds
+        self._wire.select_subprotocol = self._choose  # type: ignore[method-assign]
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+        self._fragments: list[bytes] = []
+        self._timer: Timer | None = None
+        self._awaiting_pong = False
+        self._closing = False
+        self._peer = ""
+        self.close_code = 0
+        self.close_reason = ""
+
+    @staticmethod
+    def _choose(subprotocols: Any) -> Subprotocol | None:
+        return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in (subprotocols or ()) else None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The HTTP server hands its transport over."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
+        self._state.connections.add(cast(Any, self))
+        peer = transport.get_extra_info("peername")
+        self._peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else ""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        self._wire.receive_data(data)
+        for event in self._wire.events_received():
+            if isinstance(event, Request):
+                self._accept(event)
+            elif isinstance(event, Frame) and not self._closing:
+                self._frame(event)
+        self._flush_wire()
+        if self._wire.parser_exc is not None or self._wire.close_expected():
+            self._begin_close()
+
+    def eof_received(self) -> bool:
+        """The client will send no more."""
+        self._wire.receive_eof()
+        self._flush_wire()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._state.connections.discard(cast(Any, self))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection is not None:
+            self._connection.lost()
+            code = self.close_code or self._wire.close_code or 1006
+            self._emit(ConnectionClosed(SUBPROTOCOL, self._peer, code, self.close_reason))
+            self._connection = None
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is over its high-water mark."""
+        if self._connection is not None:
+            self._connection.outbox.pause()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has drained."""
+        if self._connection is not None:
+            self._connection.outbox.resume()
+
+    # handshake
+
+    def _accept(self, request: Request) -> None:
+        response = self._refusal(request) or self._wire.accept(request)
+        self._wire.send_response(response)
+        self._flush_wire()
+        if response.status_code != 101 or self._transport is None:
+            if self._transport is not None:
+                self._transport.close()
+            return
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self._connection = Connection(
+            self._operations, self, self._emit, operations_max=self._config.operations_max
+        )
+        self._emit(ConnectionOpened(SUBPROTOCOL, self._peer))
+        if self._wire.subprotocol is None:
+            self.abort(4406, "Subprotocol not acceptable")
+            return
+        timeout_s = self._config.connection_init_timeout.total_seconds()
+        self._timer = self._clock.call_later(timeout_s, self._init_due)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if request.path.partition("?")[0] not in _PATHS:
+            return _response(404, "Not Found", "WebSockets are at /graphql\n")
+        reason = refusal(
+            request.headers.get("Host"),
+            request.headers.get("Origin"),
+            bound_to=self._config.host,
+            allowed_origins=self._config.allowed_origins,
+        )
+        return None if reason is None else _response(403, "Forbidden", reason + "\n")
+
+    def _init_due(self) -> None:
+        self._timer = None
+        if self._connection is not None and not self._connection.initialised:
+            self.abort(4408, "Connection initialisation timeout")
+        else:
+            self._ping_later()
+
+    # keep-alive: a peer that answers no ping within an interval is gone
+
+    def _ping_later(self) -> None:
+        self._timer = self._clock.call_later(self._config.ping_interval.total_seconds(), self._ping)
+
+    def _ping(self) -> None:
+        self._timer = None
+        if self._closing or self._transport is None:
+            return
+        if self._awaiting_pong:
+            self.close_code, self.close_reason = 1006, "no answer to a ping"
+            self._transport.abort()
+            return
+        self._awaiting_pong = True
+        self._wire.send_ping(b"")
+        self._flush_wire()
+        self._ping_later()
+
+    # frames
+
+    def _frame(self, frame: Frame) -> None:
+        assert self._connection is not None
+        self._awaiting_pong = False
+        if frame.opcode is Opcode.BINARY:
+            self.abort(4400, "Invalid message: binary")
+        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                message = self._fragments[0] if len(self._fragments) == 1 else b"".join(self._fragments)
+                self._fragments.clear()
+                self._connection.receive(message)
+
+    def _flush_wire(self) -> None:
+        if self._transport is None:
+            return
+        for data in self._wire.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._transport.close()
+
+    # Sink
+
+    def write(self, data: bytes) -> None:
+        """See Sink."""
+        if self._transport is not None and not self._closing:
+            self._transport.write(data)
+
+    def abort(self, code: int, reason: str) -> None:
+        """See Sink."""
+        if self._closing or self._transport is None:
+            return
+        self.close_code, self.close_reason = code, reason
+        self._wire.send_close(code, reason.encode()[:123].decode(errors="ignore"))
+        self._flush_wire()
+        self._begin_close()
+
+    def _begin_close(self) -> None:
+        """Operations end now; the client has a while to answer the close."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._connection is not None:
+            self._connection.lost()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_later(_CLOSE_TIMEOUT_S, self._close_due)
+
+    def _close_due(self) -> None:
+        self._timer = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def shutdown(self) -> None:
+        """The server stops: uvicorn calls this on every connection."""
+        if self._connection is None:
+            if self._transport is not None:
+                self._transport.close()
+        else:
+            self.abort(1012, "the server restarts: connect again")
+
+
+def _response(status: int, phrase: str, text: str) -> Response:
+    body = text.encode()
+    headers = Headers(
+        {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
+    )
+    return Response(status, phrase, headers, body)
+
+
+def websocket_class(operations: Operations, config: ServerConfig, clock: Clock, emit: Emit) -> type:
+    """The class that uvicorn makes a protocol of for each upgrade, with what it needs bound in."""
+
+    class Bound(WebSocketShell):
+        def __init__(
+            self,
+            config: UvicornConfig,
+            server_state: ServerState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(operations, bound_config, clock, emit, server_state)
+
+    bound_config = config
+    return Bound

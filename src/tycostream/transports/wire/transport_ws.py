@@ -1,0 +1,168 @@
+"""graphql-transport-ws as a pure object: text in, events out; and its frames, built without any library's help."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from tycostream.errors import RequestError
+
+SUBPROTOCOL: Final = "graphql-transport-ws"
+_ID_CHARACTERS_MAX = 1024
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)  # a float would lose digits of a numeric constant
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A server's unmasked RFC 6455 text frame."""
+    return header(len(payload)) + payload
+
+
+def header(length: int) -> bytes:
+    """The frame header of a whole text message of ``length`` bytes."""
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+def escaped(operation_id: str) -> bytes:
+    """The id as it stands between quotes in JSON."""
+    return msgspec.json.encode(operation_id)[1:-1]
+
+
+class TransportWsFraming:
+    """See Framing. One instance serves all connections."""
+
+    key: Hashable = SUBPROTOCOL
+    _before: Final = b'{"id":"'
+    _between: Final = b'","type":"next","payload":'
+
+    def next_parts(self, payloads: Sequence[bytes], id_length: int) -> list[bytes]:
+        """See Framing: the frame headers hold the length of the id, so ids of one length share their parts."""
+        fixed = len(self._before) + id_length + len(self._between) + 1
+        parts = []
+        ahead = b""
+        for payload in payloads:
+            parts.append(ahead + header(fixed + len(payload)) + self._before)
+            ahead = self._between + payload + b"}"
+        parts.append(ahead)
+        return parts
+
+    def error(self, operation_id: bytes, errors: Sequence[RequestError]) -> bytes:
+        """See Framing."""
+        entries = msgspec.json.encode([error.to_graphql() for error in errors])
+        return text_frame(b'{"id":"' + operation_id + b'","type":"error","payload":' + entries + b"}")
+
+    def complete(self, operation_id: bytes) -> bytes:
+        """See Framing."""
+        return text_frame(b'{"id":"' + operation_id + b'","type":"complete"}')
+
+
+FRAMING: Final = TransportWsFraming()
+ACK: Final = text_frame(b'{"type":"connection_ack"}')
+PONG: Final = text_frame(b'{"type":"pong"}')
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """The client opened the connection."""
+
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The client wants a pong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """The client starts an operation."""
+
+    id: str
+    query: str
+    operation_name: str | None
+    variables: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The client ends an operation."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The client broke the protocol: close with this code."""
+
+    code: int
+    reason: str
+
+
+WireEvent = Init | Ping | Subscribe | Complete | Close
+
+
+class TransportWsProtocol:
+    """The protocol's order of things. ``feed`` takes one text message and gives what it means; it never raises."""
+
+    def __init__(self) -> None:
+        self.initialised = False
+        self.active: set[str] = set()  # ids in use; the connection discards those that ended
+
+    def feed(self, text: str | bytes) -> WireEvent | None:
+        """One message's event; None for a message that asks for nothing."""
+        try:
+            message = _DECODER.decode(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError, ArithmeticError):
+            return Close(4400, "Invalid message: not JSON")
+        if not isinstance(message, dict):
+            return Close(4400, "Invalid message: not an object")
+        match message.get("type"):
+            case "connection_init":
+                return self._init(message.get("payload"))
+            case "ping":
+                return Ping()
+            case "pong":
+                return None
+            case "subscribe":
+                return self._subscribe(message)
+            case "complete":
+                operation_id = message.get("id")
+                if not isinstance(operation_id, str):
+                    return Close(4400, "Invalid message: complete without an id")
+                return Complete(operation_id)
+            case _:
+                return Close(4400, "Invalid message: unknown type")
+
+    def _init(self, payload: object) -> WireEvent:
+        if self.initialised:
+            return Close(4429, "Too many initialisation requests")
+        if payload is not None and not isinstance(payload, dict):
+            return Close(4400, "Invalid message: the payload of connection_init is no object")
+        self.initialised = True
+        return Init(payload or {})
+
+    def _subscribe(self, message: dict[str, Any]) -> WireEvent:
+        operation_id, payload = message.get("id"), message.get("payload")
+        if not isinstance(operation_id, str) or not operation_id:
+            return Close(4400, "Invalid message: subscribe without an id")
+        if len(operation_id) > _ID_CHARACTERS_MAX:
+            return Close(4400, f"Invalid message: an id may have {_ID_CHARACTERS_MAX} characters")
+        if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+            return Close(4400, "Invalid message: subscribe without a query")
+        name, variables = payload.get("operationName"), payload.get("variables")
+        if name is not None and not isinstance(name, str):
+            return Close(4400, "Invalid message: operationName is no string")
+        if variables is not None and not isinstance(variables, dict):
+            return Close(4400, "Invalid message: variables is no object")
+        if not self.initialised:
+            return Close(4401, "Unauthorized")
+        if operation_id in self.active:
+            return Close(4409, f"Subscriber for {operation_id[:80]} already exists")
+        return Subscribe(operation_id, payload["query"], name, variables)
