@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from tycostream.config.model import LiveConfig, LogConfig
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import TRUE, Predicate, evaluate
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import Coalesce, Mode, Phase, Plan, RootPlan
+from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Phase, Plan, RootPlan, RowEncoder
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.hub import Hub
@@ -31,7 +31,7 @@ COPIES = RowType("copies", (Column("n", INT), Column("tag", TEXT)))
 class PlainRows:
     """Rows as JSON lists."""
 
-    key = "plain rows"
+    key: Hashable = "plain rows"
 
     def __init__(self, single: bool = False) -> None:
         self.single = single
@@ -48,7 +48,7 @@ class PlainRows:
 class PlainChanges:
     """Changes as [old, new]."""
 
-    key = "plain changes"
+    key: Hashable = "plain changes"
     wants_cursor = True
 
     def differs(self, old: Row, new: Row) -> bool:
@@ -76,6 +76,7 @@ def plan(
     snapshot: bool = True,
     coalesce: Coalesce | None = None,
 ) -> Plan:
+    encoder: ChangeEncoder | RowEncoder
     encoder = PlainChanges() if mode is Mode.CHANGES else PlainRows(mode is Mode.BY_PK)
     key = (row_type.source, mode, predicate, order, limit, offset)
     root = RootPlan(
@@ -124,7 +125,7 @@ class Client:
             if "error" in message:
                 self.errors.append(message["error"])
                 continue
-            value = message["next"]["data"]["root"]  # type: ignore[index, call-overload]
+            value = message["next"]["data"]["root"]  # type: ignore[index]
             root = next(r for r in self.operation.roots if isinstance(r, RootPlan))
             if root.mode is Mode.CHANGES:
                 self._fold(value)

@@ -39,7 +39,7 @@ class Db:
 
 
 def sets(client: Client) -> list[dict[str, Any]]:
-    return [message["next"]["data"]["root"] for message in client.sink.messages() if "next" in message]  # type: ignore[index, call-overload]
+    return [message["next"]["data"]["root"] for message in client.sink.messages() if "next" in message]  # type: ignore[index]
 
 
 def test_snapshot_then_ready_then_live() -> None:

@@ -53,7 +53,7 @@ def predicates(row_type: RowType) -> st.SearchStrategy[Predicate]:
     )
 
 
-ORDERS = st.lists(
+ORDERS: st.SearchStrategy[tuple[OrderBy, ...]] = st.lists(
     st.builds(OrderBy, st.integers(0, 1), st.booleans(), st.booleans()),
     max_size=2,
     unique_by=lambda term: term.column,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import msgspec
 
@@ -140,7 +140,7 @@ class ScriptedStream:
 class LineFraming:
     """One JSON message a line: a Framing for tests."""
 
-    key = "line"
+    key: Hashable = "line"
 
     def next_parts(self, payloads: Sequence[bytes], id_length: int) -> list[bytes]:
         """See Framing."""

@@ -1,0 +1,240 @@
+"""The port, really listening: HTTP's rules, WebSockets that misbehave, and a drain; over a scripted database."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx2
+import pytest
+import websockets
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
+
+from tycostream.app import App
+from tycostream.clock import SystemClock
+from tycostream.config.load import loads
+from tycostream.config.model import ServerConfig
+from tycostream.engines.base import Engine
+from tycostream.observe.events import ConnectionClosed as ClosedEvent
+from tycostream.observe.events import Event
+from tycostream.rows import Column, RowType
+from tycostream.scalars import SCALARS
+from tycostream.testing.scripted import ScriptedEngine
+from tycostream.transports.http import make_app
+from tycostream.transports.server import PortServer
+from tycostream.transports.websocket import websocket_class
+
+ITEMS = RowType(
+    "items",
+    (Column("id", SCALARS["int8"], nullable=False), Column("name", SCALARS["text"])),
+    key=(0,),
+)
+YAML = """
+databases: {main: {url: scripted}}
+sources: {items: {}}
+server: {port: 0, message_bytes_max: 20000, connection_init_timeout: 300ms, operations_max: 3}
+"""
+PROTOCOL = [Subprotocol("graphql-transport-ws")]
+
+
+class Port:
+    """A running server over a scripted database."""
+
+    def __init__(
+        self, app: App, engine: ScriptedEngine, url: str, server: PortServer, events: list[Event]
+    ) -> None:
+        self.app, self.engine, self.url, self.server, self.events = app, engine, url, server, events
+        self.ws = url.replace("http", "ws") + "/graphql"
+
+    def connect(self, **arguments: Any) -> websockets.connect:
+        return websockets.connect(self.ws, subprotocols=PROTOCOL, **arguments)
+
+    async def closed(self, count: int) -> list[ClosedEvent]:
+        while len(found := [e for e in self.events if isinstance(e, ClosedEvent)]) < count:
+            await asyncio.sleep(0.005)
+        return found
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
+    engine = ScriptedEngine([ITEMS])
+    engine.tables["items"] = [(n, f"name {n}") for n in range(3)]
+
+    def make_engine(*_: object) -> Engine:
+        return engine
+
+    monkeypatch.setattr("tycostream.app.make_engine", make_engine)
+    config = loads(YAML, environ={})
+    events: list[Event] = []
+    clock = SystemClock()
+    app = App(config, clock, events.append)
+    async with app.running():
+        http = make_app(app, config.server, events.append)
+        server = PortServer(http, websocket_class(app, config.server, clock, events.append), config.server)
+        url = await server.start()
+        while not app.ready()[0]:
+            await asyncio.sleep(0.005)
+        yield Port(app, engine, url, server, events)
+        await server.stop(2)
+
+
+async def init(ws: Any) -> None:
+    await ws.send('{"type":"connection_init"}')
+    assert json.loads(await ws.recv()) == {"type": "connection_ack"}
+
+
+def subscribe(query: str, operation_id: str = "1", variables: Mapping[str, object] | None = None) -> str:
+    payload = {"query": query, "variables": variables}
+    return json.dumps({"id": operation_id, "type": "subscribe", "payload": payload})
+
+
+async def test_a_subscription_from_snapshot_to_live(port: Port) -> None:
+    async with port.connect() as ws:
+        await init(ws)
+        await ws.send(subscribe("subscription {items_changes {phase changes {operation row {id name}}}}"))
+        phases = [json.loads(await ws.recv())["payload"]["data"]["items_changes"]["phase"] for _ in range(2)]
+        assert phases == ["snapshot", "ready"]
+        port.engine.commit({"items": [((0, "name 0"), (0, "zero")), ((1, "name 1"), None)]})
+        live = json.loads(await ws.recv())["payload"]["data"]["items_changes"]
+        assert live["changes"] == [
+            {"operation": "update", "row": {"id": 0, "name": "zero"}},
+            {"operation": "delete", "row": None},
+        ]
+
+
+async def test_several_operations_queries_and_errors_on_one_socket(port: Port) -> None:
+    async with port.connect() as ws:
+        await init(ws)
+        await ws.send(subscribe("subscription {items(where: {id: {_eq: 1}}) {name}}", "a"))
+        assert json.loads(await ws.recv())["payload"] == {"data": {"items": [{"name": "name 1"}]}}
+        await ws.send(subscribe("{items_by_pk(id: 2) {name}}", "b"))
+        assert json.loads(await ws.recv())["payload"] == {"data": {"items_by_pk": {"name": "name 2"}}}
+        assert json.loads(await ws.recv()) == {"id": "b", "type": "complete"}
+        await ws.send(subscribe("{nope}", "b"))
+        assert json.loads(await ws.recv())["type"] == "error"
+        await ws.send('{"type":"complete","id":"a"}')
+        await ws.send(subscribe("subscription {items_by_pk(id: 9) {name}}", "a"))
+        assert json.loads(await ws.recv())["payload"] == {"data": {"items_by_pk": None}}
+        await ws.send('{"type":"ping"}')
+        assert json.loads(await ws.recv()) == {"type": "pong"}
+        for n in range(3):
+            await ws.send(subscribe("subscription {items {id}}", f"more {n}"))
+        kinds = [json.loads(await ws.recv())["type"] for _ in range(3)]
+        assert sorted(kinds) == ["error", "next", "next"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "code"),
+    [
+        (["{"], 4400),
+        ([b"binary"], 4400),
+        ([subscribe("{items {id}}")], 4401),
+        (['{"type":"connection_init"}'] * 2, 4429),
+        (['{"type":"connection_init"}', *[subscribe("subscription {items {id}}")] * 2], 4409),
+        (["x" * 30_000], 1009),
+        ([], 4408),
+    ],
+)
+async def test_close_codes(port: Port, messages: list[str | bytes], code: int) -> None:
+    async with port.connect() as ws:
+        for message in messages:
+            with contextlib.suppress(ConnectionClosed):
+                await ws.send(message)
+        with pytest.raises(ConnectionClosed) as caught:
+            while True:
+                await asyncio.wait_for(ws.recv(), 5)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == code
+
+
+async def test_a_missing_subprotocol_is_4406(port: Port) -> None:
+    async with websockets.connect(port.ws) as ws:
+        with pytest.raises(ConnectionClosed) as caught:
+            await ws.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 4406
+
+
+async def test_foreign_pages_and_other_paths_are_refused(port: Port) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        await port.connect(origin="http://evil.example")
+    with pytest.raises(InvalidStatus, match="404"):
+        await websockets.connect(port.ws + "/x", subprotocols=PROTOCOL)
+
+
+async def test_a_client_that_vanishes_leaves_nothing(port: Port) -> None:
+    ws = await port.connect()
+    await init(ws)
+    await ws.send(subscribe("subscription {items_changes {phase}}"))
+    await ws.recv()
+    ws.transport.abort()
+    await port.closed(1)
+    assert not any(cohort.members for cohort in port.app.hub._cohorts.values())
+    async with port.connect() as other:
+        await init(other)
+
+
+async def test_a_drain_tells_clients_to_come_back(port: Port) -> None:
+    async with port.connect() as ws:
+        await init(ws)
+        await asyncio.wait_for(port.server.stop(2), 5)
+        with pytest.raises(ConnectionClosed) as caught:
+            await ws.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1012
+
+
+GRAPHQL = "application/graphql-response+json"
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "status", "text"),
+    [
+        ("POST", {"json": {"query": "{items_by_pk(id: 1) {name}}"}}, 200, '{"data":{"items_by_pk":{"name":"name 1"}}}'),
+        ("GET", {"params": {"query": "{items(limit: 1) {id}}"}}, 200, '{"data":{"items":[{"id":0}]}}'),
+        ("POST", {"json": {"query": "{nope}"}}, 200, "field 'nope' not found"),
+        ("POST", {"json": {"query": "{nope}"}, "headers": {"accept": GRAPHQL}}, 400, "field 'nope' not found"),
+        ("POST", {"content": "{", "headers": JSON}, 400, "not valid JSON"),
+        ("POST", {"content": "[{}]", "headers": JSON}, 400, "batches"),
+        ("POST", {"content": "1", "headers": JSON}, 400, "not a JSON object"),
+        ("POST", {"json": {}}, 400, "the query is missing"),
+        ("POST", {"json": {"query": "{x}", "variables": 1}}, 400, "variables is not an object"),
+        ("POST", {"content": "query={x}"}, 415, "application/json"),
+        ("POST", {"content": " " * 30_000, "headers": JSON}, 413, "more than 20000 bytes"),
+        ("POST", {"json": {"query": "{x}"}, "headers": {"accept": "image/png"}}, 406, "answers with"),
+        ("POST", {"json": {"query": "{x}"}, "headers": {"origin": "http://evil.example"}}, 403, "may not use"),
+        ("POST", {"json": {"query": "subscription {items {id}}"}}, 200, "subscriptions need a WebSocket"),
+        ("GET", {"params": {"query": "{x}", "variables": "{"}}, 400, "variables is not valid JSON"),
+        ("PUT", {}, 405, ""),
+    ],
+)  # fmt: skip
+async def test_http(port: Port, method: str, arguments: dict[str, Any], status: int, text: str) -> None:
+    async with httpx2.AsyncClient(base_url=port.url) as client:
+        response = await client.request(method, "/v1/graphql", **arguments)
+    assert response.status_code == status, response.text
+    assert text in response.text
+
+
+async def test_health_version_and_graphiql(port: Port) -> None:
+    async with httpx2.AsyncClient(base_url=port.url) as client:
+        assert (await client.get("/healthz")).text == "OK"
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"ready": True, "sources": [{"source": "items", "state": "live"}]},
+        )
+        port.app.hub.sources["items"].state = type(port.app.hub.sources["items"].state).STALE
+        assert (await client.get("/readyz")).status_code == 503
+        assert "version" in (await client.get("/v1/version")).json()
+        page = await client.get("/graphql", headers={"accept": "text/html"})
+        assert "GraphiQL" in page.text
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+
+
+def test_a_server_config_binds_loopback_by_default() -> None:
+    assert ServerConfig().host == "127.0.0.1"
