@@ -28,7 +28,7 @@ from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub, SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
-from tycostream.observe.events import Emit
+from tycostream.observe.events import Emit, Event
 from tycostream.rows import RowType
 
 
@@ -62,6 +62,7 @@ class App:
         self.config = config
         self._clock = clock
         self._emit = emit
+        self._settled = asyncio.Event()
         self._databases = [
             _Database(
                 name,
@@ -131,8 +132,18 @@ class App:
         for database in self._databases:
             sources = {source.name: (row_types[source.name], source) for source in database.sources}
             if sources:
-                feed = Feed(database.name, database.engine, sources, self.hub, self._clock, self._emit)
+                feed = Feed(database.name, database.engine, sources, self.hub, self._clock, self._observe)
                 self._feeds.append(feed)
+
+    def _observe(self, event: Event) -> None:
+        self._emit(event)
+        if all(source.state is not SourceState.STARTING for source in self.hub.sources.values()):
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Return once every source has its first snapshot, or has failed."""
+        if self._feeds:
+            await self._settled.wait()
 
     async def close(self) -> None:
         """Stop the engines; an embedded server stops with its engine."""

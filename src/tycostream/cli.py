@@ -35,6 +35,7 @@ ConfigPath = Annotated[
 ]
 DEFAULT_CONFIG = Path("tycostream.yaml")
 _GRACE_S = 5
+_SETTLE_S = 10
 
 
 def main() -> None:
@@ -294,6 +295,9 @@ async def _serve(
         port = make_app(app, config.server, log_sink, extra_routes=extra_routes, examples=examples)
         server = PortServer(port, websocket_class(app, config.server, clock, log_sink), config.server)
         url = await server.start()
+        typer.echo(f"listening {url}")
+        with contextlib.suppress(TimeoutError):  # a large snapshot takes longer: /readyz tells when
+            await asyncio.wait_for(app.settled(), _SETTLE_S)
         typer.echo(f"ready {url}/{page}")
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -195,7 +195,7 @@ async def test_missing_publication_gives_the_exact_sql(db, database) -> None:
     engine = engine_of(database, manage=False)
     await engine.describe(source("a"))
     with pytest.raises(
-        UpstreamError, match="CREATE PUBLICATION tycostream_test FOR TABLE public.a;"
+        UpstreamError, match=r"CREATE PUBLICATION tycostream_test FOR TABLE public.a;"
     ) as caught:
         await engine.open()
     assert caught.value.code == "publication-missing"
@@ -208,7 +208,7 @@ async def test_missing_rights(db, database, postgres: PostgresServer) -> None:
     role = f"role_{secrets.token_hex(4)}"
     await db.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
     await db.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE PUBLICATION tycostream_test FOR TABLE a")
-    engine = engine_of(postgres.url_of(psycopg.conninfo.conninfo_to_dict(database)["dbname"], role))
+    engine = engine_of(postgres.url_of(str(psycopg.conninfo.conninfo_to_dict(database)["dbname"]), role))
     await engine.describe(source("a"))
     try:
         with pytest.raises(UpstreamError, match=f"ALTER ROLE {role} REPLICATION;"):

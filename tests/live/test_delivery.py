@@ -310,3 +310,14 @@ def test_a_changed_incarnation_keeps_subscribers_and_refuses_old_cursors() -> No
     assert client.rows == [[1, 9, "a"]]
     assert sets(client)[-1]["resync"] is True
     assert sets(db.feed(after=cursor))[0]["phase"] == "reset"
+
+
+def test_a_live_query_never_repeats_a_result() -> None:
+    db = Db([(1, 1, "a")])
+    queries = []
+    for _ in range(3):
+        queries.append(Client(db.hub, plan(ITEMS, Mode.LIST)))
+        db.clock.advance(1)
+    db.put((2, 2, "b"))
+    db.clock.advance(1)
+    assert [len(query.sink.messages()) for query in queries] == [2, 2, 2]

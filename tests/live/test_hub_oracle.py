@@ -130,7 +130,7 @@ class World:
 
     def _change_copy(self, changes: list[Change]) -> None:
         row = (self.data.draw(NUMBERS), self.data.draw(TAGS))
-        if self.copies and self.data.draw(st.booleans(), label="delete?"):
+        if bool(self.copies) and self.data.draw(st.booleans(), label="delete?"):
             old = self.copies.pop(self.data.draw(st.integers(0, len(self.copies) - 1)))
             new = row if self.data.draw(st.booleans()) else None
             changes.append(Change(None, old, new))

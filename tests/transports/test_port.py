@@ -34,7 +34,7 @@ ITEMS = RowType(
     key=(0,),
 )
 YAML = """
-databases: {main: {url: scripted}}
+databases: {main: {url: host=scripted}}
 sources: {items: {}}
 server: {port: 0, message_bytes_max: 20000, connection_init_timeout: 300ms, operations_max: 3}
 """
@@ -85,6 +85,11 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
 async def init(ws: Any) -> None:
     await ws.send('{"type":"connection_init"}')
     assert json.loads(await ws.recv()) == {"type": "connection_ack"}
+
+
+async def drained(ws: Any) -> None:
+    while True:
+        await asyncio.wait_for(ws.recv(), 5)
 
 
 def subscribe(query: str, operation_id: str = "1", variables: Mapping[str, object] | None = None) -> str:
@@ -145,8 +150,7 @@ async def test_close_codes(port: Port, messages: list[str | bytes], code: int) -
             with contextlib.suppress(ConnectionClosed):
                 await ws.send(message)
         with pytest.raises(ConnectionClosed) as caught:
-            while True:
-                await asyncio.wait_for(ws.recv(), 5)
+            await drained(ws)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == code
 

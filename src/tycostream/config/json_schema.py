@@ -1,33 +1,61 @@
-"""The JSON Schema of tycostream.yaml as people write it: short forms and ``${ENV}`` strings included."""
+"""The JSON Schema of tycostream.yaml as people write it: short forms and ``${ENV}`` included. For editors."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from tycostream.config.model import Config
 
-_ENV = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
+_REFERENCE: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
+_ABOUT: Final = frozenset({"description", "title", "default", "examples"})
 
 
 def json_schema() -> dict[str, Any]:
-    """A draft 2020-12 schema for editors."""
+    """A draft 2020-12 schema."""
     schema = Config.model_json_schema()
-    definitions = schema["$defs"]
-    for definition in definitions.values():
-        for name, field in definition.get("properties", {}).items():
-            if field.get("type") in ("integer", "boolean", "number"):
-                kept = {key: field.pop(key) for key in ("type", "minimum", "maximum") if key in field}
-                definition["properties"][name] = {**field, "anyOf": [kept, _ENV]}
+    definitions: dict[str, Any] = schema["$defs"]
     source = definitions["SourceConfig"]
-    source["properties"].pop("name", None)
-    source["required"] = [name for name in source.get("required", []) if name != "name"]
-    key = source["properties"]["primary_key"]
-    source["properties"]["primary_key"] = {
-        "description": key.get("description", ""),
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-    }
-    columns = source["properties"]["columns"]
-    columns["anyOf"].insert(0, {"type": "array", "items": {"type": "string"}})
-    sources = schema["properties"]["sources"]
-    sources["additionalProperties"] = {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/SourceConfig"}]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "tycostream.yaml", **schema}
+    del source["properties"]["name"]  # the loader's: it is the key in the file
+    source.pop("required", None)
+    for model in (schema, *definitions.values()):
+        properties = model.get("properties", {})
+        for name, entry in properties.items():
+            properties[name] = _with_reference(_described(entry, definitions))
+            properties[name].pop("title", None)  # pydantic's titles only repeat the names
+    columns = source["properties"]["column_config"]
+    columns["additionalProperties"] = _or_null(columns["additionalProperties"])
+    sections = schema["properties"]
+    sections["sources"]["additionalProperties"] = _or_null(sections["sources"]["additionalProperties"])
+    for name in ("live", "server"):
+        sections[name] = {**sections[name], "anyOf": [{"$ref": sections[name].pop("$ref")}, {"type": "null"}]}
+    sections["databases"]["description"] = "The databases by name; absent: one from DATABASE_* variables."
+    sections["sources"]["description"] = "The tables that the API exposes, by their names in GraphQL."
+    about = {"title": "tycostream.yaml", "description": "The configuration of a tycostream server."}
+    return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", **about}
+
+
+def _or_null(entry: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [entry, {"type": "null"}]}
+
+
+def _described(entry: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """An enum in place of the reference to it, so that ``${ENV}`` can stand beside it."""
+    name = entry.get("$ref", "").removeprefix("#/$defs/")
+    if "enum" not in definitions.get(name, {}):
+        return entry
+    rest = {key: value for key, value in entry.items() if key != "$ref"}
+    return {"type": "string", "enum": definitions[name]["enum"], **rest}
+
+
+def _with_reference(entry: dict[str, Any]) -> dict[str, Any]:
+    """``entry``, or a string with ``${ENV}`` in it where the value is a scalar that is not any string already."""
+    scalar = entry.get("type") in ("integer", "boolean", "number") or (
+        entry.get("type") == "string" and ("pattern" in entry or "enum" in entry)
+    )
+    if scalar:
+        about = {key: value for key, value in entry.items() if key in _ABOUT}
+        choice = {key: value for key, value in entry.items() if key not in _ABOUT}
+        return {**about, "anyOf": [choice, _REFERENCE]}
+    if any(choice.get("type") in ("integer", "boolean") for choice in entry.get("anyOf", ())):
+        return {**entry, "anyOf": [*entry["anyOf"], _REFERENCE]}
+    return entry

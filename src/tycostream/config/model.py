@@ -26,32 +26,104 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)")
 _BYTES = {"B": 1, "KB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
 
+# Bounds keep arithmetic on the values (deadlines, sums) far from overflow; nobody needs more.
+_LONGEST = timedelta(days=3650)
+_LARGEST = 2**50
+
 
 def _duration(value: Any) -> Any:
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+        seconds = float(match[1]) * _SECONDS[match[2]]
+        if seconds > _LONGEST.total_seconds():
+            raise ValueError(f"is too long: the longest duration is {_LONGEST.days}d")
+        return timedelta(seconds=seconds)
     if isinstance(value, timedelta):
         return value
     raise ValueError("a duration is a number and a unit, such as 500ms, 30s, 5m, 1h or 1d")
 
 
 def _size(value: Any) -> Any:
+    size: float | None = None
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return int(float(match[1]) * _BYTES[match[2]])
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        size = float(match[1]) * _BYTES[match[2]]
+    elif isinstance(value, str) and value.isascii() and value.isdigit():  # a number from the environment
+        size = float(value)
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        size = value
+    if size is None:
+        raise ValueError("a size is a number and a unit, such as 64KiB, 64MiB or 2GiB")
+    if size > _LARGEST:
+        raise ValueError(f"is too large: the largest size is {_LARGEST // 2**30}GiB")
+    return int(size)
+
+
+def _flag(value: Any) -> Any:
+    # Only these: with YAML 1.2 a `yes` is a text, and guessing at it would hide a mistake.
+    if isinstance(value, bool):
         return value
-    raise ValueError("a size is a number and a unit, such as 64KiB, 64MiB or 2GiB")
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError("must be true or false")
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool):  # pydantic would take true for 1
+        raise ValueError("must be a whole number")
+    return value
+
+
+def _names(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _columns(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        return value
+    for name in value:
+        if not isinstance(name, str):
+            raise ValueError(
+                "must be a list of column names, or names with types: {id: Integer, note: String}"
+            )
+    if twice := sorted({name for name in value if list(value).count(name) > 1}):
+        raise ValueError(f"names {', '.join(twice)} twice; name every column once")
+    return dict.fromkeys(value)
 
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["500ms", "30s", "5m"]}),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["500ms", "30s", "5m"]}
+    ),
 ]
 Size = Annotated[
     int,
     BeforeValidator(_size),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["64KiB", "64MiB", "2GiB"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^{_SIZE.pattern}$"}],
+            "examples": ["64KiB", "64MiB", "2GiB"],
+        }
+    ),
+]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+_LIST = {"type": "array", "items": {"type": "string"}}
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(_names), WithJsonSchema({"anyOf": [{"type": "string"}, _LIST]})
+]
+Columns = Annotated[
+    dict[str, str | None],
+    BeforeValidator(_columns),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {**_LIST, "minItems": 1, "uniqueItems": True},
+                {"type": "object", "minProperties": 1, "additionalProperties": {"type": ["string", "null"]}},
+            ],
+            "examples": [["id", "price"], {"id": "Integer", "price": "Numeric"}],
+        }
+    ),
 ]
 
 
@@ -66,12 +138,12 @@ class DatabaseConfig(Model):
 
     engine: EngineName = Field(EngineName.POSTGRES, description="The database product.")
     url: str | None = Field(None, description="A libpq connection string or URI.")
-    embedded: bool = Field(False, description="Run a PostgreSQL of our own in `data` (engine postgres only).")
+    embedded: Flag = Field(False, description="Run a PostgreSQL of our own in `data` (engine postgres only).")
     data: str = Field(".tycostream/postgres", description="The embedded PostgreSQL's folder.")
-    port: int | None = Field(
+    port: Whole | None = Field(
         None, ge=0, le=65535, description="The embedded PostgreSQL's port; absent: a free one."
     )
-    manage: bool = Field(False, description="We may create and alter our own publication in this database.")
+    manage: Flag = Field(False, description="We may create and alter our own publication in this database.")
     publication: str | None = Field(
         None, description="The publication to read; absent: tycostream_<config name>."
     )
@@ -115,12 +187,16 @@ class SourceConfig(Model):
     name: str = Field(description="Its name in GraphQL; set by the loader from the key.", exclude=True)
     database: str = Field("", description="The database's name; may be absent if there is one only.")
     table: str = Field("", description="[schema.]table; absent: the source's name.")
-    primary_key: tuple[str, ...] = Field((), description="Key columns; absent: the database's primary key.")
-    columns: dict[str, str | None] | None = Field(
+    primary_key: Names = Field((), description="Key columns; absent: the database's primary key.")
+    columns: Columns | None = Field(
         None, description="The columns to expose: a list of names, or names with types; absent: all."
     )
-    column_config: dict[str, ColumnConfig] = Field(default_factory=dict)
-    live: LiveConfig = Field(default_factory=LiveConfig)
+    column_config: dict[str, ColumnConfig] = Field(
+        default_factory=dict, description="How single columns appear in GraphQL."
+    )
+    live: LiveConfig = Field(
+        default_factory=LiveConfig, description="How it is delivered; over the top-level `live`."
+    )
     comment: str | None = Field(None, description="The type's description in the schema.")
 
 
@@ -128,28 +204,30 @@ class ServerConfig(Model):
     """The one port."""
 
     host: str = Field("127.0.0.1", description="The address to listen on; without auth, loopback only.")
-    port: int = Field(4000, ge=0, le=65535)
-    insecure_public: bool = Field(False, description="Listen beyond loopback although there is no auth.")
-    stringify_numbers: bool = Field(
+    port: Whole = Field(4000, ge=0, le=65535, description="The port to listen on; 0: a free one.")
+    insecure_public: Flag = Field(False, description="Listen beyond loopback although there is no auth.")
+    stringify_numbers: Flag = Field(
         False, description="bigint and numeric as JSON strings: exact in browsers too."
     )
-    cursor_key: tuple[str, ...] = Field(
-        (), description="Secrets that seal cursors; the first seals, all open."
-    )
-    multi_root_subscriptions: bool = Field(
+    cursor_key: Names = Field((), description="Secrets that seal cursors; the first seals, all open.")
+    multi_root_subscriptions: Flag = Field(
         False, description="Allow several root fields in one subscription."
     )
-    allowed_origins: tuple[str, ...] = Field(
-        (), description="Origins of foreign pages that may use this server."
+    allowed_origins: Names = Field((), description="Origins of foreign pages that may use this server.")
+    graphiql: Flag = Field(True, description="Serve GraphiQL to browsers.")
+    connection_init_timeout: Duration = Field(
+        timedelta(seconds=10), description="How long a new socket may wait before it greets."
     )
-    graphiql: bool = Field(True, description="Serve GraphiQL to browsers.")
-    connection_init_timeout: Duration = Field(timedelta(seconds=10))
     ping_interval: Duration = Field(timedelta(seconds=20), description="How often an idle socket is probed.")
     message_bytes_max: Size = Field(2**20, description="The largest message a client may send.")
     outbox_bytes_max: Size = Field(4 * 2**20, description="The most bytes queued for one connection.")
-    operations_max: int = Field(1000, ge=1, description="The most operations of one connection.")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
-    log_format: str = Field("auto", pattern="^(auto|json|console)$")
+    operations_max: Whole = Field(1000, ge=1, description="The most operations of one connection.")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="The least level to log."
+    )
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|console)$", description="auto: console on a terminal, json elsewhere."
+    )
 
 
 class Config(Model):

@@ -1,41 +1,51 @@
-"""What ``tycostream init`` writes: a configuration that loads, with the types as comments."""
+"""What ``tycostream init`` writes: a configuration that loads as it is, with the SQL types as comments."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WORDS = {"true", "false", "null", "yes", "no", "on", "off"}
+from tycostream.config.rules import ENUM_TYPES, FIXED_TYPES, GRAPHQL_NAME, SOURCE_FIELDS, SOURCE_TYPES
+from tycostream.scalars import config_scalar
+
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+# Words that some reader of YAML, old or new, takes for something other than a text.
+_WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_CLAUSES: Final = frozenset({"_and", "_or", "_not"})
 
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """A table as the catalogue knows it; ``enums`` maps a column to (enum's name, labels)."""
+    """A table as the catalogue knows it; ``enums`` maps a column to (its enum's name, the labels in order)."""
 
     schema: str
     name: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...]  # (name, SQL type)
     primary_key: tuple[str, ...]
     enums: Mapping[str, tuple[str, tuple[str, ...]]]
     comment: str | None = None
 
 
-def render_yaml(url: str, engine: str, tables: Sequence[TableFacts]) -> str:
-    """A whole file. Names that GraphQL cannot hold are rewritten, with a column_config or a table to say so."""
-    enums = {
-        _identifier(enum): labels
-        for table in tables
-        for enum, labels in table.enums.values()
-        if all(_PLAIN.fullmatch(label) and label not in _WORDS for label in labels)
-    }
+def render_yaml(database_url_expr: str, engine: str, tables: Sequence[TableFacts]) -> str:
+    """A whole file. ``database_url_expr`` stands as it is, so ``${DATABASE_URL}`` stays a reference.
+
+    Names that GraphQL cannot hold are rewritten, and ``table`` or ``column_config`` says what they stand for. An
+    enum whose labels GraphQL cannot hold stays a text.
+    """
+    types, fields = set(FIXED_TYPES), set[str]()
+    enums = _enums(tables, types)
     lines = [
+        "# Written by `tycostream init` from the database's catalogue. Remove what the API should not expose;",
+        "# `tycostream check` compares the rest with the database.",
+        "",
         "databases:",
         "  main:",
         f"    engine: {engine}",
-        f"    url: {_quoted(url)}",
+        f"    url: {json.dumps(database_url_expr, ensure_ascii=False)}",
         "    manage: true              # tycostream may create and alter its own publication",
         "",
         "server:",
@@ -43,56 +53,119 @@ def render_yaml(url: str, engine: str, tables: Sequence[TableFacts]) -> str:
         "",
     ]
     if enums:
-        lines += ["enums:", *(f"  {name}: [{', '.join(labels)}]" for name, labels in enums.items()), ""]
-    lines.append("sources:" if tables else "sources: {}")
-    taken: set[str] = set()
+        lines += ["enums:                        # ordered"]
+        lines += [f"  {name}: [{', '.join(map(scalar, labels))}]" for labels, name in enums.items()]
+        lines += [""]
+    body: list[str] = []
     for table in tables:
-        lines += _source(table, enums, taken)
-    return "\n".join(lines) + "\n"
+        body += _source(table, enums, types, fields)
+    # Comments alone would leave `sources:` null, which reads as missing.
+    empty = not any(line[:1] == " " and line.lstrip()[:1] != "#" for line in body)
+    return "\n".join([*lines, "sources: {}" if empty else "sources:", *body]) + "\n"
 
 
-def _source(table: TableFacts, enums: Mapping[str, object], taken: set[str]) -> list[str]:
-    full = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
-    name = _unique(_identifier(full), taken)
-    lines = [f"  {name}:"]
-    if table.schema != "public" or name != table.name:
-        lines.append(f"    table: {_quoted(f'{_sql(table.schema)}.{_sql(table.name)}')}")
-    if table.comment:
-        lines.append(f"    comment: {_quoted(table.comment)}")
-    if table.primary_key:
-        lines.append(f"    primary_key: [{', '.join(_quoted(column) for column in table.primary_key)}]")
-    lines.append("    columns:")
-    renamed: list[str] = []
-    fields: set[str] = set()
-    for column, sql_type in table.columns:
-        enum = _identifier(table.enums[column][0]) if column in table.enums else ""
-        type_name = f" {enum}" if enum in enums and enum else ""
-        lines.append(f"      {_quoted(column)}:{type_name}   # {' '.join(sql_type.split())}")
-        field = _unique(_identifier(column), fields)
-        if field != column:
-            renamed.append(f"      {_quoted(column)}: {{name: {field}}}")
-    return lines + (["    column_config:", *renamed] if renamed else [])
+def scalar(text: str) -> str:
+    """A YAML scalar that reads back as ``text``, on one line."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return _quoted(text.replace("${", "$${"))
 
 
-def _identifier(name: str) -> str:
-    text = re.sub(r"[^0-9A-Za-z_]", "_", name).lstrip("_") or "t"
-    return f"_{text}" if text[0].isdigit() else text if not name.startswith("_") else f"_{text}"
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    found, n = name, 2
-    while found in taken:
-        found, n = f"{name}_{n}", n + 1
-    taken.add(found)
-    return found
-
-
-def _sql(name: str) -> str:
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+def _key(text: str) -> str:
+    # Keys are not substituted, so nothing is escaped in them.
+    return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else _quoted(text)
 
 
 def _quoted(text: str) -> str:
-    """A YAML scalar that reads back as ``text``; JSON strings are YAML. A dollar of data is doubled."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
-        return text
-    return json.dumps(text if text.startswith("${") else text.replace("$", "$$"), ensure_ascii=False)
+    # A JSON string is a YAML one; what does not print is escaped, for YAML forbids some of it.
+    return "".join(
+        c if c.isprintable() or c == " " else json.dumps(c)[1:-1] if ord(c) < 0x10000 else f"\\U{ord(c):08x}"
+        for c in json.dumps(text, ensure_ascii=False)
+    )
+
+
+def _enums(tables: Sequence[TableFacts], types: set[str]) -> dict[tuple[str, ...], str]:
+    """Labels → name. Two enums of the same labels are one here: order and text are all that counts."""
+    found: dict[tuple[str, ...], str] = {}
+    for table in tables:
+        for name, labels in table.enums.values():
+            if labels and labels not in found and all(map(_is_label, labels)):
+                found[labels] = _claim(name.rpartition(".")[2], types, ENUM_TYPES, set(), ())
+    return found
+
+
+def _is_label(label: str) -> bool:
+    fits = GRAPHQL_NAME.fullmatch(label) and not label.startswith("__")
+    return bool(fits) and label not in ("true", "false", "null")
+
+
+def _claim(
+    name: str, types: set[str], type_ends: Sequence[str], fields: set[str], field_ends: Sequence[str]
+) -> str:
+    """A free GraphQL name like ``name``, with all the names that the schema makes of it."""
+    base, number = identifier(name), 1
+    while True:
+        free = base if number == 1 else f"{base}_{number}"
+        new_types, new_fields = {free + end for end in type_ends}, {free + end for end in field_ends}
+        if not (new_types & types or new_fields & fields or (not field_ends and config_scalar(free))):
+            types |= new_types
+            fields |= new_fields
+            return free
+        number += 1
+
+
+def identifier(name: str) -> str:
+    """A GraphQL name as close to ``name`` as may be: accents go, other characters become underscores."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    text = re.sub(r"[^0-9A-Za-z_]+", "_", plain if plain.strip("_ ") else "")
+    text = re.sub(r"^__+", "_", text)
+    if not text.strip("_"):
+        return "unnamed"
+    return f"_{text}" if text[0].isdigit() else text
+
+
+def _free_field(name: str, taken: Collection[str]) -> str:
+    base = identifier(name)
+    numbered = (base if number == 1 else f"{base}_{number}" for number in range(1, len(taken) + 2))
+    return next(free for free in numbered if free not in taken)
+
+
+def _comment_text(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _source(
+    table: TableFacts, enums: Mapping[tuple[str, ...], str], types: set[str], fields: set[str]
+) -> list[str]:
+    if "." in table.name or not table.columns:
+        why = "it has no columns" if not table.columns else "a table's name with a dot cannot be written here"
+        return [f"  # {_comment_text(f'{table.schema}.{table.name}')} is left out: {why}"]
+    wanted = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
+    name = _claim(wanted, types, SOURCE_TYPES, fields, SOURCE_FIELDS)
+    lines = [f"  {_key(name)}:"]
+    if table.schema != "public":
+        lines.append(f"    table: {scalar(f'{table.schema}.{table.name}')}")
+    elif name != table.name:
+        lines.append(f"    table: {scalar(table.name)}")
+    if table.comment:
+        lines.append(f"    comment: {scalar(table.comment)}")
+    if table.primary_key:
+        keys = [scalar(column) for column in table.primary_key]
+        lines.append(f"    primary_key: {keys[0] if len(keys) == 1 else '[' + ', '.join(keys) + ']'}")
+    return lines + _columns(table, enums)
+
+
+def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[str]:
+    lines, renamed = ["    columns:"], []
+    # Names that need no change come first in the claim: no renamed column may take theirs.
+    taken = {name for name, _ in table.columns if identifier(name) == name} | _CLAUSES
+    width = max(len(_key(name)) for name, _ in table.columns)
+    for name, sql_type in table.columns:
+        enum = enums.get(table.enums[name][1]) if name in table.enums else None
+        shown = f"{_key(name)}:{f' {enum}' if enum else ''}"
+        lines.append(f"      {shown:<{width + 1}}  # {_comment_text(sql_type)}")
+        if identifier(name) != name or name in _CLAUSES:
+            field = _free_field(name, taken)
+            taken.add(field)
+            renamed.append(f"      {_key(name)}: {{name: {scalar(field)}}}")
+    return [*lines, *(["    column_config:", *renamed] if renamed else [])]

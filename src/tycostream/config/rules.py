@@ -1,181 +1,258 @@
-"""What one model cannot see: rules across databases, enums and sources, and what comes with later versions."""
+"""Rules between fields: what pydantic cannot see in one value alone. Every broken one is noted in the report."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
-from tycostream.config.model import Config, EngineName, SourceConfig
+from tycostream.config.messages import did_you_mean
+from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
+from tycostream.config.tree import Path, Report
 from tycostream.scalars import CONFIG_TYPES, SCALARS, config_scalar
 
-Add = Callable[[tuple[str | int, ...], str], None]
-_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
-_RESERVED: Final = {"query_root", "subscription_root", "mutation_root", "order_by", "Int", "Float", "String"} | {
-    "Boolean", "ID", "change_phase", "change_operation", "coalesce_strategy"
-}  # fmt: skip
-_SUFFIXES: Final = (
-    "",
-    "_by_pk",
-    "_changes",
-    "_bool_exp",
-    "_order_by",
-    "_change_set",
-    "_change",
-    "_old",
-    "_select_column",
+GRAPHQL_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
+_BUILT_IN: Final = frozenset(
+    {"Int", "Float", "String", "Boolean", "ID", *(scalar.graphql for scalar in SCALARS.values())}
 )
-_LATER_TOP: Final = {
-    "auth": "authentication is not enforced by this version",
-    "limits": "limits come with a later version",
-    "types": "object types for JSON columns come with a later version",
-    "state": "stored state comes with a later version",
-    "bus": "the bus between processes comes with a later version",
-    "triggers": "triggers come with a later version",
-}
-_LATER_SOURCE: Final = {
-    "permissions": "permissions are not enforced by this version",
-    "fields": "custom fields come with a later version",
-    "query": "sources over a SELECT come with a later version",
-    "relationships": "relationships come with a later version",
-    "triggers": "triggers come with a later version",
-}
+# The types that every schema has, whatever its sources.
+FIXED_TYPES: Final = (
+    _BUILT_IN
+    | {f"{name}_comparison_exp" for name in _BUILT_IN}
+    | {"query_root", "mutation_root", "subscription_root", "order_by", "cursor_ordering"}
+    | {"change_phase", "change_operation", "coalesce_strategy", "Query", "Mutation", "Subscription"}
+)
+SOURCE_TYPES: Final = ("", "_bool_exp", "_order_by", "_select_column", "_change_set", "_change", "_old")
+SOURCE_FIELDS: Final = ("", "_by_pk", "_changes")
+ENUM_TYPES: Final = ("", "_comparison_exp")
+_LOG_BYTES_MIN: Final = 64 * 2**10
+_MESSAGE_BYTES_MIN: Final = 2**10
+
+_Add = Callable[..., None]
 
 
-def refuse_later(value: dict[str, Any], add: Add) -> None:
-    """Refuse, and take out, what this version does not do: ignoring a permission would show what it hides."""
-    for key, why in _LATER_TOP.items():
-        if key in value:
-            del value[key]
-            add((key,), f"{why}, so a configuration that has it is refused; remove it")
-    sources = value.get("sources")
-    for name, source in sources.items() if isinstance(sources, dict) else ():
-        if not isinstance(source, dict):
-            continue
-        for key, why in _LATER_SOURCE.items():
-            if key in source:
-                del source[key]
-                add(("sources", name, key), f"{why}, so a configuration that has it is refused; remove it")
-        live = source.get("live")
-        if isinstance(live, dict) and "refresh" in live:
-            del live["refresh"]
-            add(("sources", name, "live", "refresh"), "refresh comes with a later version; remove it")
+def check_rules(config: Config, names: Mapping[str, Sequence[str]], report: Report) -> None:
+    """Note every broken rule. ``names``: the keys of each section as written, also those that are broken otherwise."""
+
+    def add(path: Path, message: str, *, key: bool = False) -> None:
+        if not report.is_broken(path):
+            report.add(path, message, key=key)
+
+    if not names["sources"]:
+        add(("sources",), "there is no source; name a table: `sources: {trades: {}}`")
+    for name, database in config.databases.items():
+        _database(("databases", name), database, add)
+    for name, labels in config.enums.items():
+        _enum(name, labels, add)
+    for name, source in config.sources.items():
+        _source(source, ("sources", name), names, add)
+    _clashes(config, add)
+    _live(("live",), config.live, add)
+    _server(config.server, add)
 
 
-def cross_check(config: Config, add: Add) -> Config:
-    """Report every broken rule; give the configuration with each source's database filled in."""
-    _check_databases(config, add)
-    _check_enums(config, add)
-    _check_names(config, add)
-    if not config.server.insecure_public and not _loopback(config.server.host):
-        add(
-            ("server", "host"),
-            f"{config.server.host!r} is reachable from elsewhere and there is no authentication yet; "
-            "use 127.0.0.1, or say insecure_public: true",
-        )
-    sources = {name: _check_source(config, source, add) for name, source in config.sources.items()}
-    return config.model_copy(update={"sources": sources})
+def name_problem(name: str) -> str:
+    """Why a text is not a GraphQL name of ours, or nothing."""
+    if not GRAPHQL_NAME.fullmatch(name):
+        return f"{name!r} is not a GraphQL name: letters, digits and underscores, not starting with a digit"
+    if name.startswith("__"):
+        return f"{name!r} starts with two underscores, which GraphQL keeps for itself"
+    return ""
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on ``host``."""
+    if host.lower() == "localhost":
+        return True
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 
 
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+def public_host_problem(server: ServerConfig) -> str:
+    """Why a server must not listen where it is told to, or nothing. For the command line's ``--host`` too."""
+    if server.insecure_public or is_loopback(server.host):
+        return ""
+    return (
+        f"{server.host!r} can be reached from other machines, and this version has no authentication: anybody could "
+        "read every source; listen on 127.0.0.1, or set server.insecure_public: true to allow it"
+    )
 
 
-def _check_databases(config: Config, add: Add) -> None:
-    if not config.databases:
-        add((), 'no database: write databases: {main: {engine: postgres, url: "${DATABASE_URL}"}}')
-    for name, database in config.databases.items():
-        path = ("databases", name)
-        if database.embedded and database.engine is not EngineName.POSTGRES:
-            add((*path, "embedded"), "only engine postgres can be embedded")
-        if database.embedded and database.url:
-            add((*path, "url"), "an embedded database has no url of its own; remove one of the two")
-        if not database.embedded and not database.url:
+def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
+    if database.embedded:
+        if database.engine is not EngineName.POSTGRES:
+            add(
+                (*path, "embedded"),
+                f"only PostgreSQL can be embedded, not {database.engine.value}; write engine: postgres, "
+                "or give a url instead",
+            )
+        if database.url is not None:
+            add((*path, "url"), "an embedded database has no url; remove url, or remove embedded")
+        return
+    if not database.url:
+        embedded = ", or embedded: true" if database.engine is EngineName.POSTGRES else ""
+        where = (*path, "url") if "url" in database.model_fields_set else path
+        add(where, f'has no url; write url: "${{DATABASE_URL}}" (a libpq connection string or URI){embedded}')
+    elif not re.match(r"postgres(ql)?://", database.url) and (
+        "://" in database.url or "=" not in database.url
+    ):
+        # The url itself is not shown: it may hold a password.
+        add(
+            (*path, "url"),
+            "is not a libpq connection string; write postgresql://user:password@host:port/database, "
+            "or host=… port=… user=… password=… dbname=…",
+        )
+    for name in ("data", "port"):
+        if name in database.model_fields_set:
+            hint = "; the url holds the port" if name == "port" else ""
+            add((*path, name), f"is a setting of an embedded database only{hint}; remove it", key=True)
+
+
+def _enum(name: str, labels: Sequence[str], add: _Add) -> None:
+    path: Path = ("enums", name)
+    if problem := name_problem(name):
+        add(path, problem, key=True)
+    elif config_scalar(name) is not None or name in FIXED_TYPES:
+        add(path, f"{name} is the name of a type already; choose another", key=True)
+    if not labels:
+        add(path, "has no labels; write them in their order: [buy, sell]")
+    first: set[str] = set()
+    for i, label in enumerate(labels):
+        if label in first:
+            add((*path, i), f"{label!r} is here a second time; keep one")
+        elif label in ("true", "false", "null"):
+            add((*path, i), f"{label!r} cannot be a label: GraphQL reads it as a value of its own")
+        elif problem := name_problem(label):
+            add((*path, i), problem)
+        first.add(label)
+
+
+def _source(source: SourceConfig, path: Path, names: Mapping[str, Sequence[str]], add: _Add) -> None:
+    if problem := name_problem(source.name):
+        add(path, f"{problem}; choose a name, and write the table's in `table:`", key=True)
+    _source_database(source, path, names["databases"], add)
+    if "\0" in source.table or (source.table and not all(source.table.split("."))):
+        add((*path, "table"), "must be a table's name, or schema.table")
+    _columns(source, path, names["enums"], add)
+    _primary_key(source, path, add)
+    _column_config(source, path, add)
+    _live((*path, "live"), source.live, add)
+
+
+def _source_database(source: SourceConfig, path: Path, databases: Sequence[str], add: _Add) -> None:
+    if source.database and source.database not in databases:
+        guess = did_you_mean(source.database, databases)
+        listed = ", ".join(databases) or "none"
+        add((*path, "database"), f"there is no database {source.database!r}{guess} (databases: {listed})")
+    elif not source.database and len(databases) > 1:
+        add(
+            path,
+            f"there are several databases; say which: `database: {databases[0]}` ({', '.join(databases)})",
+        )
+
+
+def _columns(source: SourceConfig, path: Path, enums: Sequence[str], add: _Add) -> None:
+    if source.columns is None:
+        return
+    if not source.columns:
+        add((*path, "columns"), "names no column; name one at least, or remove `columns` to expose all")
+    for column, type_name in source.columns.items():
+        if type_name is None or type_name in enums or config_scalar(type_name) is not None:
+            continue
+        guess = did_you_mean(type_name, [*enums, *CONFIG_TYPES, *SCALARS])
+        add(
+            (*path, "columns", column),
+            f"there is no type {type_name!r}{guess}"
+            f" (types: {', '.join(CONFIG_TYPES)}, an SQL type, or an enum of this file)",
+        )
+
+
+def _primary_key(source: SourceConfig, path: Path, add: _Add) -> None:
+    def place(i: int) -> Path:
+        return (*path, "primary_key", i)
+
+    for i, column in enumerate(source.primary_key):
+        if column in source.primary_key[:i]:
+            add(place(i), f"{column!r} is here a second time; keep one")
+        elif source.columns is not None and column not in source.columns:
+            guess = did_you_mean(column, source.columns)
+            add(
+                place(i),
+                f"{column!r} is not among `columns`{guess or '; add it there, or name another column'}",
+            )
+
+
+def _column_config(source: SourceConfig, path: Path, add: _Add) -> None:
+    chosen = source.columns
+    taken: dict[str, str] = {}
+    for column in dict.fromkeys([*(chosen or ()), *source.column_config]):
+        settings = source.column_config.get(column)
+        here = (*path, "column_config", column)
+        if chosen is not None and column not in chosen:
+            guess = did_you_mean(column, chosen)
+            add(
+                here,
+                f"{column!r} is not among `columns`{guess or '; add it there, or remove it here'}",
+                key=True,
+            )
+            continue
+        renamed = settings is not None and settings.name is not None
+        name = settings.name if settings is not None and settings.name is not None else column
+        place = (*here, "name") if renamed else (*path, "columns", column) if chosen is not None else here
+        if problem := name_problem(name) or (
+            f"{name!r} is a word of `where`" if name in ("_and", "_or", "_not") else ""
+        ):
+            remedy = "" if renamed else "; give it one: column_config: {…: {name: …}}"
+            add(place, f"{problem}{remedy}", key=not renamed)
+        elif name in taken:
+            add(place, f"{name!r} is the name of column {taken[name]!r} already; choose another")
+        taken.setdefault(name, column)
+
+
+def _clashes(config: Config, add: _Add) -> None:
+    """Names that the schema would hold twice. Types and fields are worlds of their own."""
+    types: dict[str, str] = {}
+    fields: dict[str, str] = {}
+    for name in config.enums:
+        _claim(("enums", name), f"enum {name}", (name + end for end in ENUM_TYPES), types, "type", add)
+    for name in config.sources:
+        path, owner = ("sources", name), f"source {name}"
+        if name in FIXED_TYPES:
             add(
                 path,
-                'where is it? write url: "${DATABASE_URL}", or embedded: true for a PostgreSQL of our own',
+                f"{name} is the name of a type already; choose another, and write `table: {name}`",
+                key=True,
             )
+        _claim(path, owner, (name + end for end in SOURCE_TYPES), types, "type", add)
+        _claim(path, owner, (name + end for end in SOURCE_FIELDS), fields, "field", add)
 
 
-def _check_enums(config: Config, add: Add) -> None:
-    for name, labels in config.enums.items():
-        if not _NAME.fullmatch(name) or name.startswith("__"):
-            add(("enums", name), "is no GraphQL name: letters, digits and _, not starting with a digit or __")
-        if not labels:
-            add(("enums", name), "has no labels")
-        for n, label in enumerate(labels):
-            if not _NAME.fullmatch(label) or label in ("true", "false", "null") or label.startswith("__"):
-                add(("enums", name, n), f"{label!r} cannot be a GraphQL enum value")
-            if label in labels[:n]:
-                add(("enums", name, n), f"{label!r} is here twice")
+def _claim(path: Path, owner: str, names: Iterable[str], taken: dict[str, str], what: str, add: _Add) -> None:
+    for name in names:
+        if name in taken:
+            add(path, f"its {what} {name} is also one of {taken[name]}; rename one of them", key=True)
+        elif name in FIXED_TYPES and what == "type" and name != path[-1]:
+            add(path, f"its {what} {name} is one that every schema has; rename it", key=True)
+        taken.setdefault(name, owner)
 
 
-def _check_names(config: Config, add: Add) -> None:
-    taken = dict.fromkeys(_RESERVED, "a type of the API") | {s.graphql: "a scalar" for s in SCALARS.values()}
-    taken |= {name: f"enums.{name}" for name in config.enums}
-    for name in config.sources:
-        path = ("sources", name)
-        if not _NAME.fullmatch(name) or name.startswith("__"):
-            add(path, "is no GraphQL name: letters, digits and _, not starting with a digit or __")
-        for generated in (name + suffix for suffix in _SUFFIXES):
-            if generated in taken:
-                add(path, f"its generated name {generated!r} is also {taken[generated]}; rename the source")
-            taken[generated] = f"generated from sources.{name}"
+def _live(path: Path, live: LiveConfig, add: _Add) -> None:
+    if live.log.bytes < _LOG_BYTES_MIN:
+        add((*path, "log", "bytes"), "must be at least 64KiB: a log must hold a change of ordinary size")
 
 
-def _check_source(config: Config, source: SourceConfig, add: Add) -> SourceConfig:
-    path = ("sources", source.name)
-    update: dict[str, Any] = {}
-    if not source.table:
-        update["table"] = source.name
-    if not source.database and len(config.databases) == 1:
-        update["database"] = next(iter(config.databases))
-    elif not source.database and config.databases:
-        add(path, f"which database? write database: one of {', '.join(config.databases)}")
-    elif source.database and source.database not in config.databases:
-        guess = _did_you_mean(source.database, config.databases)
-        add((*path, "database"), f"there is no database {source.database!r}; {guess}")
-    for name, type_name in (source.columns or {}).items():
-        if type_name is not None and type_name not in config.enums and config_scalar(type_name) is None:
-            guess = _did_you_mean(type_name, {*CONFIG_TYPES, *config.enums})
-            add((*path, "columns", name), f"there is no type {type_name!r}; {guess}")
-    _check_columns(source, path, add)
-    return source.model_copy(update=update)
-
-
-def _check_columns(source: SourceConfig, path: tuple[str, ...], add: Add) -> None:
-    if source.columns is not None:
-        for name in source.primary_key:
-            if name not in source.columns:
-                guess = _did_you_mean(name, source.columns)
-                add((*path, "primary_key"), f"the key column {name!r} is not among the columns; {guess}")
-        for name in source.column_config:
-            if name not in source.columns:
-                guess = _did_you_mean(name, source.columns)
-                add((*path, "column_config", name), f"there is no such column; {guess}")
-    fields: dict[str, str] = {}
-    for name in [
-        *(source.columns or {}),
-        *(n for n in source.column_config if n not in (source.columns or {})),
-    ]:
-        setting = source.column_config.get(name)
-        field = setting.name if setting and setting.name else name
-        if not _NAME.fullmatch(field) or field.startswith("__") or field in ("_and", "_or", "_not"):
-            add(
-                (*path, "columns", name),
-                f"{field!r} cannot be a GraphQL field; give it a name: column_config: {{{name}: {{name: …}}}}",
-            )
-        if field in fields:
-            add((*path, "column_config", name), f"{field!r} is also the field of column {fields[field]!r}")
-        fields[field] = name
+def _server(server: ServerConfig, add: _Add) -> None:
+    if problem := public_host_problem(server):
+        add(("server", "host"), problem)
+    for name in ("message_bytes_max", "outbox_bytes_max"):
+        if getattr(server, name) < _MESSAGE_BYTES_MIN:
+            add(("server", name), "must be at least 1KiB: a query must fit")
+    for name in ("connection_init_timeout", "ping_interval"):
+        if getattr(server, name).total_seconds() <= 0:
+            add(("server", name), "must be longer than nothing, such as 20s")
+    for i, key in enumerate(server.cursor_key):
+        if not key.strip():
+            add(("server", "cursor_key", i), "is empty; a secret needs characters")

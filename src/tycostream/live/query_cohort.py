@@ -144,6 +144,8 @@ class QueryCohort:
     def _deliver(self) -> None:
         shared: dict[tuple[Hashable, int], list[bytes]] = {}
         for member in list(self.at_head):
+            if member.version == self.version:
+                continue  # it joined after the rendering and has this result already
             outbox = member.outbox
             if not outbox.idle or member.paced:
                 del self.at_head[member]

@@ -135,7 +135,18 @@ async def _table(connection: Connection, row: tuple[Any, ...]) -> Table:
         ColumnInfo(c[0], c[1], c[2], c[3], c[4], bool(c[5]), c[6], tuple(c[7]) if c[7] else None, c[8])
         for c in cells
     )
-    return Table(*row[:6], tuple(row[6] or ()), tuple(row[7] or ()), row[8], columns)
+    return Table(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        tuple(row[6] or ()),
+        tuple(row[7] or ()),
+        row[8],
+        columns,
+    )
 
 
 async def load_all(connection: Connection) -> list[CatalogueTable]:

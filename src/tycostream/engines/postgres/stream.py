@@ -174,7 +174,7 @@ class PostgresStream:
     async def _advance_initial(self) -> None:
         assert self._initial is not None
         try:
-            self._push(await anext(self._initial))  # type: ignore[arg-type]
+            self._push(await anext(self._initial))
         except StopAsyncIteration:
             self._initial = None
 
@@ -182,6 +182,7 @@ class PostgresStream:
         names = [name for name, mine in self._sources.items() if mine.held is None]
         if not names:
             return
+        last: SnapshotPart | None = None
         connection = await self._engine.connect()
         try:
             await connection.execute(b"SET statement_timeout = 0")
@@ -205,10 +206,14 @@ class PostgresStream:
                     if connection.info.transaction_status != pq.TransactionStatus.INTRANS:
                         raise
                     continue
-                if self._sources.get(name) is mine:
-                    yield SnapshotPart(name, rows, self._position)
+                if last is not None:
+                    yield last
+                last = SnapshotPart(name, rows, self._position) if self._sources.get(name) is mine else None
         finally:
             await connection.close()
+        # Told only now: a reader that pauses after the last part must not keep our transaction's locks.
+        if last is not None:
+            yield last
 
     async def _copy(self, connection: Connection, mine: _Source) -> AsyncIterator[Row]:
         row_type = mine.mapper.row_type
