@@ -172,7 +172,7 @@ async def test_a_lost_stream_is_bridged_by_the_net_difference(configured: Path, 
                 " WHERE active_pid IS NOT NULL AND database = current_database()"
             )
             assert await cursor.fetchone() == (1,)
-        changes = []
+        changes: list[dict[str, Any]] = []
         while len(changes) < 2:
             changes += (await following(ws))["trades_changes"]["changes"]
         assert sorted(changes, key=lambda change: str(change["operation"])) == [

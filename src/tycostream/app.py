@@ -150,6 +150,10 @@ class App:
         for database in self._databases:
             await database.engine.close()
 
+    def engine(self, database: str) -> Engine:
+        """The engine of a configured database."""
+        return next(each.engine for each in self._databases if each.name == database)
+
     async def check(self) -> Sequence[Finding]:
         """What ``tycostream check`` prints."""
         findings: list[Finding] = []

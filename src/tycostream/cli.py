@@ -16,6 +16,7 @@ import typer
 from tycostream.errors import TycoError
 
 if TYPE_CHECKING:
+    from tycostream.app import App
     from tycostream.config.model import Config
     from tycostream.engines.base import CatalogueTable
 
@@ -85,24 +86,18 @@ def demo(
     server = config.server.model_copy(update={"port": port})
     config = config.model_copy(update={"databases": {"main": database}, "server": server})
 
-    async def work() -> None:
+    async def prepare(app: App) -> Callable[[], Coroutine[Any, Any, None]]:
         from tycostream.clock import SystemClock
-        from tycostream.engines.embedded import EmbeddedPostgres
+        from tycostream.engines.postgres import PostgresEngine
 
-        postgres = EmbeddedPostgres(data)
-        try:
-            url = await postgres.start()
-            await create_schema(url)
-            # the demo owns the server, so that the simulator and the engine share it
-            external = database.model_copy(update={"embedded": False, "url": url})
-            shared = config.model_copy(update={"databases": {"main": external}})
-            typer.echo(f"database {url}")
-            simulator = Simulator(url, rate, SystemClock(), seed)
-            await _serve(shared, routes(), EXAMPLES, page="demo", beside=simulator.run)
-        finally:
-            await postgres.stop()
+        engine = app.engine("main")
+        assert isinstance(engine, PostgresEngine)
+        url = await engine.start()
+        await create_schema(url)
+        typer.echo(f"database {url}")
+        return Simulator(url, rate, SystemClock(), seed).run
 
-    _run(work())
+    _run(_serve(config, routes(), EXAMPLES, page="demo", prepare=prepare))
 
 
 @cli.command()
@@ -278,9 +273,12 @@ async def _serve(
     examples: list[str],
     *,
     page: str,
-    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    prepare: Callable[[App], Awaitable[Callable[[], Coroutine[Any, Any, None]]]] | None = None,
 ) -> None:
-    """Run an App and its port until SIGTERM or SIGINT, then drain: clients are told to reconnect."""
+    """Run an App and its port until SIGTERM or SIGINT, then drain: clients are told to reconnect.
+
+    ``prepare`` runs before the sources are read, and gives what runs beside the server.
+    """
     from tycostream.app import App
     from tycostream.clock import SystemClock
     from tycostream.observe.log import log_sink, setup
@@ -291,6 +289,13 @@ async def _serve(
     setup(config.server.log_level, config.server.log_format)
     clock = SystemClock()
     app = App(config, clock, log_sink)
+    beside = None
+    if prepare is not None:
+        try:
+            beside = await prepare(app)
+        except BaseException:
+            await app.close()
+            raise
     async with app.running():
         port = make_app(app, config.server, log_sink, extra_routes=extra_routes, examples=examples)
         server = PortServer(port, websocket_class(app, config.server, clock, log_sink), config.server)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from tycostream.config.model import Config
 
@@ -22,6 +25,7 @@ def json_schema() -> dict[str, Any]:
         for name, entry in properties.items():
             properties[name] = _with_reference(_described(entry, definitions))
             properties[name].pop("title", None)  # pydantic's titles only repeat the names
+            _spell_default(properties[name])
     columns = source["properties"]["column_config"]
     columns["additionalProperties"] = _or_null(columns["additionalProperties"])
     sections = schema["properties"]
@@ -32,6 +36,16 @@ def json_schema() -> dict[str, Any]:
     sections["sources"]["description"] = "The tables that the API exposes, by their names in GraphQL."
     about = {"title": "tycostream.yaml", "description": "The configuration of a tycostream server."}
     return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", **about}
+
+
+def _spell_default(entry: dict[str, Any]) -> None:
+    """A duration as this file writes it, not in pydantic's ISO form."""
+    default = entry.get("default")
+    if isinstance(default, str) and default.startswith("P") and "500ms" in entry.get("examples", ()):
+        milliseconds = TypeAdapter(timedelta).validate_python(default) // timedelta(milliseconds=1)
+        unit, text = (1000, "s") if milliseconds % 1000 == 0 else (1, "ms")
+        unit, text = (60_000, "m") if milliseconds and milliseconds % 60_000 == 0 else (unit, text)
+        entry["default"] = f"{milliseconds // unit}{text}"
 
 
 def _or_null(entry: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def render_yaml(database_url_expr: str, engine: str, tables: Sequence[TableFacts
     ]
     if enums:
         lines += ["enums:                        # ordered"]
-        lines += [f"  {name}: [{', '.join(map(scalar, labels))}]" for labels, name in enums.items()]
+        lines += [f"  {_key(name)}: [{', '.join(map(scalar, labels))}]" for labels, name in enums.items()]
         lines += [""]
     body: list[str] = []
     for table in tables:
@@ -137,8 +137,8 @@ def _comment_text(text: str) -> str:
 def _source(
     table: TableFacts, enums: Mapping[tuple[str, ...], str], types: set[str], fields: set[str]
 ) -> list[str]:
-    if "." in table.name or not table.columns:
-        why = "it has no columns" if not table.columns else "a table's name with a dot cannot be written here"
+    if "." in table.name or not all(table.schema.split(".")) or not table.columns:
+        why = "it has no columns" if not table.columns else "a name with such dots cannot be written here"
         return [f"  # {_comment_text(f'{table.schema}.{table.name}')} is left out: {why}"]
     wanted = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
     name = _claim(wanted, types, SOURCE_TYPES, fields, SOURCE_FIELDS)
@@ -162,7 +162,7 @@ def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[st
     width = max(len(_key(name)) for name, _ in table.columns)
     for name, sql_type in table.columns:
         enum = enums.get(table.enums[name][1]) if name in table.enums else None
-        shown = f"{_key(name)}:{f' {enum}' if enum else ''}"
+        shown = f"{_key(name)}:{f' {scalar(enum)}' if enum else ''}"
         lines.append(f"      {shown:<{width + 1}}  # {_comment_text(sql_type)}")
         if identifier(name) != name or name in _CLAUSES:
             field = _free_field(name, taken)
