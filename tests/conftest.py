@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, settings
 
 from tycostream.engines.embedded import EmbeddedPostgres
 
-
 # Two shared cores: time says nothing about a property. The seed of a failure is printed.
 settings.register_profile(
     "tycostream", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

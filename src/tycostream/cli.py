@@ -114,8 +114,11 @@ def serve(
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     if changes:
         from tycostream.config.model import ServerConfig
+        from tycostream.config.rules import public_host_problem
 
         server = ServerConfig.model_validate({**loaded.server.model_dump(), **changes})
+        if problem := public_host_problem(server):
+            raise TycoError("host-public", f"--host: {problem}")
         loaded = loaded.model_copy(update={"server": server})
     _run(_serve(loaded, [], [], page="graphql"))
 

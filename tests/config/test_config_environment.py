@@ -38,11 +38,6 @@ def test_references(text: str, expected: str) -> None:
 
 
 def test_references_give_numbers_and_booleans_to_the_settings_that_want_them() -> None:
-    text = (
-        TEXT + "server: {port: '${PORT}', graphiql: ${UI}, operations_max: ${N:-7}, outbox_bytes_max: ${B}}"
-    )
-    server = loads(text.replace("${", "'${").replace("}", "}'", 0), environ={}) if False else None
-    assert server is None
     text = TEXT + (
         'server:\n  port: "${PORT}"\n  graphiql: ${UI}\n  operations_max: ${N:-7}\n  outbox_bytes_max: ${B}\n'
     )
@@ -64,13 +59,26 @@ def test_overrides_win_and_are_named_in_problems() -> None:
     server = loads(TEXT + "server: {port: x}", environ=environ).server
     assert (server.port, server.log_level) == (81, "debug")
     assert server.allowed_origins == ("https://a", "https://b")
-    assert problems(TEXT, {"TYCO_PORT": "x", "TYCO_HOST": "0.0.0.0", "TYCO_LOG_LEVLE": "1"}) == [
+    assert problems(
+        TEXT, {"TYCO_PORT": "x", "TYCO_HOST": "0.0.0.0", "TYCO_SOMETHING_ELSE": "1", "TYCO_LOG_LEVLE": "1"}
+    ) == [
         "environment:1:1: TYCO_HOST: '0.0.0.0' can be reached from other machines, and this version has no "
         "authentication: anybody could read every source; listen on 127.0.0.1, or set server.insecure_public: true "
         "to allow it",
         "environment:1:1: TYCO_LOG_LEVLE: is not a setting; did you mean TYCO_LOG_LEVEL?",
         "environment:1:1: TYCO_PORT: is a text ('x'), but must be a whole number",
     ]
+
+
+def test_a_problem_in_a_list_names_the_variable_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\nDATABASE_URL=mysql://secret@x\n")
+    (tmp_path / "t.yaml").write_text("sources: {a: {}}\nserver: {cursor_key: ['${EMPTY}']}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "t.yaml", {"EMPTY": ""})
+    first, second = [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
+    assert first == "t.yaml:2:23: server.cursor_key[0]: is empty; a secret needs characters"
+    assert second.startswith(".env:2:1: DATABASE_URL: is not a libpq connection string")
+    assert "secret@" not in second
 
 
 DOTENV = """

@@ -31,7 +31,8 @@ def json_schema() -> dict[str, Any]:
     sections = schema["properties"]
     sections["sources"]["additionalProperties"] = _or_null(sections["sources"]["additionalProperties"])
     for name in ("live", "server"):
-        sections[name] = {**sections[name], "anyOf": [{"$ref": sections[name].pop("$ref")}, {"type": "null"}]}
+        reference = sections[name].pop("$ref")
+        sections[name]["anyOf"] = [{"$ref": reference}, {"type": "null"}]
     sections["databases"]["description"] = "The databases by name; absent: one from DATABASE_* variables."
     sections["sources"]["description"] = "The tables that the API exposes, by their names in GraphQL."
     about = {"title": "tycostream.yaml", "description": "The configuration of a tycostream server."}

@@ -103,7 +103,7 @@ def plain(error: ErrorDetails) -> str:
             return f"is {kind(value)}, but must be a list, such as [a, b]"
         case "string_type":
             quote = "; write it in quotes" if isinstance(value, (int, float, bool)) else ""
-            return f"is {kind(value)}{shown}, but must be a text{quote}"
+            return f"is {kind(value)}{shown if quote else ''}, but must be a text{quote}"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":
             return f"is {kind(value)}{shown}, but must be a whole number"
         case "greater_than_equal":

@@ -172,7 +172,7 @@ class LogConfig(Model):
 class LiveConfig(Model):
     """How a source is delivered."""
 
-    log: LogConfig = Field(default_factory=LogConfig)
+    log: LogConfig = Field(default_factory=LogConfig, description="How much history is kept.")
     linger: Duration = Field(
         timedelta(seconds=60), description="How long a view without subscribers is kept."
     )
@@ -240,4 +240,4 @@ class Config(Model):
     enums: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Ordered labels.")
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     live: LiveConfig = Field(default_factory=LiveConfig, description="Defaults for every source's `live`.")
-    server: ServerConfig = Field(default_factory=ServerConfig)
+    server: ServerConfig = Field(default_factory=ServerConfig, description="The port that serves everything.")

@@ -36,7 +36,7 @@ def check_rules(config: Config, names: Mapping[str, Sequence[str]], report: Repo
     """Note every broken rule. ``names``: the keys of each section as written, also those that are broken otherwise."""
 
     def add(path: Path, message: str, *, key: bool = False) -> None:
-        if not report.is_broken(path):
+        if not report.is_broken(path, below=not key):  # a wrong key is wrong whatever it holds
             report.add(path, message, key=key)
 
     if not names["sources"]:

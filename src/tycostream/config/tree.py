@@ -46,15 +46,22 @@ class Report:
     file: str
     problems: list[Problem] = field(default_factory=list)
     broken: set[Path] = field(default_factory=set)  # paths that already have a problem of their own
+    _above: set[Path] = field(default_factory=set)  # all that hold a broken one: thousands must stay quick
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
     labels: dict[Path, str] = field(default_factory=dict)  # what to call a path that came from elsewhere
 
     def add(self, path: Path, message: str, *, key: bool = False) -> None:
         """A problem at a path; ``key``: its key is wrong, not its value. An absent path takes its parent's place."""
-        label = self.labels.get(path) or path_text(path)
-        self.problems.append(Problem(*self.place(path, key=key), label, message))
+        self.problems.append(Problem(*self.place(path, key=key), self._label(path), message))
         self.broken.add(path)
+        self._above.update(path[:end] for end in range(len(path)))
+
+    def _label(self, path: Path) -> str:
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.labels:
+                return self.labels[path[:end]] + path_text(path[end:])
+        return path_text(path)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Where a path is written, or what holds it."""
@@ -68,9 +75,10 @@ class Report:
                 )
         return self.file, 1, 1
 
-    def is_broken(self, path: Path) -> bool:
-        """Whether a problem was reported at, above or below a path: what follows from it need not be."""
-        return any(path[: len(other)] == other or other[: len(path)] == path for other in self.broken)
+    def is_broken(self, path: Path, *, below: bool = True) -> bool:
+        """Whether a problem was reported at or above a path, or ``below`` it: what follows from it need not be."""
+        inside = any(path[:end] in self.broken for end in range(len(path) + 1))
+        return inside or (below and path in self._above)
 
     def error(self, hint: str = "") -> ConfigError:
         """All problems, in the order of the file; other files (.env) and the environment come after."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from tycostream.rows import Change, Key, Position, Row
 
+_SAMPLE = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -94,7 +96,11 @@ class Log:
 
 
 def _bytes_of(changes: Sequence[Change]) -> int:
-    """An estimate from the first change: a walk over every cell would cost more than applying the batch."""
-    row = changes[0].new or changes[0].old or ()
-    cells = sum(sys.getsizeof(cell) for cell in row if isinstance(cell, str)) + 32 * len(row)
-    return len(changes) * (2 * (cells + 56) + 120)
+    """An estimate from a sample: a walk over every cell would cost more than applying the batch."""
+    sample = changes[:: max(1, len(changes) // _SAMPLE)]
+    size = 0
+    for _, old, new in sample:
+        for row in (old, new):
+            if row is not None:
+                size += 56 + 32 * len(row) + sum(sys.getsizeof(cell) for cell in row if isinstance(cell, str))
+    return len(changes) * (size // len(sample) + 120)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType
@@ -25,11 +26,15 @@ class Store:
         """Apply an upstream batch; give its net effect, with old rows resolved."""
         before: dict[Key, Row | None] = {}
         step = self._apply_keyed if self.row_type.keyed else self._apply_copy
-        for change in changes:
-            if change is TRUNCATE:
-                self._clear(before)
-            else:
-                step(change, before)
+        try:
+            for change in changes:
+                if change is TRUNCATE:
+                    self._clear(before)
+                else:
+                    step(change, before)
+        except BaseException:
+            self._undo(before)
+            raise
         rows, identical = self.rows, self.row_type.identical
         net = []
         for key, old in before.items():
@@ -40,6 +45,16 @@ class Store:
             elif not identical(old, new):
                 net.append(Change(key, old, new))
         return net
+
+    def _undo(self, before: Mapping[Key, Row | None]) -> None:
+        """Nobody has seen the half of a batch; a later resync must find what they have seen."""
+        for key, old in before.items():
+            if old is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = old
+        if not self.row_type.keyed:
+            self._copies = dict(Counter(key[0] for key in self.rows))  # type: ignore[index]
 
     def _clear(self, before: dict[Key, Row | None]) -> None:
         for key, row in self.rows.items():

@@ -57,6 +57,7 @@ class Feed:
         self._loaded: set[str] = set()  # sources whose store has held a snapshot before
         self._parts: dict[str, list[Row]] = {}  # snapshots that are still arriving
         self._resync: dict[str, Sequence[Change]] = {}
+        self._together: set[str] = set()  # sources of the shared first snapshot, until it is released
         self._resync_position: Position | None = None
         self._heal_at_s: dict[str, float] = {}  # failed sources: when each is tried again
 
@@ -73,10 +74,11 @@ class Feed:
         self._parts = {name: [] for name in self._sources}
         self._resync = {}
         self._heal_at_s = {}
+        self._together = set(self._sources)
         stream = await self._engine.open()
         try:
-            for row_type, source in self._sources.values():
-                await stream.add(row_type, source)
+            for name in self._sources:
+                await self._add(stream, name)
             if self._loaded:
                 self._enter(FeedState.RESYNCING)
             while True:
@@ -91,6 +93,8 @@ class Feed:
     def _take(self, event: Event) -> None:
         match event:
             case Batch():
+                if self._resync:
+                    self._release_resync()
                 self._hub.apply(event, self.database)
             case SnapshotPart(source, rows, position):
                 self._parts[source].extend(rows)
@@ -100,13 +104,14 @@ class Feed:
                 self._hub.progress(self._live_sources(), position)
             case SourceFailed(source, error):
                 self._source_failed(source, error)
-        if self._resync and not self._parts:
+        if self._resync and not (self._together & self._parts.keys()):
             self._release_resync()
         if not self._parts and self.state is not FeedState.LIVE:
             self._enter(FeedState.LIVE)
 
     def _live_sources(self) -> list[str]:
-        return [name for name in self._sources if name not in self._parts]
+        behind = self._parts.keys() | self._resync.keys() | self._heal_at_s.keys()
+        return [name for name in self._sources if name not in behind]
 
     def _snapshot_complete(self, source: str, position: Position) -> None:
         rows = self._parts.pop(source)
@@ -114,12 +119,18 @@ class Feed:
             self._hub.load(source, rows, position)
             self._loaded.add(source)
             return
-        # the tables of one database come back as one set, at the one position they share
-        self._resync[source] = self._hub.sources[source].store.diff(rows)
-        self._resync_position = position
+        changes = self._hub.sources[source].store.diff(rows)
+        if source in self._together:
+            # the tables of one database come back as one set, at the one position they share
+            self._resync[source] = changes
+            self._resync_position = position
+        else:  # it came later, alone; held back, it would undo the batches applied meanwhile
+            self._hub.apply(Batch(position, {source: changes}, resync=True), self.database)
+            self._hub.mark(source, SourceState.LIVE)
 
     def _release_resync(self) -> None:
         changes, self._resync = self._resync, {}
+        self._together = set()
         assert self._resync_position is not None
         self._hub.apply(Batch(self._resync_position, changes, resync=True), self.database)
         for name in changes:
@@ -128,6 +139,7 @@ class Feed:
     def _source_failed(self, source: str, error: UpstreamError) -> None:
         self._parts.pop(source, None)
         self._resync.pop(source, None)
+        self._together.discard(source)
         self._hub.mark(source, SourceState.FAILED, error)
         self._emit(FeedStateChanged(self.database, "failed", source, error.message, error.hint))
 
@@ -138,14 +150,17 @@ class Feed:
         now = self._clock.monotonic()
         for name in [name for name, at_s in self._heal_at_s.items() if at_s <= now]:
             del self._heal_at_s[name]
-            row_type, source = self._sources[name]
             self._parts[name] = []
-            try:
-                await stream.add(row_type, source)
-            except UpstreamError as error:
-                if error.action is not Action.FAIL:
-                    raise
-                self._source_failed(name, error)
+            await self._add(stream, name)
+
+    async def _add(self, stream: Stream, name: str) -> None:
+        row_type, source = self._sources[name]
+        try:
+            await stream.add(row_type, source)
+        except UpstreamError as error:
+            if error.action is not Action.FAIL:
+                raise
+            self._source_failed(name, error)
 
     def _enter(self, state: FeedState, reason: str = "", hint: str = "") -> None:
         self.state, self.reason = state, reason

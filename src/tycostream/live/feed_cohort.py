@@ -143,13 +143,20 @@ class FeedCohort:
 
     def heartbeat(self) -> None:
         """Publish an empty set with a new cursor: on a fixed clock, so it tells nothing about hidden rows."""
-        if self.encoder.wants_cursor and self.at_head:
+        if not self.encoder.wants_cursor:
+            return
+        if self.at_head:
             payload = self.payload(Phase.LIVE, (), complete=True, resync=False, cursor=self.cursor())
-            self._publish(payload, self._source.log.head)
+            self._offer(payload, self._source.log.head)
+        for member in list(self._pacing):
+            member.heartbeat()
 
     def _publish(self, payload: bytes, base_seq: int) -> None:
         for member in list(self._pacing):
             member.published(base_seq)
+        self._offer(payload, base_seq)
+
+    def _offer(self, payload: bytes, base_seq: int) -> None:
         if self.at_head:
             if not self._published:
                 self._base_seq = base_seq

@@ -173,6 +173,15 @@ class FeedSubscriber:
         elif self._timer is None:
             self._timer = clock.call_later(due - now, self._due)
 
+    def heartbeat(self) -> None:
+        """Level and with nothing untold: a new cursor, so that it does not fall off the log."""
+        if not self._untold:
+            self._seq = self.cohort.head
+            self._opening = [Phase.LIVE]
+            self._cursor = self.cohort.cursor()
+            self.cohort.leave_head(self)
+            self.outbox.enqueue(self)
+
     def _due(self) -> None:
         self._timer = None
         self._first_s = None

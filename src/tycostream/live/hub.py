@@ -57,7 +57,7 @@ class LiveSource:
     fragments: dict[object, Fragments] = field(default_factory=dict)
     state: SourceState = SourceState.STARTING
     error: TycoError | None = None
-    waiting: list[Callable[[], None]] = field(default_factory=list)
+    waiting: dict[Subscriber, Callable[[], None]] = field(default_factory=dict)
 
 
 class Hub:
@@ -149,9 +149,9 @@ class Hub:
             for cohort in self._cohorts_of(source):
                 self._fail(cohort, self._source_error(source))
         elif state is SourceState.LIVE:
-            waiting, source.waiting = source.waiting, []
-            for start in waiting:
-                start()
+            waiting, source.waiting = source.waiting, {}
+            for subscriber, start in waiting.items():
+                self._start_waiting(subscriber, start)
 
     # the client side
 
@@ -205,11 +205,16 @@ class Hub:
             if unloaded is None:
                 start()
             else:
-                unloaded.waiting.append(functools.partial(self._start_waiting, subscriber, start))
-        except RequestError:
+                self._wait(unloaded, subscriber, start)
+        except BaseException:
             subscriber.cancel()
             raise
         return subscriber
+
+    def _wait(self, source: LiveSource, subscriber: Subscriber, start: Callable[[], None]) -> None:
+        """Start ``subscriber`` when ``source`` is loaded; those that ended meanwhile are not kept."""
+        source.waiting = {waiting: then for waiting, then in source.waiting.items() if not waiting.ended}
+        source.waiting[subscriber] = start
 
     def _start_waiting(self, subscriber: Subscriber, start: Callable[[], None]) -> None:
         """A source was loaded; its subscriber starts now, unless it has ended meanwhile."""
@@ -218,15 +223,13 @@ class Hub:
                 start()
             except RequestError as error:
                 subscriber.fail(error)
+            except Exception as error:
+                self._quarantine(subscriber, error)
 
     def _start_query(self, query: QuerySubscriber, cohort: QueryCohort, sources: list[LiveSource]) -> None:
-        waiting = next((source for source in sources if source.state is SourceState.STARTING), None)
-        if waiting is not None:
-            waiting.waiting.append(
-                functools.partial(
-                    self._start_waiting, query, functools.partial(self._start_query, query, cohort, sources)
-                )
-            )
+        unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
+        if unloaded is not None:
+            self._wait(unloaded, query, functools.partial(self._start_query, query, cohort, sources))
             return
         if not cohort.hydrated:
             cohort.hydrate()

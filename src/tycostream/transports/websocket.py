@@ -198,8 +198,17 @@ class WebSocketShell(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See Sink."""
-        if self._transport is not None and not self._closing:
-            self._transport.write(data)
+        transport = self._transport
+        if transport is None or self._closing:
+            return
+        queued = transport.get_write_buffer_size()
+        if queued and queued + len(data) > self._config.outbox_bytes_max:
+            # control frames and one-shot answers overtake the queue: a client that only asks must not fill memory
+            self.close_code, self.close_reason = 1013, "the client asks and does not read"
+            self._begin_close()
+            transport.abort()
+            return
+        transport.write(data)
 
     def abort(self, code: int, reason: str) -> None:
         """See Sink."""

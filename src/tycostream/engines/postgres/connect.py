@@ -100,6 +100,7 @@ async def connect(url: str, config: DatabaseConfig, *, replication: bool = False
                 keepalives_idle=30,
                 keepalives_interval=10,
                 keepalives_count=3,
+                tcp_user_timeout=30_000,  # with data in flight keepalives are not sent; this bounds the wait
                 **extra,
             ),
             timeout_s + 5,

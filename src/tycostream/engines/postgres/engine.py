@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,10 @@ class PostgresEngine:
             await self.describe(source)
         return self._tables[source.name]
 
+    def forget(self, source: str) -> None:
+        """Describe a source anew when it is next asked for: it failed, so its table may have changed."""
+        self._tables.pop(source, None)
+
     async def open(self) -> PostgresStream:
         """See Engine."""
         async with await self.connect() as connection:
@@ -120,12 +125,18 @@ class PostgresEngine:
             if not finding.ok and finding.fatal:
                 raise fail(finding.subject.rsplit(" ", 1)[-1], finding.message, hint=finding.hint)
         tables = list({table.sql: table for table in self._tables.values()}.values())
-        for table in tables:
-            self._require_select(table, connection.info.user)
+        try:
+            for table in tables:
+                self._require_select(table, connection.info.user)
+        except UpstreamError:
+            self._tables.clear()  # looked at anew next time: the right may have been given
+            raise
         query = b"SELECT 1 FROM pg_publication WHERE pubname = %s"
         if await (await connection.execute(query, [self.publication])).fetchone() is not None:
             for table in tables if self._manage else []:
-                await self._add_to_publication(connection, table)
+                # what cannot be added is reported when its source is added: one bad table never ends the others
+                with contextlib.suppress(UpstreamError, psycopg.errors.UndefinedTable):
+                    await self._add_to_publication(connection, table)
             return
         names = ", ".join(table.sql for table in tables)
         create = f"CREATE PUBLICATION {quoted(self.publication)}" + (f" FOR TABLE {names};" if names else ";")

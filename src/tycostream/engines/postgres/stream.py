@@ -22,7 +22,7 @@ from tycostream.engines.base import Event, Progress, SnapshotPart, SourceFailed
 from tycostream.engines.decode import pgoutput
 from tycostream.engines.decode.copytext import CopyLines, decode_line
 from tycostream.engines.postgres.catalogue import Table, literal_sql
-from tycostream.engines.postgres.connect import Connection, retry, safe, translate
+from tycostream.engines.postgres.connect import Connection, fail, retry, safe, translate
 from tycostream.engines.postgres.tables import Mapper, Seen, fold
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import TRUNCATE, Batch, Change, Position, Row, RowType
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _PART_ROWS = 5_000
 _HELD_CHANGES_MAX = 500_000
 _STATUS_S = 1.0  # how often we tell the server where we are, and ask where it is
+_SILENCE_S = 30.0
 _HURRY_S = 0.05  # the same while a late source waits for the stream to pass its read
 _READ_MESSAGES = 2_000  # after so many messages ``read`` returns, so that one task never hogs the loop
 _EPOCH_2000 = 946_684_800
@@ -71,6 +72,8 @@ class PostgresStream:
         self._inside = False  # between Begin and Commit: neither positions nor releases may happen there
         self._xid, self._changes = 0, dict[str, list[Change]]()
         self._status_due = 0.0
+        self._heard_s = 0.0
+        self._more = False
 
     async def add(self, row_type: RowType, source: SourceConfig, after: Position | None = None) -> None:
         """See Stream. ``after`` is of no use: a temporary slot has no history."""
@@ -80,10 +83,17 @@ class PostgresStream:
         table = await self._engine.table_of(source)
         try:
             altered = await self._engine.publish(table)
+        except psycopg.Error as error:  # dropped since it was described, most likely
+            text = safe(str(error), self._engine.url)
+            failed = fail(
+                "source-failed", f"cannot publish {table.sql}", detail=text, hint="tycostream check"
+            )
+            self._forget(row_type.source, failed)
+            return
         except UpstreamError as error:
             if error.action is not Action.FAIL:
                 raise
-            self._push(SourceFailed(row_type.source, error))
+            self._forget(row_type.source, error)
             return
         mine = _Source(Mapper(row_type, table), table)
         self._sources[row_type.source] = mine
@@ -118,7 +128,10 @@ class PostgresStream:
                 self._events.clear()
                 return events
             if self._streaming and self._error is None:
-                await self._guarded(self._wait())
+                if self._more:  # libpq holds messages that the socket will not announce again
+                    await asyncio.sleep(0)
+                else:
+                    await self._guarded(self._wait())
         raise self._error
 
     async def close(self) -> None:
@@ -167,7 +180,12 @@ class PostgresStream:
         if mine is not None:
             if mine.task is not None and mine.task is not asyncio.current_task():
                 mine.task.cancel()
-            self._push(SourceFailed(name, error))
+            self._forget(name, error)
+
+    def _forget(self, name: str, error: UpstreamError) -> None:
+        """Tell that a source failed; whoever adds it again describes it anew."""
+        self._engine.forget(name)
+        self._push(SourceFailed(name, error))
 
     # --- snapshots
 
@@ -194,17 +212,20 @@ class PostgresStream:
                 if (mine := self._sources.get(name)) is None:
                     continue
                 rows: list[Row] = []
+                await connection.execute(b"SAVEPOINT source")
                 try:
                     async for row in self._copy(connection, mine):
                         rows.append(row)
                         if len(rows) >= _PART_ROWS:
                             yield SnapshotPart(name, rows)
                             rows = []
-                except UpstreamError as error:
-                    self._failed(name, error)
-                    # The aborted COPY may have aborted the transaction; without its snapshot nobody can go on.
-                    if connection.info.transaction_status != pq.TransactionStatus.INTRANS:
+                    await connection.execute(b"RELEASE SAVEPOINT source")
+                except (UpstreamError, psycopg.Error) as error:
+                    if connection.closed:
                         raise
+                    # A refused COPY aborts the transaction, and the others need its snapshot.
+                    await connection.execute(b"ROLLBACK TO SAVEPOINT source")
+                    self._failed(name, self._refused(mine, error))
                     continue
                 if last is not None:
                     yield last
@@ -214,6 +235,14 @@ class PostgresStream:
         # Told only now: a reader that pauses after the last part must not keep our transaction's locks.
         if last is not None:
             yield last
+
+    def _refused(self, mine: _Source, error: UpstreamError | psycopg.Error) -> UpstreamError:
+        if isinstance(error, UpstreamError):
+            return error
+        table, text = mine.table.sql, safe(str(error), self._engine.url)
+        return fail(
+            "source-failed", f"cannot read {table}", detail=text, hint=f"GRANT SELECT ON {table} or mend it"
+        )
 
     async def _copy(self, connection: Connection, mine: _Source) -> AsyncIterator[Row]:
         row_type = mine.mapper.row_type
@@ -315,6 +344,7 @@ class PostgresStream:
             text = safe(result.get_error_message() if result else "", self._engine.url)
             raise retry("replication", "the server did not start replication", detail=text)
         self._streaming = True
+        self._heard_s = self._clock.monotonic()
 
     async def _readable(self, timeout_s: float) -> None:
         """Until the socket has something, ``_wake`` is set, or the time is over."""
@@ -331,6 +361,8 @@ class PostgresStream:
     async def _wait(self) -> None:
         hurry = any(m.release_lsn is not None and m.held is not None for m in self._sources.values())
         self._send_status(_HURRY_S if hurry else _STATUS_S)
+        if self._clock.monotonic() - self._heard_s > _SILENCE_S:  # every status asks for an answer
+            raise retry("silent", f"the server has not answered for {_SILENCE_S:.0f} s")
         await self._readable(max(0.001, self._status_due - self._clock.monotonic()))
 
     def _send_status(self, every_s: float) -> None:
@@ -345,10 +377,13 @@ class PostgresStream:
                 pgoutput.status_update(self._position.offset, clock_us, reply=True)
             )
             self._connection.pgconn.flush()
+        if not self._inside and not self._events:
+            self._push(Progress(self._position))  # a sign of life for whoever waits, once a status
 
     def _drain(self) -> None:
         pgconn = self._connection.pgconn
         start = self._position
+        self._more = False
         try:
             pgconn.consume_input()
             for _ in range(_READ_MESSAGES):
@@ -363,7 +398,10 @@ class PostgresStream:
                         "the replication connection ended",
                         detail=safe(text or pgconn.get_error_message(), self._engine.url),
                     )
+                self._heard_s = self._clock.monotonic()
                 self._take(bytes(data))
+            else:
+                self._more = True
         except UpstreamError as error:
             self._error = error
         except psycopg.Error as error:

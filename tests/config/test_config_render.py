@@ -1,0 +1,195 @@
+"""What `init` writes loads back, whatever the names are."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tycostream.config.load import loads
+from tycostream.config.model import Config, EngineName
+from tycostream.config.render import TableFacts, identifier, render_yaml
+
+
+def table(name: str, *columns: str, schema: str = "public", key: tuple[str, ...] = ()) -> TableFacts:
+    return TableFacts(schema, name, tuple((column, "text") for column in columns or ("id",)), key, {})
+
+
+def round_trip(*tables: TableFacts) -> Config:
+    return loads(
+        render_yaml("${DATABASE_URL}", "postgres", tables), environ={"DATABASE_URL": "postgresql://h/d"}
+    )
+
+
+def test_an_ordinary_table() -> None:
+    trades = TableFacts(
+        "public",
+        "trades",
+        (("id", "bigint"), ("side", "side"), ("executed_at", "timestamp with time zone")),
+        ("id",),
+        {"side": ("side", ("buy", "sell"))},
+        "Every trade: ever.",
+    )
+    text = render_yaml("${DATABASE_URL}", "postgres", [trades])
+    assert text.endswith(
+        """
+databases:
+  main:
+    engine: postgres
+    url: "${DATABASE_URL}"
+    manage: true              # tycostream may create and alter its own publication
+
+server:
+  stringify_numbers: true     # bigint and numeric as strings: exact in browsers too
+
+enums:                        # ordered
+  side: [buy, sell]
+
+sources:
+  trades:
+    comment: "Every trade: ever."
+    primary_key: id
+    columns:
+      id:           # bigint
+      side: side    # side
+      executed_at:  # timestamp with time zone
+"""
+    )
+    loaded = round_trip(trades)
+    assert loaded.databases["main"].engine is EngineName.POSTGRES
+    assert loaded.databases["main"].url == "postgresql://h/d"
+    assert loaded.server.stringify_numbers
+    assert loaded.sources["trades"].columns == {"id": None, "side": "side", "executed_at": None}
+
+
+def test_weird_names() -> None:
+    columns = (
+        "Grün & blau",
+        "1st",
+        'quo"te',
+        "back\\slash",
+        "no",
+        "${HOME}",
+        "<<",
+        "__x",
+        "grun_blau",
+        "_and",
+        "日本",
+    )
+    loaded = round_trip(
+        table("my table", *columns, key=("1st", "${HOME}")), table("Größe", schema="Über uns")
+    )
+    source = loaded.sources["my_table"]
+    assert source.table == "my table"
+    assert source.primary_key == ("1st", "${HOME}")
+    assert source.columns is not None
+    assert tuple(source.columns) == columns
+    assert {column: config.name for column, config in source.column_config.items()} == {
+        "Grün & blau": "Grun_blau",
+        "1st": "_1st",
+        'quo"te': "quo_te",
+        "back\\slash": "back_slash",
+        "${HOME}": "_HOME_",
+        "<<": "unnamed",
+        "__x": "_x",
+        "_and": "_and_2",
+        "日本": "unnamed_2",
+    }
+    assert loaded.sources["Uber_uns_Groe"].table == "Über uns.Größe"
+
+
+def test_names_that_would_clash() -> None:
+    loaded = round_trip(
+        table("a b"), table("a_b"), table("a_b_changes"), table("date"), table("x", schema="y"), table("y_x"),
+        table("c", "p q", "p_q", "p q "),
+    )  # fmt: skip
+    assert {name: source.table for name, source in loaded.sources.items()} == {
+        "a_b": "a b",
+        "a_b_2": "a_b",
+        "a_b_changes_2": "a_b_changes",
+        "date_2": "date",
+        "y_x": "y.x",
+        "y_x_2": "y_x",
+        "c": "c",
+    }
+    names = [config.name for config in loaded.sources["c"].column_config.values()]
+    assert names == ["p_q_2", "p_q_"]
+
+
+def test_enums() -> None:
+    def one(name: str, labels: tuple[str, ...]) -> TableFacts:
+        return TableFacts("public", f"t_{name}", (("e", name),), (), {"e": (name, labels)})
+
+    loaded = round_trip(
+        one("mood", ("no", "yes")),
+        one("date", ("a",)),
+        one("spaced", ("a b",)),
+        one("bool", ("true",)),
+        one("again", ("a",)),
+    )
+    assert loaded.enums == {"mood": ("no", "yes"), "date_2": ("a",)}
+    types = [next(iter((source.columns or {}).values())) for source in loaded.sources.values()]
+    assert types == ["mood", "date_2", None, None, "date_2"]
+
+
+def test_what_cannot_be_written_is_a_comment() -> None:
+    text = render_yaml("${U}", "postgres", [table("a.b\nc"), TableFacts("public", "empty", (), (), {})])
+    assert "  # public.a.b c is left out" in text
+    assert "  # public.empty is left out: it has no columns" in text
+    assert "\nsources: {}\n" in text
+
+
+def test_identifiers() -> None:
+    assert [identifier(name) for name in ("a", "9", "é", "a-b", "___", "", "__a", "_a")] == [
+        "a", "_9", "e", "a_b", "unnamed", "unnamed", "_a", "_a",
+    ]  # fmt: skip
+
+
+NAMES = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=8
+) | st.sampled_from(
+    [
+        "a",
+        "a_b",
+        "a b",
+        "a-b",
+        "__a",
+        "_and",
+        "date",
+        "no",
+        "true",
+        "null",
+        "~",
+        "<<",
+        "${X}",
+        "a_old",
+        "1",
+        "#",
+        ": ",
+    ]
+)
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> TableFacts:
+    columns = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    key = tuple(columns[: draw(st.integers(0, 2))])
+    enums = {
+        column: (draw(NAMES), tuple(draw(st.lists(NAMES, max_size=3, unique=True)))) for column in columns[:1]
+    }
+    comment = draw(st.none() | NAMES)
+    return TableFacts(draw(NAMES), draw(NAMES), tuple((c, draw(NAMES)) for c in columns), key, enums, comment)
+
+
+@given(st.lists(facts(), min_size=1, max_size=4))
+def test_any_catalogue_loads_back(tables: list[TableFacts]) -> None:
+    writable = [t for t in tables if "." not in t.name and all(t.schema.split("."))]
+    loaded = round_trip(table("sure"), *tables)
+    sources = list(loaded.sources.values())[1:]
+    assert len(sources) == len(writable)
+    for source, wanted in zip(sources, writable, strict=True):
+        assert source.table == (
+            wanted.name if wanted.schema == "public" else f"{wanted.schema}.{wanted.name}"
+        )
+        assert source.primary_key == wanted.primary_key
+        assert source.comment == wanted.comment
+        assert tuple(source.columns or {}) == tuple(name for name, _ in wanted.columns)
