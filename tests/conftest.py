@@ -19,7 +19,10 @@ from tycostream.engines.embedded import EmbeddedPostgres
 
 # Two shared cores: time says nothing about a property. The seed of a failure is printed.
 settings.register_profile(
-    "tycostream", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "tycostream",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("tycostream")
 
