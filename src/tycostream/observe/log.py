@@ -30,9 +30,16 @@ _LEVELS: Final = {
 
 def setup(level: str, style: str) -> None:
     """Send our events, and the standard logging of libraries, to standard error. ``style``: auto, json or console."""
+    # the console shows tracebacks by itself; as JSON they must be text before
     json_lines = style == "json" or (style == "auto" and not sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if json_lines
+        # the default shows local variables too, and those may hold a password
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    )
+    tracebacks: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info] if json_lines else []
     )
     number = getattr(logging, level.upper())
     shared: list[structlog.typing.Processor] = [
@@ -40,7 +47,7 @@ def setup(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[*shared, *tracebacks, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -49,7 +56,7 @@ def setup(level: str, style: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tracebacks, renderer],
         )
     )
     root = logging.getLogger()

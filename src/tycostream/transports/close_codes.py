@@ -11,7 +11,6 @@ CLOSE_CODES: Final[dict[int, tuple[str, bool]]] = {
     1007: ("a text frame was not UTF-8", False),
     1009: ("a message was larger than server.message_bytes_max", False),
     1012: ("the server restarts: connect again", True),
-    1013: ("the client asked for more than it read: server.outbox_bytes_max", True),
     4400: ("invalid message: the reason says what is wrong", False),
     4401: ("an operation before the connection was acknowledged", False),
     4406: ("the client offered no subprotocol that this server speaks", False),

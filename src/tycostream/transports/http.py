@@ -9,10 +9,13 @@ from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tycostream import __version__
 from tycostream.auth.session import Session
@@ -35,7 +38,10 @@ _PAGE_HEADERS: Final = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",  # it names files of one version; and the same address answers JSON to others
+    "vary": "accept",
 }
+_FOREVER: Final = "public, max-age=31536000, immutable"  # the build puts a hash into these names
 
 
 class _Refused(Exception):
@@ -73,12 +79,7 @@ class GraphQLEndpoint:
             return Response(status_code=499)
 
     def _admit(self, request: Request) -> None:
-        reason = refusal(
-            request.headers.get("host"),
-            request.headers.get("origin"),
-            bound_to=self._config.host,
-            allowed_origins=self._config.allowed_origins,
-        )
+        reason = _refusal(request, self._config)
         if reason is not None:
             raise _Refused(403, reason)
 
@@ -145,6 +146,15 @@ class GraphQLEndpoint:
             return _errors([RequestError("unexpected", "internal error")], 500, media)
 
 
+def _refusal(request: Request, config: ServerConfig) -> str | None:
+    return refusal(
+        request.headers.get("host"),
+        request.headers.get("origin"),
+        bound_to=config.host,
+        allowed_origins=config.allowed_origins,
+    )
+
+
 def _decoded(text: bytes, name: str) -> Any:
     try:
         return _DECODER.decode(text)
@@ -175,8 +185,27 @@ class _Pages(StaticFiles):
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
-        response.headers["x-content-type-options"] = "nosniff"
+        path = Path(args[0] if args else kwargs["full_path"])
+        if path.suffix == ".html":
+            response.headers.update(_PAGE_HEADERS)
+        elif path.parent.name == "assets":
+            response.headers["cache-control"] = _FOREVER
         return response
+
+
+class _NoSniff:
+    """Adds the header that keeps a browser from taking an answer for a page or a script."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_header(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("x-content-type-options", "nosniff")
+            await send(message)
+
+        await self._app(scope, receive, send_with_header)
 
 
 def make_app(
@@ -194,7 +223,10 @@ def make_app(
     async def healthz(_: Request) -> Response:
         return Response("OK", media_type="text/plain")
 
-    async def readyz(_: Request) -> Response:
+    async def readyz(request: Request) -> Response:
+        reason = _refusal(request, config)  # the reasons it gives name databases
+        if reason is not None:
+            return _errors([RequestError("bad-request", reason)], 403, _JSON)
         ready, sources = operations.ready()
         body = msgspec.json.encode({"ready": ready, "sources": sources})
         return Response(body, 200 if ready else 503, media_type=_JSON)
@@ -218,6 +250,6 @@ def make_app(
         Route("/v1/version", version),
         *extra_routes,
     ]
-    if UI.exists():
+    if config.graphiql and UI.exists():
         routes.append(Mount("/graphiql", _Pages(directory=UI), name="graphiql"))
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(_NoSniff)])

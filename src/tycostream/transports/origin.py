@@ -21,17 +21,26 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _host_name(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # an open bracket, say
+        return None
+
+
 def refusal(
     host_header: str | None, origin: str | None, *, bound_to: str, allowed_origins: Collection[str] = ()
 ) -> str | None:
     """Why a request must be refused; None if it may go on. ``bound_to`` is the address the server listens on."""
     if origin is not None and origin in allowed_origins:
         return None
-    name = urlsplit(f"//{host_header or ''}").hostname or ""
+    name = _host_name(f"//{host_header or ''}")
+    if name is None:
+        return "the Host header is malformed"
     if is_loopback(bound_to) and not is_loopback(name):
         return f"the Host header names {name[:80]!r}, but this server is bound to loopback"
     if origin is None:
         return None  # no browser, or a page of ours
-    if urlsplit(origin).netloc.lower() != (host_header or "").lower():
+    if _host_name(origin) is None or urlsplit(origin).netloc.lower() != (host_header or "").lower():
         return f"pages of {origin[:80]!r} may not use this server; server.allowed_origins can allow them"
     return None

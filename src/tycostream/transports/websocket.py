@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import Any, cast
 
 from uvicorn.config import Config as UvicornConfig
@@ -15,6 +16,7 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -53,6 +55,11 @@ class WebSocketShell(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
         self._fragments: list[bytes] = []
+        # What came in and waits until the client has read answers: at most one read's worth, for reading stops then.
+        self._backlog: deque[Any] = deque()
+        self._unread_bytes_max = max(_WRITE_BUFFER_BYTES, config.outbox_bytes_max)
+        self._full = False  # the transport's buffer is over its high-water mark
+        self._reading = True
         self._timer: Timer | None = None
         self._awaiting_pong = False
         self._closing = False
@@ -76,19 +83,14 @@ class WebSocketShell(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
         self._wire.receive_data(data)
-        for event in self._wire.events_received():
-            if isinstance(event, Request):
-                self._accept(event)
-            elif isinstance(event, Frame) and not self._closing:
-                self._frame(event)
-        self._flush_wire()
-        if self._wire.parser_exc is not None or self._wire.close_expected():
-            self._begin_close()
+        self._backlog.extend(self._wire.events_received())
+        self._work()
 
     def eof_received(self) -> bool:
         """The client will send no more."""
         self._wire.receive_eof()
         self._flush_wire()
+        self._begin_close()  # with its timeout: a peer that does not read keeps the transport from closing
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -102,17 +104,52 @@ class WebSocketShell(asyncio.Protocol):
             code = self.close_code or self._wire.close_code or 1006
             self._emit(ConnectionClosed(SUBPROTOCOL, self._peer, code, self.close_reason))
             self._connection = None
+        self._backlog.clear()
         self._transport = None
 
     def pause_writing(self) -> None:
         """The transport's buffer is over its high-water mark."""
+        self._full = True
         if self._connection is not None:
             self._connection.outbox.pause()
 
     def resume_writing(self) -> None:
         """The transport's buffer has drained."""
+        self._full = False
         if self._connection is not None:
             self._connection.outbox.resume()
+        if not self._reading and self._transport is not None:
+            self._reading = True
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+            self._clock.call_soon(self._work)
+
+    # what came in
+
+    def _glutted(self) -> bool:
+        # Answers and pongs do not wait in the outbox, so a client that asks and never reads would fill the transport
+        # without end. Not at the high-water mark already: a slow reader must be able to end its operations.
+        return (
+            self._full
+            and self._transport is not None
+            and self._transport.get_write_buffer_size() > self._unread_bytes_max
+        )
+
+    def _work(self) -> None:
+        """Handle what came in, as long as the client reads what it gets for it."""
+        while self._backlog and not self._glutted():
+            event = self._backlog.popleft()
+            if isinstance(event, Request):
+                self._accept(event)
+            elif isinstance(event, Frame) and not self._closing:
+                self._frame(event)
+        self._flush_wire()
+        if self._wire.parser_exc is not None or self._wire.close_expected():
+            self._begin_close()
+        if self._reading and self._glutted() and self._transport is not None:
+            self._reading = False
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
 
     # handshake
 
@@ -179,11 +216,19 @@ class WebSocketShell(asyncio.Protocol):
         if frame.opcode is Opcode.BINARY:
             self.abort(4400, "Invalid message: binary")
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._fragments.append(bytes(frame.data))
+            if (
+                frame.data
+            ):  # empty ones count nothing towards message_bytes_max, and so could be kept without end
+                self._fragments.append(bytes(frame.data))
             if frame.fin:
                 message = self._fragments[0] if len(self._fragments) == 1 else b"".join(self._fragments)
                 self._fragments.clear()
-                self._connection.receive(message)
+                try:
+                    text = message.decode()
+                except UnicodeDecodeError:
+                    self.abort(1007, "a text message is not UTF-8")
+                else:
+                    self._connection.receive(text)
 
     def _flush_wire(self) -> None:
         if self._transport is None:
@@ -198,24 +243,16 @@ class WebSocketShell(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See Sink."""
-        transport = self._transport
-        if transport is None or self._closing:
-            return
-        queued = transport.get_write_buffer_size()
-        if queued and queued + len(data) > self._config.outbox_bytes_max:
-            # control frames and one-shot answers overtake the queue: a client that only asks must not fill memory
-            self.close_code, self.close_reason = 1013, "the client asks and does not read"
-            self._begin_close()
-            transport.abort()
-            return
-        transport.write(data)
+        if self._transport is not None and not self._closing:
+            self._transport.write(data)
 
     def abort(self, code: int, reason: str) -> None:
         """See Sink."""
         if self._closing or self._transport is None:
             return
-        self.close_code, self.close_reason = code, reason
-        self._wire.send_close(code, reason.encode()[:123].decode(errors="ignore"))
+        if self._wire.state is State.OPEN:  # else the client or the parser closes already: that code stands
+            self.close_code, self.close_reason = code, reason
+            self._wire.send_close(code, reason.encode()[:123].decode(errors="ignore"))
         self._flush_wire()
         self._begin_close()
 
@@ -224,6 +261,7 @@ class WebSocketShell(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
+        self._backlog.clear()
         if self._connection is not None:
             self._connection.lost()
         if self._timer is not None:

@@ -12,7 +12,7 @@ import msgspec
 from tycostream.errors import RequestError
 
 SUBPROTOCOL: Final = "graphql-transport-ws"
-_ID_CHARACTERS_MAX = 1024
+_ID_BYTES_MAX = 1024
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)  # a float would lose digits of a numeric constant
 
 
@@ -126,15 +126,15 @@ class TransportWsProtocol:
         match message.get("type"):
             case "connection_init":
                 return self._init(message.get("payload"))
-            case "ping":
-                return Ping()
-            case "pong":
-                return None
+            case "ping" | "pong" as kind:
+                if not isinstance(message.get("payload"), dict | None):
+                    return Close(4400, f"Invalid message: the payload of {kind} is no object")
+                return Ping() if kind == "ping" else None
             case "subscribe":
                 return self._subscribe(message)
             case "complete":
                 operation_id = message.get("id")
-                if not isinstance(operation_id, str):
+                if not isinstance(operation_id, str) or not operation_id:
                     return Close(4400, "Invalid message: complete without an id")
                 return Complete(operation_id)
             case _:
@@ -152,8 +152,8 @@ class TransportWsProtocol:
         operation_id, payload = message.get("id"), message.get("payload")
         if not isinstance(operation_id, str) or not operation_id:
             return Close(4400, "Invalid message: subscribe without an id")
-        if len(operation_id) > _ID_CHARACTERS_MAX:
-            return Close(4400, f"Invalid message: an id may have {_ID_CHARACTERS_MAX} characters")
+        if len(escaped(operation_id)) > _ID_BYTES_MAX:  # as it goes into every frame
+            return Close(4400, f"Invalid message: an id may have {_ID_BYTES_MAX} bytes")
         if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
             return Close(4400, "Invalid message: subscribe without a query")
         name, variables = payload.get("operationName"), payload.get("variables")
@@ -161,8 +161,11 @@ class TransportWsProtocol:
             return Close(4400, "Invalid message: operationName is no string")
         if variables is not None and not isinstance(variables, dict):
             return Close(4400, "Invalid message: variables is no object")
+        if not isinstance(payload.get("extensions"), dict | None):
+            return Close(4400, "Invalid message: extensions is no object")
         if not self.initialised:
             return Close(4401, "Unauthorized")
         if operation_id in self.active:
-            return Close(4409, f"Subscriber for {operation_id[:80]} already exists")
+            shown = operation_id.encode()[:80].decode(errors="ignore")  # a reason holds 123 bytes
+            return Close(4409, f"Subscriber for {shown} already exists")
         return Subscribe(operation_id, payload["query"], name, variables)
