@@ -193,3 +193,9 @@ def test_enums() -> None:
     assert side.operators == ORDERED
     with pytest.raises(ValueError, match="expected one of buy, sell"):
         side.literal("hold")
+
+
+def test_a_decimal_beyond_floats_is_finite() -> None:
+    assert SCALARS["numeric"].literal(Decimal("1e400")) == Decimal("1e400")
+    with pytest.raises(ValueError, match="int8|bigint"):
+        SCALARS["int8"].literal(Decimal("1e400"))

@@ -95,7 +95,7 @@ def integer_literal(name: str, bits: int) -> Callable[[object], Cell]:
             number = value
         elif isinstance(value, str) and _INTEGER.fullmatch(value):
             number = int(value)
-        elif isinstance(value, (float, Decimal)) and math.isfinite(value):
+        elif isinstance(value, (float, Decimal)) and _is_finite(value):
             # Compared before int(): a Decimal of a huge exponent must not be written out.
             if not low <= value <= high:
                 raise _range(name, value)
@@ -111,6 +111,11 @@ def integer_literal(name: str, bits: int) -> Callable[[object], Cell]:
     return literal
 
 
+def _is_finite(value: float | Decimal) -> bool:
+    """math.isfinite takes a Decimal for a float first: 1e400 would be infinite."""
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+
+
 def _number(name: str, value: object) -> Cell:
     """A literal as an exact Decimal, NAN or a float infinity."""
     if isinstance(value, str):
@@ -124,7 +129,7 @@ def _number(name: str, value: object) -> Cell:
         raise wrong("a number", name, value)
     if isinstance(value, int):
         return Decimal(value)
-    if not math.isfinite(value):
+    if not _is_finite(value):
         return NAN if value != value else math.copysign(math.inf, value)
     return Decimal(repr(value)) if isinstance(value, float) else value
 

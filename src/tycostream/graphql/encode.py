@@ -1,20 +1,25 @@
 """Selection sets, compiled: one generated function per shape writes JSON straight from a row.
 
-The generated code holds column places and names of ours; response keys and type names go in as constants, already
-JSON-escaped, so that no text of a user is ever code. graphql-core would spend 100 µs a row on the same work.
+The generated code is an f-string over column places. Response keys and type names are GraphQL names, which is checked
+again here before they become part of it; values, and whatever else a user wrote, are never code. graphql-core would
+spend 100 µs a row on the same work.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Hashable, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import CodeType
+from typing import Any, Final
 
 from tycostream.graphql.plan import Phase
 from tycostream.rows import Cell, Row, RowType
 
-TYPENAME = -1  # the place of ``__typename`` among columns
+TYPENAME: Final = -1  # the place of ``__typename`` among columns
+Writers = Sequence[Callable[[Cell], str]]
+_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,55 +28,6 @@ class Selection:
 
     type_name: str
     fields: tuple[tuple[str, int], ...]
-
-
-def compile_row(selection: Selection, writers: Sequence[Callable[[Cell], str]]) -> Callable[[Row], str]:
-    """A function from a row to its JSON object."""
-    constants: dict[str, object] = {}
-    parts: list[str] = []
-    for n, (response_key, place) in enumerate(selection.fields):
-        prefix = ("," if n else "{") + json.dumps(response_key) + ":"
-        if place == TYPENAME:
-            constants[f"k{n}"] = prefix + json.dumps(selection.type_name)
-            parts.append(f"k{n}")
-        else:
-            constants[f"k{n}"] = prefix
-            constants[f"w{n}"] = writers[place]
-            parts.append(f"k{n} + ('null' if row[{place}] is None else w{n}(row[{place}]))")
-    constants["end"] = "}" if selection.fields else "{}"
-    source = f"lambda {', '.join(constants)}: lambda row: " + " + ".join([*parts, "end"])
-    make = _factory(source)
-    function: Callable[[Row], str] = make(*constants.values())
-    return function
-
-
-@lru_cache(maxsize=2048)
-def _factory(source: str) -> Callable[..., Callable[[Row], str]]:
-    factory: Callable[..., Callable[[Row], str]] = eval(  # noqa: S307 - places and names of ours only
-        compile(source, "<selection>", "eval"), {"__builtins__": {}}
-    )
-    return factory
-
-
-class Rows:
-    """The RowEncoder of a list or of a row by key."""
-
-    def __init__(
-        self, selection: Selection, writers: Sequence[Callable[[Cell], str]], *, single: bool
-    ) -> None:
-        self.key: Hashable = ("rows", selection)
-        self._row = compile_row(selection, writers)
-        self._single = single
-
-    def row(self, row: Row) -> bytes:
-        """See RowEncoder."""
-        return self._row(row).encode()
-
-    def result(self, fragments: Sequence[bytes]) -> bytes:
-        """See RowEncoder."""
-        if self._single:
-            return fragments[0] if fragments else b"null"
-        return b"[" + b",".join(fragments) + b"]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,78 +48,167 @@ class SetSelection:
     changes: tuple[tuple[str, ChangeSelection], ...]
 
 
+def _quoted(name: str) -> str:
+    """A GraphQL name as JSON and as part of an f-string alike: it has nothing to escape in either."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no GraphQL name")
+    return f'"{name}"'
+
+
+def _object(members: Iterable[tuple[str, str]]) -> str:
+    """The f-string text of a JSON object, from response keys and the f-string text of each value."""
+    return "{{" + ",".join(f"{_quoted(key)}:{text}" for key, text in members) + "}}"
+
+
+def _row_text(selection: Selection, writers: Writers, row: str, names: dict[str, Any]) -> str:
+    """The f-string text of a row's object; ``names`` receives the writers it calls."""
+    members = []
+    for key, place in selection.fields:
+        if place == TYPENAME:
+            text = _quoted(selection.type_name)
+        else:
+            names[f"w{place}"] = writers[place]
+            # an integer's writer is str itself, and formatting does that without a call
+            written = "c" if writers[place] is str else f"w{place}(c)"
+            text = f"{{'null' if (c := {row}[{place}]) is None else {written}}}"
+        members.append((key, text))
+    return _object(members)
+
+
+def _function(parameters: str, text: str, names: dict[str, Any]) -> Callable[..., bytes]:
+    """The function whose result is the f-string ``text`` in UTF-8."""
+    function: Callable[..., bytes] = _bound(f"lambda {parameters}: f'''{text}'''.encode()", names)
+    return function
+
+
+def _bound(source: str, names: dict[str, Any]) -> Any:
+    return eval(_code(source), {"__builtins__": {}, **names})  # noqa: S307 - places, and names checked by _quoted
+
+
+@lru_cache(maxsize=2048)
+def _code(source: str) -> CodeType:
+    return compile(source, "<selection>", "eval")
+
+
+class Rows:
+    """The RowEncoder of a list or of a row by key."""
+
+    row: Callable[[Row], bytes]  # the generated function itself: a method around it would cost a call a row
+
+    def __init__(self, selection: Selection, writers: Writers, *, single: bool) -> None:
+        self.key: Hashable = ("rows", selection)
+        names: dict[str, Any] = {}
+        self.row = _function("row", _row_text(selection, writers, "row", names), names)
+        self._single = single
+
+    def result(self, fragments: Sequence[bytes]) -> bytes:
+        """See RowEncoder."""
+        if self._single:
+            return fragments[0] if fragments else b"null"
+        return b"[" + b",".join(fragments) + b"]"
+
+
 class Changes:
     """The ChangeEncoder of a change feed. ``changes`` may be selected once."""
 
-    def __init__(
-        self, selection: SetSelection, row_type: RowType, writers: Sequence[Callable[[Cell], str]]
-    ) -> None:
+    differs: Callable[[Row, Row], bool]
+
+    def __init__(self, selection: SetSelection, row_type: RowType, writers: Writers) -> None:
         self.key: Hashable = ("changes", selection)
         self.wants_cursor = any(name == "cursor" for _, name in selection.fields)
-        self._selection = selection
-        self._row_type = row_type
-        self._change = selection.changes[0][1] if selection.changes else None
-        self._rows = {
-            key: compile_row(rows, writers) for key, rows in (self._change.rows if self._change else ())
-        }
-        places = {
-            place for _, rows in (self._change.rows if self._change else ()) for _, place in rows.fields
-        }
-        self._places = sorted(places - {TYPENAME}) or list(range(len(row_type.columns)))
-
-    def differs(self, old: Row, new: Row) -> bool:
-        """See ChangeEncoder."""
-        return any(self._cell_differs(i, old, new) for i in self._places)
-
-    def _cell_differs(self, i: int, old: Row, new: Row) -> bool:
-        a, b = old[i], new[i]
-        if a is b:
-            return False
-        if a != b:
-            return True
-        scalar = self._row_type.columns[i].scalar
-        return scalar.loose and a is not None and scalar.text(a) != scalar.text(b)
+        change = selection.changes[0][1] if selection.changes else ChangeSelection("", (), ())
+        self._insert = _change_function("insert", change, row_type, writers)
+        self._delete = _change_function("delete", change, row_type, writers)
+        self._update = _change_function("update", change, row_type, writers)
+        self.differs = _differs(change, row_type)
+        self._members = [
+            (b"," * (n > 0) + f"{_quoted(key)}:".encode(), name)
+            for n, (key, name) in enumerate(selection.fields)
+        ]
+        self._typename = _quoted(selection.type_name).encode()
 
     def change(self, old: Row | None, new: Row | None) -> bytes:
         """See ChangeEncoder."""
-        assert self._change is not None or not self._rows
-        if self._change is None:
-            return b""
-        parts = []
-        for key, name in self._change.fields:
-            if name == "row":
-                value = "null" if new is None else self._rows[key](new)
-            elif name == "old":
-                value = "null" if old is None else self._rows[key](old)
-            elif name == "operation":
-                value = '"insert"' if old is None else '"delete"' if new is None else '"update"'
-            elif name == "changed":
-                value = self._changed(old, new)
-            else:
-                value = json.dumps(self._change.type_name)
-            parts.append(f"{json.dumps(key)}:{value}")
-        return ("{" + ",".join(parts) + "}").encode()
-
-    def _changed(self, old: Row | None, new: Row | None) -> str:
-        if old is None or new is None:
-            return "[]"
-        columns = self._row_type.columns
-        names = [columns[i].field for i in range(len(columns)) if self._cell_differs(i, old, new)]
-        return json.dumps(names, separators=(",", ":"))
+        if old is None:
+            return self._insert(old, new)
+        return self._delete(old, new) if new is None else self._update(old, new)
 
     def result(
         self, phase: Phase, changes: Sequence[bytes], *, complete: bool, resync: bool, cursor: str | None
     ) -> bytes:
         """See ChangeEncoder."""
-        values: dict[str, bytes] = {
-            "phase": b'"' + phase.value.encode() + b'"',
-            "complete": b"true" if complete else b"false",
-            "resync": b"true" if resync else b"false",
-            "cursor": b"null" if cursor is None else b'"' + cursor.encode() + b'"',
-            "__typename": json.dumps(self._selection.type_name).encode(),
-        }
-        parts = []
-        for key, name in self._selection.fields:
-            value = b"[" + b",".join(changes) + b"]" if name == "changes" else values[name]
-            parts.append(json.dumps(key).encode() + b":" + value)
-        return b"{" + b",".join(parts) + b"}"
+        parts = [b"{"]
+        for prefix, name in self._members:
+            parts.append(prefix)
+            if name == "changes":
+                parts += (b"[", b",".join(changes), b"]")
+            elif name == "phase":
+                parts.append(b'"%b"' % phase.value.encode())
+            elif name == "cursor":
+                parts.append(b"null" if cursor is None else b'"%b"' % cursor.encode())
+            elif name == "__typename":
+                parts.append(self._typename)
+            else:
+                parts.append(b"true" if (complete if name == "complete" else resync) else b"false")
+        parts.append(b"}")
+        return b"".join(parts)
+
+
+def _change_function(
+    operation: str, change: ChangeSelection, row_type: RowType, writers: Writers
+) -> Callable[[Row | None, Row | None], bytes]:
+    """The function that writes inserts, deletes or updates: which of the images is null is known beforehand."""
+    rows = dict(change.rows)
+    names: dict[str, Any] = {}
+    members = []
+    for key, name in change.fields:
+        if name == "operation":
+            text = _quoted(operation)
+        elif name == "changed":
+            text = "[{changed(old, new)}]" if operation == "update" else "[]"
+        elif name == "row":
+            text = "null" if operation == "delete" else _row_text(rows[key], writers, "new", names)
+        elif name == "old":
+            text = "null" if operation == "insert" else _row_text(rows[key], writers, "old", names)
+        else:
+            text = _quoted(change.type_name)
+        members.append((key, text))
+    return _function("old, new", _object(members), names | {"changed": _changed(row_type)})
+
+
+def _texts(row_type: RowType) -> list[Callable[[Cell], str] | None]:
+    """Per column: how to tell apart the texts of equal cells; None where equal cells have one text."""
+    return [column.scalar.text if column.scalar.loose else None for column in row_type.columns]
+
+
+def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
+    """A function from two images to the names of all columns whose text differs, as items of a JSON list."""
+    quoted = [_quoted(column.field) for column in row_type.columns]
+    texts = _texts(row_type)
+
+    def changed(old: Row, new: Row) -> str:
+        return ",".join(
+            [
+                name
+                for name, a, b, text in zip(quoted, old, new, texts, strict=True)
+                if a is not b and (a != b or (text is not None and text(a) != text(b)))
+            ]
+        )
+
+    return changed
+
+
+def _differs(change: ChangeSelection, row_type: RowType) -> Callable[[Row, Row], bool]:
+    """Whether two images differ in a selected column, or, if none is selected, in any."""
+    selected = {place for _, rows in change.rows for _, place in rows.fields} - {TYPENAME}
+    names: dict[str, Any] = {}
+    tests = []
+    texts = _texts(row_type)
+    for i in sorted(selected) or range(len(row_type.columns)):
+        unequal = f"old[{i}] != new[{i}]"
+        if texts[i] is not None:
+            names[f"t{i}"] = texts[i]
+            unequal = f"({unequal} or t{i}(old[{i}]) != t{i}(new[{i}]))"
+        tests.append(f"old[{i}] is not new[{i}] and {unequal}")
+    function: Callable[[Row, Row], bool] = _bound("lambda old, new: " + " or ".join(tests), names)
+    return function

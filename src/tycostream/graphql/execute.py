@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +10,7 @@ from graphql import (
     GraphQLError,
     GraphQLSyntaxError,
     OperationDefinitionNode,
+    OperationType,
     SingleFieldSubscriptionsRule,
     parse,
     specified_rules,
@@ -21,13 +21,16 @@ from graphql.execution.values import VariableValues, get_variable_values
 from tycostream.auth.session import Session
 from tycostream.errors import RequestError
 from tycostream.graphql.compile import Compiler, Source
+from tycostream.graphql.exact import exact_floats
 from tycostream.graphql.limits import SOURCE_CHARACTERS_MAX, TOKENS_MAX, check_limits
-from tycostream.graphql.plan import Plan
+from tycostream.graphql.plan import Plan, StaticRoot
 from tycostream.graphql.schema import build_schema
+from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
 
-_UNKNOWN_FIELD = re.compile(r"Cannot query field '([^']*)' on type '([^']*)'\.(.*)", re.DOTALL)
 _ERRORS_MAX = 20
+_CACHED_CHARACTERS_MAX = 4 * 2**20  # of all cached documents: a tree takes about a hundred times its text
+_STATIC_PLANS_MAX = 8  # introspection of a large schema is megabytes, and half a second
 # one root field a subscription is our rule too, in Hasura's words and with its exception: see Compiler.plan
 _RULES = [rule for rule in specified_rules if rule is not SingleFieldSubscriptionsRule]
 
@@ -58,6 +61,8 @@ class Planner:
         self._multi_root = multi_root_subscriptions
         self._cache_size = cache_size
         self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._cached_characters = 0
+        self._static: OrderedDict[tuple[str, str | None, str, str], Plan] = OrderedDict()
 
     def plan(
         self,
@@ -68,21 +73,36 @@ class Planner:
     ) -> Plan:
         """The bound plan of an operation; InvalidRequest if it has none."""
         try:
-            document = self._document(query)
-            operation = self._operation(document, operation_name)
-            values = self._variables(operation, variables or {})
-            compiler = Compiler(
-                self.schema, self._sources, document, operation, values, variables or {}, session
-            )
-            return compiler.plan(multi_root=self._multi_root)
+            given = exact_floats(variables or {})
+            if "__schema" not in query:
+                return self._compile(query, operation_name, given, session)
+            static_key = (query, operation_name, repr(given), session.role)
+            if static_key in self._static:
+                self._static.move_to_end(static_key)
+                return self._static[static_key]
+            plan = self._compile(query, operation_name, given, session)
+            if all(isinstance(root, StaticRoot) for root in plan.roots):
+                self._static[static_key] = plan
+                if len(self._static) > _STATIC_PLANS_MAX:
+                    self._static.popitem(last=False)
+            return plan
         except RequestError as error:
             raise InvalidRequest([error]) from None
         except GraphQLError as error:
-            raise InvalidRequest([_translated(error)]) from None
+            raise InvalidRequest([translated(error)]) from None
         except RecursionError:
             raise InvalidRequest(
                 [RequestError("validation-failed", "the document or its variables are nested too deeply")]
             ) from None
+
+    def _compile(
+        self, query: str, operation_name: str | None, given: dict[str, object], session: Session
+    ) -> Plan:
+        document = self._document(query)
+        operation = self._operation(document, operation_name)
+        values = self._variables(operation, given)
+        compiler = Compiler(self.schema, self._sources, document, operation, values, given, session)
+        return compiler.plan(multi_root=self._multi_root)
 
     def _document(self, query: str) -> DocumentNode:
         document = self._documents.get(query)
@@ -101,19 +121,28 @@ class Planner:
             raise RequestError(
                 "validation-failed", "not a valid graphql query", path="$.query", detail=error.message
             ) from None
+        if any(
+            isinstance(node, OperationDefinitionNode) and node.operation is OperationType.MUTATION
+            for node in document.definitions
+        ):
+            raise RequestError(
+                "validation-failed", "no mutations exist", hint="this API reads; write to the database itself"
+            )
+        if not any(isinstance(node, OperationDefinitionNode) for node in document.definitions):
+            raise RequestError("validation-failed", "the document holds no operation", path="$.query")
         check_limits(document)
         errors = validate(self.schema, document, _RULES, max_errors=_ERRORS_MAX)
         if errors:
-            raise InvalidRequest([_translated(error) for error in errors])
+            raise InvalidRequest([translated(error, document) for error in errors])
         self._documents[query] = document
-        if len(self._documents) > self._cache_size:
-            self._documents.popitem(last=False)
+        self._cached_characters += len(query)
+        while len(self._documents) > self._cache_size or self._cached_characters > _CACHED_CHARACTERS_MAX:
+            dropped, _ = self._documents.popitem(last=False)
+            self._cached_characters -= len(dropped)
         return document
 
     def _operation(self, document: DocumentNode, name: str | None) -> OperationDefinitionNode:
         operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-        if not operations:
-            raise RequestError("validation-failed", "the document holds no operation", path="$.query")
         if not name:
             if len(operations) > 1:
                 raise RequestError(
@@ -138,19 +167,3 @@ class Planner:
                 [RequestError("validation-failed", error.message, path="$.variables") for error in result]
             )
         return result
-
-
-def _translated(error: GraphQLError) -> RequestError:
-    """graphql-core's error in Hasura's words, with the JSON path of the field."""
-    match = _UNKNOWN_FIELD.fullmatch(error.message)
-    if match:
-        field, type_name, suggestion = match.groups()
-        return RequestError(
-            "validation-failed",
-            f"field '{field}' not found in type: '{type_name}'",
-            path=f"$.selectionSet.{field}"
-            if type_name.endswith("_root")
-            else f"$.selectionSet.{type_name}.selectionSet.{field}",
-            hint=suggestion.strip(),
-        )
-    return RequestError("validation-failed", error.message)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphql import Undefined
+
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import (
     Compare,
@@ -21,14 +23,14 @@ from tycostream.scalars import Scalar
 
 _COMPARE = {"_eq": "eq", "_neq": "ne", "_lt": "lt", "_lte": "le", "_gt": "gt", "_gte": "ge"}
 _INT32_MAX = 2**31 - 1
+_CONDITIONS_MAX = 5_000  # in one where: they become one expression of Python
+_DEPTH_MAX = 30  # CPython's parser takes 200 parentheses, and a level can take several
 
 
 def cell_of(scalar: Scalar, value: object, path: str) -> Cell:
     """A constant of a column's type; RequestError if it is none."""
     if value is None:
-        raise RequestError(
-            "validation-failed", f"unexpected null value for type '{scalar.graphql}'", path=path
-        )
+        raise _null(scalar.graphql, path)
     try:
         return scalar.literal(value)
     except ValueError as error:
@@ -37,22 +39,63 @@ def cell_of(scalar: Scalar, value: object, path: str) -> Cell:
 
 def where(row_type: RowType, value: Mapping[str, Any], path: str) -> Predicate:
     """``T_bool_exp``: its fields are and-ed, ``{}`` is true."""
+    return _where(row_type, value, path, 1, _Budget(path))
+
+
+class _Budget:
+    """Counts the conditions of one where."""
+
+    def __init__(self, path: str) -> None:
+        self._left = _CONDITIONS_MAX
+        self._path = path
+
+    def spend(self) -> None:
+        """One condition more."""
+        self._left -= 1
+        if self._left < 0:
+            raise RequestError(
+                "validation-failed",
+                f"a condition of more than {_CONDITIONS_MAX} comparisons",
+                path=self._path,
+                hint="many values of one column belong into one _in",
+            )
+
+
+def _where(row_type: RowType, value: Mapping[str, Any], path: str, depth: int, budget: _Budget) -> Predicate:
+    if depth > _DEPTH_MAX:
+        raise RequestError(
+            "validation-failed", f"a condition nested deeper than {_DEPTH_MAX} levels", path=path
+        )
+
+    def inside(item: Mapping[str, Any], here: str) -> Predicate:
+        return _where(row_type, item, here, depth + 1, budget)
+
     parts: list[Predicate] = []
     for name, inner in value.items():
         here = f"{path}.{name}"
         if inner is None:
-            raise RequestError(
-                "validation-failed", f"unexpected null value for type '{row_type.source}_bool_exp'", path=here
-            )
+            raise _null(_input_type(row_type, name), here)
         if name == "_and":
-            parts.append(conjunction(where(row_type, item, f"{here}[{n}]") for n, item in enumerate(inner)))
+            parts.append(conjunction(inside(item, f"{here}[{n}]") for n, item in enumerate(inner)))
         elif name == "_or":
-            parts.append(disjunction(where(row_type, item, f"{here}[{n}]") for n, item in enumerate(inner)))
+            parts.append(disjunction(inside(item, f"{here}[{n}]") for n, item in enumerate(inner)))
         elif name == "_not":
-            parts.append(negate(where(row_type, inner, here)))
+            parts.append(negate(inside(inner, here)))
         else:
-            parts.append(_comparison(row_type, name, inner, here))
+            parts.append(_comparison(row_type, name, inner, here, budget))
     return conjunction(parts)
+
+
+def _null(type_name: str, path: str) -> RequestError:
+    return RequestError("validation-failed", f"unexpected null value for type '{type_name}'", path=path)
+
+
+def _input_type(row_type: RowType, name: str) -> str:
+    if name in ("_and", "_or"):
+        return f"[{row_type.source}_bool_exp!]"
+    if name == "_not":
+        return f"{row_type.source}_bool_exp"
+    return f"{row_type.columns[field_index(row_type, name)].scalar.graphql}_comparison_exp"
 
 
 def field_index(row_type: RowType, field: str) -> int:
@@ -60,21 +103,22 @@ def field_index(row_type: RowType, field: str) -> int:
     return next(i for i, column in enumerate(row_type.columns) if column.field == field)
 
 
-def _comparison(row_type: RowType, field: str, operators: Mapping[str, Any], path: str) -> Predicate:
+def _comparison(
+    row_type: RowType, field: str, operators: Mapping[str, Any], path: str, budget: _Budget
+) -> Predicate:
     place = field_index(row_type, field)
     scalar = row_type.columns[place].scalar
     parts: list[Predicate] = []
     for operator, value in operators.items():
         here = f"{path}.{operator}"
+        budget.spend()
         if operator == "_is_null":
             if value is None:
-                raise RequestError("validation-failed", "unexpected null value for type 'Boolean'", path=here)
+                raise _null("Boolean", here)
             parts.append(IsNull(place, negated=not value))
         elif operator in ("_in", "_nin"):
             if value is None:
-                raise RequestError(
-                    "validation-failed", f"unexpected null value for type '{scalar.graphql}'", path=here
-                )
+                raise _null(f"[{scalar.graphql}!]", here)
             cells = frozenset(cell_of(scalar, item, f"{here}[{n}]") for n, item in enumerate(value))
             parts.append(In(place, cells, negated=operator == "_nin"))
         else:
@@ -87,7 +131,7 @@ def order_by(row_type: RowType, value: Sequence[Mapping[str, Any]]) -> tuple[Ord
     terms: dict[int, OrderBy] = {}
     for item in value:
         for field, direction in item.items():
-            if direction is None:
+            if direction is None or direction is Undefined:  # Undefined: a variable that was not given
                 continue
             place = field_index(row_type, field)
             descending = direction.startswith("desc")

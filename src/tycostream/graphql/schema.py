@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 from graphql import (
     DirectiveLocation,
-    FloatValueNode,
     GraphQLArgument,
     GraphQLBoolean,
     GraphQLDirective,
     GraphQLEnumType,
+    GraphQLEnumValue,
     GraphQLField,
     GraphQLFloat,
     GraphQLInputField,
@@ -21,41 +21,55 @@ from graphql import (
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
-    GraphQLScalarType,
     GraphQLSchema,
     GraphQLString,
-    IntValueNode,
-    ValueNode,
     print_schema,
     specified_directives,
-    value_from_ast_untyped,
 )
 
+from tycostream.errors import TycoError
+from tycostream.graphql.exact import raw_scalar
 from tycostream.rows import RowType
 from tycostream.scalars import Scalar
 
-ORDER_BY: Final = ("asc", "asc_nulls_first", "asc_nulls_last", "desc", "desc_nulls_first", "desc_nulls_last")
+_ORDER_BY: Final = {
+    "asc": "in ascending order, nulls last",
+    "asc_nulls_first": "in ascending order, nulls first",
+    "asc_nulls_last": "in ascending order, nulls last",
+    "desc": "in descending order, nulls first",
+    "desc_nulls_first": "in descending order, nulls first",
+    "desc_nulls_last": "in descending order, nulls last",
+}
+_PHASES: Final = {
+    "live": "a change that just happened",
+    "ready": "the snapshot is complete: show it now",
+    "reset": "a new snapshot follows: keep what you show until it is ready",
+    "snapshot": "a part of the rows as they are",
+}
+_OPERATIONS: Final = {
+    "delete": "the row is gone, or can no longer be seen",
+    "insert": "the row is new, or can be seen now",
+    "update": "the row changed",
+}
+_STRATEGIES: Final = {
+    "debounce": "after so many quiet milliseconds, at the latest after ten times as many",
+    "throttle": "the first change at once, then at most one set in so many milliseconds",
+    "window": "at the end of every window of so many milliseconds; the cheapest",
+}
+_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
+_SUFFIXES: Final = ("", "_bool_exp", "_order_by", "_change_set", "_change", "_old", "_select_column")
 _LIST_OPERATORS = ("_in", "_nin")
-# A field name that both a type of a source and a helper type could want; rules.py keeps sources off these.
 _BUILT_IN = {"Int": GraphQLInt, "Float": GraphQLFloat, "String": GraphQLString, "Boolean": GraphQLBoolean}
 
 
-def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
-    """Numbers of a document keep every digit: a float would lose them."""
-    if isinstance(node, IntValueNode):
-        return int(node.value)
-    if isinstance(node, FloatValueNode):
-        return Decimal(node.value)
-    return value_from_ast_untyped(node, variables)
+def _described_enum(name: str, description: str, values: dict[str, str]) -> GraphQLEnumType:
+    described = {value: GraphQLEnumValue(value, description=text) for value, text in values.items()}
+    return GraphQLEnumType(name, described, description=description)
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def raw_scalar(name: str) -> GraphQLScalarType:
-    """A scalar that hands its input on as it came; ``Scalar.literal`` judges it, with the column known."""
-    return GraphQLScalarType(name, serialize=_same, parse_value=_same, parse_literal=_literal)
+def _enum_value(label: str) -> bool:
+    """Whether GraphQL can have ``label`` as an enum's value."""
+    return bool(_NAME.fullmatch(label)) and label not in ("true", "false", "null") and label[:2] != "__"
 
 
 class Types:
@@ -64,22 +78,42 @@ class Types:
     def __init__(self) -> None:
         self._outputs: dict[str, Any] = dict(_BUILT_IN)
         self._inputs: dict[str, Any] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}
         self._comparisons: dict[str, GraphQLInputObjectType] = {}
         self.order_by = GraphQLEnumType(
-            "order_by", {name: name for name in ORDER_BY}, description="column ordering options"
+            "order_by",
+            {name: GraphQLEnumValue(name, description=text) for name, text in _ORDER_BY.items()},
+            description="column ordering options",
         )
-        self.phase = GraphQLEnumType("change_phase", {n: n for n in ("live", "ready", "reset", "snapshot")})
-        self.operation = GraphQLEnumType("change_operation", {n: n for n in ("delete", "insert", "update")})
+        self.phase = _described_enum("change_phase", "where a change set stands in its feed", _PHASES)
+        self.operation = _described_enum("change_operation", "what happened to a row", _OPERATIONS)
 
     def output(self, scalar: Scalar) -> Any:
         """The output type of a column."""
         name = scalar.graphql
+        if scalar.enum is not None and self._labels.setdefault(name, scalar.enum) != scalar.enum:
+            raise TycoError(
+                "enum-ambiguous",
+                f"there are two enums called {name!r} with different labels",
+                hint="give the columns an enum of the configuration, in `columns:` and `enums:`",
+            )
         if name not in self._outputs:
-            if scalar.enum is not None:
+            # a database's labels may be any text; Hasura too makes such an enum a scalar
+            if scalar.enum is not None and all(map(_enum_value, scalar.enum)):
                 self._outputs[name] = GraphQLEnumType(name, {label: label for label in scalar.enum})
             else:
                 self._outputs[name] = raw_scalar(name)
         return self._outputs[name]
+
+    def refuse_clash(self, row_type: RowType) -> None:
+        """The database names the types of columns, the configuration those of sources: they may meet here first."""
+        for suffix in _SUFFIXES:
+            if (name := row_type.source + suffix) in self._outputs:
+                raise TycoError(
+                    "type-name-taken",
+                    f"the type {name!r} of a column is also a type of source {row_type.source!r}",
+                    hint="rename the source; its `table:` may stay",
+                )
 
     def comparison(self, scalar: Scalar) -> GraphQLInputObjectType:
         """``<Scalar>_comparison_exp`` with the operators that are exact for it."""
@@ -114,20 +148,25 @@ def build_schema(row_types: Sequence[RowType], *, stringify_numbers: bool = Fals
         shared, feed = _source_fields(row_type, types)
         query |= shared
         subscription |= shared | feed
+    for row_type in row_types:
+        types.refuse_clash(row_type)
     if not query:
         query = {"no_queries_available": GraphQLField(GraphQLNonNull(GraphQLString))}
     directives = [*specified_directives, *_directives()]
-    return GraphQLSchema(
+    schema = GraphQLSchema(
         GraphQLObjectType("query_root", dict(sorted(query.items()))),
         subscription=GraphQLObjectType("subscription_root", dict(sorted(subscription.items())))
         if subscription
         else None,
         directives=directives,
     )
+    # Hasura introspects in the order of names; sorting the map costs nothing, lexicographic_sort_schema a second schema
+    schema.type_map = dict(sorted(schema.type_map.items()))
+    return schema
 
 
 def _directives() -> list[GraphQLDirective]:
-    strategy = GraphQLEnumType("coalesce_strategy", {n: n for n in ("debounce", "throttle", "window")})
+    strategy = _described_enum("coalesce_strategy", "how @coalesce spends its milliseconds", _STRATEGIES)
     return [
         GraphQLDirective(
             "coalesce",
@@ -140,7 +179,11 @@ def _directives() -> list[GraphQLDirective]:
             },
             description="send the net of what happened, not every change",
         ),
-        GraphQLDirective("_multiple_top_level_fields", [DirectiveLocation.SUBSCRIPTION]),
+        GraphQLDirective(
+            "_multiple_top_level_fields",
+            [DirectiveLocation.SUBSCRIPTION],
+            description="allow several root fields in this subscription",
+        ),
     ]
 
 
@@ -166,12 +209,19 @@ def _source_fields(
     comparable = [column for column in columns if column.scalar.operators]
     bool_exp: GraphQLInputObjectType = GraphQLInputObjectType(
         f"{name}_bool_exp",
-        lambda: {
-            "_and": GraphQLInputField(GraphQLList(GraphQLNonNull(bool_exp))),
-            "_not": GraphQLInputField(bool_exp),
-            "_or": GraphQLInputField(GraphQLList(GraphQLNonNull(bool_exp))),
-            **{column.field: GraphQLInputField(types.comparison(column.scalar)) for column in comparable},
-        },
+        lambda: dict(
+            sorted(
+                {
+                    **{
+                        column.field: GraphQLInputField(types.comparison(column.scalar))
+                        for column in comparable
+                    },
+                    "_and": GraphQLInputField(GraphQLList(GraphQLNonNull(bool_exp))),
+                    "_not": GraphQLInputField(bool_exp),
+                    "_or": GraphQLInputField(GraphQLList(GraphQLNonNull(bool_exp))),
+                }.items()
+            )
+        ),
         description=f'Boolean expression to filter rows from the table "{name}". '
         "All fields are combined with a logical 'AND'.",
     )
@@ -223,26 +273,38 @@ def _feed_field(
     )
     select_column = GraphQLEnumType(
         f"{name}_select_column",
-        {column.field: column.field for column in columns},
+        {column.field: GraphQLEnumValue(column.field, description="column name") for column in columns},
         description=f'select columns of table "{name}"',
     )
     boolean = GraphQLNonNull(GraphQLBoolean)
     change = GraphQLObjectType(
         f"{name}_change",
         {
-            "changed": GraphQLField(GraphQLNonNull(GraphQLList(GraphQLNonNull(select_column)))),
+            "changed": GraphQLField(
+                GraphQLNonNull(GraphQLList(GraphQLNonNull(select_column))),
+                description="the columns that an update changed, selected or not",
+            ),
             "old": GraphQLField(old, description="the row before the change; null for an insert"),
-            "operation": GraphQLField(GraphQLNonNull(types.operation)),
+            "operation": GraphQLField(
+                GraphQLNonNull(types.operation), description="what happened, as far as this client can see"
+            ),
             "row": GraphQLField(row, description="the row after the change; null for a delete"),
         },
+        description=f'what happened to one row of "{name}"',
     )
     change_set = GraphQLObjectType(
         f"{name}_change_set",
         {
-            "changes": GraphQLField(GraphQLNonNull(GraphQLList(GraphQLNonNull(change)))),
+            "changes": GraphQLField(
+                GraphQLNonNull(GraphQLList(GraphQLNonNull(change))), description="each row once"
+            ),
             "complete": GraphQLField(boolean, description="false on all but the last part of a large set"),
-            "cursor": GraphQLField(GraphQLString, description="pass it as `after` to resume exactly here"),
-            "phase": GraphQLField(GraphQLNonNull(types.phase)),
+            "cursor": GraphQLField(
+                GraphQLString, description="pass it as `after` to resume exactly here; null until ready"
+            ),
+            "phase": GraphQLField(
+                GraphQLNonNull(types.phase), description="where this set stands in its feed"
+            ),
             "resync": GraphQLField(
                 boolean, description="true for the net of a gap in the upstream's history"
             ),

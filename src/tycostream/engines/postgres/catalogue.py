@@ -242,12 +242,14 @@ def row_type(
     columns = []
     for name, wanted in chosen.items():
         info, choice = by_name[name], source.column_config.get(name)
+        scalar = _scalar(info, wanted, enums, unlisted, source)
         columns.append(
             Column(
                 name,
-                _scalar(info, wanted, enums, unlisted, source),
+                scalar,
                 (choice.name if choice else None) or name,
-                nullable=not info.not_null,
+                # an unlisted label is shown as null, NOT NULL or not
+                nullable=not info.not_null or (scalar.enum is not None and name not in key),
                 comment=(choice.comment if choice else None) or info.comment,
             )
         )

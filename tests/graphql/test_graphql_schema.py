@@ -1,0 +1,287 @@
+"""The schema, whole: what tools that read it may rely on."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from graphql import build_client_schema, get_introspection_query
+from graphql import build_schema as build_from_sdl
+
+from tests.graphql.graphql_tables import PLANNER, POSITIONS, SIDE, TRADES
+from tycostream.auth.session import Session
+from tycostream.errors import TycoError
+from tycostream.graphql.execute import Planner
+from tycostream.graphql.schema import build_schema, print_sdl
+from tycostream.rows import Column, RowType
+from tycostream.scalars import SCALARS, enum_scalar
+
+ORDERS = RowType("orders", (Column("id", SCALARS["int8"], nullable=False), Column("side", SIDE)), key=(0,))
+EXPECTED = """
+schema {
+  query: query_root
+  subscription: subscription_root
+}
+
+directive @coalesce(ms: Int!, strategy: coalesce_strategy = throttle) on SUBSCRIPTION | FIELD
+
+directive @_multiple_top_level_fields on SUBSCRIPTION
+
+input String_comparison_exp {
+  _eq: String
+  _gt: String
+  _gte: String
+  _in: [String!]
+  _is_null: Boolean
+  _lt: String
+  _lte: String
+  _neq: String
+  _nin: [String!]
+}
+
+scalar bigint
+
+input bigint_comparison_exp {
+  _eq: bigint
+  _gt: bigint
+  _gte: bigint
+  _in: [bigint!]
+  _is_null: Boolean
+  _lt: bigint
+  _lte: bigint
+  _neq: bigint
+  _nin: [bigint!]
+}
+
+enum change_operation {
+  delete
+  insert
+  update
+}
+
+enum change_phase {
+  live
+  ready
+  reset
+  snapshot
+}
+
+enum coalesce_strategy {
+  debounce
+  throttle
+  window
+}
+
+enum order_by {
+  asc
+  asc_nulls_first
+  asc_nulls_last
+  desc
+  desc_nulls_first
+  desc_nulls_last
+}
+
+type orders {
+  id: bigint!
+  side: side
+}
+
+input orders_bool_exp {
+  _and: [orders_bool_exp!]
+  _not: orders_bool_exp
+  _or: [orders_bool_exp!]
+  id: bigint_comparison_exp
+  side: side_comparison_exp
+}
+
+type orders_change {
+  changed: [orders_select_column!]!
+  old: orders_old
+  operation: change_operation!
+  row: orders
+}
+
+type orders_change_set {
+  changes: [orders_change!]!
+  complete: Boolean!
+  cursor: String
+  phase: change_phase!
+  resync: Boolean!
+}
+
+type orders_old {
+  id: bigint
+  side: side
+}
+
+input orders_order_by {
+  id: order_by
+  side: order_by
+}
+
+enum orders_select_column {
+  id
+  side
+}
+
+type positions {
+  Isin: String!
+  book: String!
+}
+
+input positions_bool_exp {
+  Isin: String_comparison_exp
+  _and: [positions_bool_exp!]
+  _not: positions_bool_exp
+  _or: [positions_bool_exp!]
+  book: String_comparison_exp
+}
+
+type positions_change {
+  changed: [positions_select_column!]!
+  old: positions_old
+  operation: change_operation!
+  row: positions
+}
+
+type positions_change_set {
+  changes: [positions_change!]!
+  complete: Boolean!
+  cursor: String
+  phase: change_phase!
+  resync: Boolean!
+}
+
+type positions_old {
+  Isin: String
+  book: String
+}
+
+input positions_order_by {
+  Isin: order_by
+  book: order_by
+}
+
+enum positions_select_column {
+  Isin
+  book
+}
+
+type query_root {
+  orders(limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
+  orders_by_pk(id: bigint!): orders
+  positions(limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
+  positions_by_pk(Isin: String!, book: String!): positions
+}
+
+enum side {
+  buy
+  sell
+}
+
+input side_comparison_exp {
+  _eq: side
+  _gt: side
+  _gte: side
+  _in: [side!]
+  _is_null: Boolean
+  _lt: side
+  _lte: side
+  _neq: side
+  _nin: [side!]
+}
+
+type subscription_root {
+  orders(limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
+  orders_by_pk(id: bigint!): orders
+  orders_changes(after: String, snapshot: Boolean = true, where: orders_bool_exp): orders_change_set!
+  positions(limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
+  positions_by_pk(Isin: String!, book: String!): positions
+  positions_changes(after: String, snapshot: Boolean = true, where: positions_bool_exp): positions_change_set!
+}
+"""
+
+
+def tokens(sdl: str) -> list[str]:
+    """Without descriptions, and without the line breaks that print_schema makes for them."""
+    return re.findall(r"\w+|[^\s,\w]", re.sub(r'""".*?"""', "", sdl, flags=re.DOTALL))
+
+
+def test_the_whole_sdl() -> None:
+    assert tokens(print_sdl(build_schema([ORDERS, POSITIONS]))) == tokens(EXPECTED)
+
+
+def test_the_sdl_is_a_schema_again() -> None:
+    sdl = print_sdl(PLANNER.schema)
+    assert set(build_from_sdl(sdl).type_map) == set(PLANNER.schema.type_map)
+
+
+def test_hasuras_descriptions() -> None:
+    schema = build_schema([TRADES, POSITIONS])
+    query: Any = schema.query_type
+    trades = query.fields["trades"]
+    assert trades.description == 'fetch data from the table: "trades"'
+    assert (
+        query.fields["trades_by_pk"].description
+        == 'fetch data from the table: "trades" using primary key columns'
+    )
+    assert {name: argument.description for name, argument in trades.args.items()} == {
+        "limit": "limit the number of rows returned",
+        "offset": "skip the first n rows. Use only with order_by",
+        "order_by": "sort the rows by one or more columns",
+        "where": "filter the rows returned",
+    }
+    described = {
+        "trades": 'columns and relationships of "trades"',
+        "trades_bool_exp": "Boolean expression to filter rows from the table \"trades\". All fields are combined with a logical 'AND'.",
+        "Int_comparison_exp": "Boolean expression to compare columns of type \"Int\". All fields are combined with logical 'AND'.",
+        "trades_order_by": 'Ordering options when selecting data from "trades".',
+        "trades_select_column": 'select columns of table "trades"',
+        "order_by": "column ordering options",
+    }
+    assert {name: schema.type_map[name].description for name in described} == described
+    positions: Any = schema.type_map["positions"]
+    assert positions.fields["Isin"].description == "who"
+
+
+def test_types_come_in_the_order_of_their_names() -> None:
+    plan = PLANNER.plan(get_introspection_query(), None, None, Session())
+    introspection: Any = json.loads(plan.payload([root.value for root in plan.roots]))["data"]  # type: ignore[union-attr]
+    names = [entry["name"] for entry in introspection["__schema"]["types"]]
+    assert names == sorted(names)
+    client = build_client_schema(introspection)
+    assert set(client.type_map) == set(PLANNER.schema.type_map)
+
+
+def test_introspection_is_computed_once() -> None:
+    query = get_introspection_query()
+    assert PLANNER.plan(query, None, None, Session()) is PLANNER.plan(query, None, {}, Session())
+
+
+def test_a_multiset_has_no_key_and_a_plain_type_no_operators() -> None:
+    notes = RowType("notes", (Column("info", SCALARS["jsonb"]),))
+    schema = Planner([notes]).schema
+    query: Any = schema.query_type
+    assert list(query.fields) == ["notes"]
+    assert set(query.fields["notes"].args) == {"limit", "offset", "where"}  # nothing to order by
+    bool_exp: Any = schema.type_map["notes_bool_exp"]
+    assert list(bool_exp.fields) == ["_and", "_not", "_or"]
+
+
+def test_an_enum_whose_labels_are_no_names_is_a_scalar() -> None:
+    state = enum_scalar("state", ["in progress", "true"], lambda label: None)
+    planner = Planner([RowType("jobs", (Column("state", state),))])
+    assert "scalar state" in print_sdl(planner.schema)
+    found: Any = planner.plan('{jobs(where: {state: {_eq: "true"}}) {state}}', None, None, Session()).roots[0]
+    assert found.predicate.value == 1
+    assert found.encoder.row((0,)) == b'{"state":"in progress"}'
+
+
+def test_names_that_two_things_want() -> None:
+    other = enum_scalar("side", ["left", "right"], lambda label: None)
+    with pytest.raises(TycoError, match="two enums called 'side'"):
+        build_schema([ORDERS, RowType("shoes", (Column("side", other),))])
+    with pytest.raises(TycoError, match="the type 'side' of a column is also a type of source 'side'"):
+        build_schema([RowType("side", (Column("side", SIDE),))])
