@@ -197,5 +197,5 @@ def test_enums() -> None:
 
 def test_a_decimal_beyond_floats_is_finite() -> None:
     assert SCALARS["numeric"].literal(Decimal("1e400")) == Decimal("1e400")
-    with pytest.raises(ValueError, match="int8|bigint"):
+    with pytest.raises(ValueError, match=r"int8|bigint"):
         SCALARS["int8"].literal(Decimal("1e400"))

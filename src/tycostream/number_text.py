@@ -129,6 +129,8 @@ def _number(name: str, value: object) -> Cell:
         raise wrong("a number", name, value)
     if isinstance(value, int):
         return Decimal(value)
+    if isinstance(value, Decimal) and value.is_nan():  # a signalling one must not even be compared
+        return NAN
     if not _is_finite(value):
         return NAN if value != value else math.copysign(math.inf, value)
     return Decimal(repr(value)) if isinstance(value, float) else value
