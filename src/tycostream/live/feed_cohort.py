@@ -181,7 +181,7 @@ class FeedCohort:
         behind = []
         for member in self.at_head:
             outbox = member.outbox
-            if outbox.writable and outbox.idle:
+            if outbox.idle:
                 length = len(member.operation_id)
                 key = (outbox.framing.key, length)
                 parts = shared.get(key)

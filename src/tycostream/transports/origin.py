@@ -6,19 +6,10 @@ resolve to it (DNS rebinding). The first is told by the Origin header, the secon
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+from tycostream.config.rules import is_loopback
 
 
 def _host_name(url: str) -> str | None:
