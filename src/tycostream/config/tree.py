@@ -21,6 +21,7 @@ Place = tuple[str, int, int]  # file, line, column; both from one
 INIT_HINT: Final = "`tycostream init` writes a configuration from a database's catalogue"
 _NODES_MAX: Final = 200_000  # after aliases are followed
 _DEPTH_MAX: Final = 50
+_TOO_DEEP: Final = f"is nested more than {_DEPTH_MAX} levels deep"
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")  # longer ones stay texts: no setting is that large
 _FLOAT: Final = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,3})?")
 _CONSTANTS: Final = dict.fromkeys(("", "~", "null", "Null", "NULL")) | {
@@ -127,7 +128,7 @@ class _Composer:
 
     def _node(self, event: yaml.Event, depth: int) -> _Node:
         if depth > _DEPTH_MAX:
-            raise self._refuse(event, f"is nested more than {_DEPTH_MAX} levels deep")
+            raise self._refuse(event, _TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise self._refuse(event, f"alias *{event.anchor} has no anchor &{event.anchor} before it")
@@ -273,6 +274,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     parts = [part for part in (error.context, error.problem) if part]
     message = f"is not YAML: {', '.join(parts)}; check indentation, quotes and brackets here"
+    if "maximum nesting depth" in message:  # libyaml's own bound, far beyond ours, since PyYAML 6.0.4
+        message = _TOO_DEEP
     return Problem(file, line, column, "", message.replace("\n", " "))
 
 
