@@ -4,13 +4,18 @@ The contract suite is ``tests/engines/stream_contract.py``; every engine and eve
 
 1. ``describe`` names the missing thing, the names that exist, and a remedy, or gives the row type.
 2. ``open`` connects; it raises UpstreamError and leaves nothing behind if it cannot.
-3. ``add`` may be called at any time. The source's first event is a SnapshotPart; its last part has
-   ``position`` set. From then on every change of the source after that position arrives in a Batch, once, and none
-   before it. Sources added before the first ``read`` share one position.
-4. A Batch is yielded only when it is *known* complete, never half a transaction, in the order of positions. Changes
-   of sources that were not added, or were removed, are left out; a batch left with no change is not yielded.
-5. Progress says that every batch up to its position has been yielded; an idle database still makes progress.
-6. A source that fails yields SourceFailed, once, and nothing after it; the others go on.
+3. ``add`` may be called at any time, concurrently for different sources. A source's first events are the parts of its
+   snapshot, and the last part has ``position`` set. From then on every change of the source after that position
+   arrives in a Batch, once, and none before it. Added with ``after``, a source that the engine can resume there sends
+   no snapshot: it starts with a Batch or a Progress of its own; an engine that cannot sends a snapshot all the same.
+   Of an engine whose sources ``share_positions``, sources added before the first ``read`` share one.
+4. A Batch is yielded only when it is *known* complete, never half a transaction; the positions of one source never
+   go back. Changes of sources that were not added, or were removed, are left out; a batch left with no change is
+   not yielded.
+5. Progress says that every batch up to its position has been yielded, for one source or for all; it is yielded only on
+   a sign of life of the upstream, and at least every few seconds while that lives, so that its absence is a stall.
+6. A source that fails yields SourceFailed, once, and nothing after it until it is added again; the others go on.
+   RETRY and RESYNC: add it again soon (RETRY: with ``after``). FAIL: a person must mend something first.
 7. ``read`` returns what is ready, at least one event; the stream ends only with its connection, by UpstreamError.
 8. ``close`` may be called at any time, twice, and from another task than the reader's; the pending ``read`` then
    raises UpstreamError. Nothing of ours stays in the database (temporary slots, cursors), nor any task.
@@ -38,9 +43,10 @@ class SnapshotPart:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Every batch up to and including ``position`` has been yielded."""
+    """Every batch of ``source`` (None: of all sources) up to and including ``position`` has been yielded."""
 
     position: Position
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,14 @@ class SourceFailed:
     error: UpstreamError
 
 
-Event = SnapshotPart | Batch | Progress | SourceFailed
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The source is complete and will never change (a view of constants): its silence is no stall."""
+
+    source: str
+
+
+Event = SnapshotPart | Batch | Progress | SourceFailed | Finished
 
 
 class Stream(Protocol):
@@ -71,7 +84,15 @@ class Stream(Protocol):
 
 
 class Engine(Protocol):
-    """A database product's driver for one configured database."""
+    """A database product's driver for one configured database.
+
+    ``share_positions``: a position names one moment of all sources, and a Batch may hold several of them.
+    """
+
+    share_positions: bool
+
+    async def probe(self) -> None:
+        """Ask the database for a sign of life over a connection of its own; UpstreamError if it gives none in time."""
 
     async def describe(self, source: SourceConfig) -> RowType:
         """The columns, types and key of a source, the configuration's choices applied."""
