@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -9,23 +10,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from tycostream.clock import Clock
 from tycostream.config.model import DatabaseConfig, SourceConfig
 from tycostream.engines.base import CatalogueTable, Finding
 from tycostream.engines.embedded import EmbeddedPostgres
-from tycostream.engines.postgres import catalogue
-from tycostream.engines.postgres.catalogue import Table, literal_sql, quoted
-from tycostream.engines.postgres.connect import Connection, connect, fail, translate
+from tycostream.engines.postgres import catalogue, cleanup
+from tycostream.engines.postgres.catalogue import Table, quoted
+from tycostream.engines.postgres.cleanup import Leftover, slot_prefix
+from tycostream.engines.postgres.connect import Connection, connect, fail, retry, safe, translate
+from tycostream.engines.postgres.publication import Publication
 from tycostream.engines.postgres.stream import PostgresStream
+from tycostream.engines.postgres.tables import check_shape
 from tycostream.errors import UpstreamError
 from tycostream.observe.events import Emit, EnumLabelUnlisted
 from tycostream.rows import Position, RowType
 
+_SLOT_S = 300.0  # how long the open transactions of others may keep replication from starting
+
 
 class PostgresEngine:
     """See Engine."""
+
+    share_positions = True
 
     def __init__(
         self,
@@ -37,9 +44,11 @@ class PostgresEngine:
         clock: Clock,
     ) -> None:
         self.name, self.config, self.clock = name, config, clock
-        self.publication = config.publication or f"tycostream_{config_name}"
+        self.publication = Publication(
+            config.publication or f"tycostream_{config_name}", config.manage or config.embedded
+        )
         self.embedded = EmbeddedPostgres(Path(config.data), config.port) if config.embedded else None
-        self._manage = config.manage or config.embedded
+        self._few = asyncio.Semaphore(4)  # connections at once for sources that are added together
         self._config_name, self._enums, self._emit = config_name, enums, emit
         self._tables: dict[str, Table] = {}
         self._streams: set[PostgresStream] = set()
@@ -73,15 +82,31 @@ class PostgresEngine:
     def _unlisted(self, enum: str, label: str) -> None:
         self._emit(EnumLabelUnlisted(enum, label))
 
-    async def table_of(self, source: SourceConfig) -> Table:
-        """The table of a source, as ``describe`` saw it."""
+    async def table_of(self, source: SourceConfig, row_type: RowType) -> Table:
+        """The table of a source, as ``describe`` saw it; UpstreamError if it does not fit ``row_type`` any more."""
         if source.name not in self._tables:
-            await self.describe(source)
+            check_shape(row_type, await self.describe(source))
         return self._tables[source.name]
 
     def forget(self, source: str) -> None:
         """Describe a source anew when it is next asked for: it failed, so its table may have changed."""
         self._tables.pop(source, None)
+
+    async def probe(self) -> None:
+        """See Engine."""
+        if self.embedded is not None and not self.embedded.running:
+            raise retry("connection-lost", "the embedded PostgreSQL is not running")
+        connection = await connect(self.url, self.config)
+        try:
+            async with asyncio.timeout(self.config.statement_timeout.total_seconds()):
+                await connection.execute(b"SELECT 1")
+        except TimeoutError:
+            connection.pgconn.finish()  # a polite goodbye would wait for it again
+            raise retry("silent", f"{self.name} accepts connections and does not answer") from None
+        except psycopg.Error as error:
+            raise translate(error, self.url, "asking for a sign of life") from None
+        finally:
+            await connection.close()
 
     async def open(self) -> PostgresStream:
         """See Engine."""
@@ -91,18 +116,17 @@ class PostgresEngine:
             except psycopg.Error as error:
                 raise translate(error, self.url, "preparing replication") from None
         connection = await self.connect(replication=True)
+        slot = f"{slot_prefix(self._config_name)}_{os.getpid()}_{secrets.token_hex(4)}"
         try:
-            slot = f"tycostream_{self._config_name}"[:40] + f"_{os.getpid()}_{secrets.token_hex(4)}"
-            identity = await (await connection.execute(b"IDENTIFY_SYSTEM")).fetchone()
-            modern = connection.info.server_version >= 150000
-            export = "(SNAPSHOT 'export')" if modern else "EXPORT_SNAPSHOT"
-            command = f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL pgoutput {export}'
-            made = await (await connection.execute(command.encode())).fetchone()
-            assert identity is not None
-            assert made is not None
-            high, low = str(made[1]).split("/")
-            offset = (int(high, 16) << 32) | int(low, 16)
-            position = Position(f"{identity[0]}.{identity[3]}", int(identity[1]), offset)
+            async with asyncio.timeout(_SLOT_S):
+                snapshot, position = await self._make_slot(connection, slot)
+        except TimeoutError:
+            await connection.close()
+            raise retry(
+                "slot-wait",
+                f"replication could not start in {_SLOT_S:.0f} s: it waits for transactions that are open",
+                hint="SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY 2; and end the oldest",
+            ) from None
         except psycopg.Error as error:
             await connection.close()
             if error.sqlstate == "53400":
@@ -115,9 +139,22 @@ class PostgresEngine:
         except BaseException:
             await connection.close()
             raise
-        stream = PostgresStream(self, connection, slot, str(made[2]), position)
+        stream = PostgresStream(self, connection, slot, snapshot, position)
         self._streams = {s for s in self._streams if s._error is None} | {stream}
         return stream
+
+    async def _make_slot(self, connection: Connection, slot: str) -> tuple[str, Position]:
+        """A temporary slot: the snapshot that it exported, and the position of that."""
+        identity = await (await connection.execute(b"IDENTIFY_SYSTEM")).fetchone()
+        modern = connection.info.server_version >= 150000
+        export = "(SNAPSHOT 'export')" if modern else "EXPORT_SNAPSHOT"
+        command = f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL pgoutput {export}'
+        made = await (await connection.execute(command.encode())).fetchone()
+        assert identity is not None
+        assert made is not None
+        high, low = str(made[1]).split("/")
+        offset = (int(high, 16) << 32) | int(low, 16)
+        return str(made[2]), Position(f"{identity[0]}.{identity[3]}", int(identity[1]), offset)
 
     async def _require(self, connection: Connection) -> None:
         """What must be true before a slot is made. The publication too: decoding reads the catalogue as it was."""
@@ -125,39 +162,12 @@ class PostgresEngine:
             if not finding.ok and finding.fatal:
                 raise fail(finding.subject.rsplit(" ", 1)[-1], finding.message, hint=finding.hint)
         tables = list({table.sql: table for table in self._tables.values()}.values())
-        try:
-            for table in tables:
-                self._require_select(table, connection.info.user)
-        except UpstreamError:
-            self._tables.clear()  # looked at anew next time: the right may have been given
-            raise
-        query = b"SELECT 1 FROM pg_publication WHERE pubname = %s"
-        if await (await connection.execute(query, [self.publication])).fetchone() is not None:
-            for table in tables if self._manage else []:
-                # what cannot be added is reported when its source is added: one bad table never ends the others
-                with contextlib.suppress(UpstreamError, psycopg.errors.UndefinedTable):
-                    await self._add_to_publication(connection, table)
-            return
-        names = ", ".join(table.sql for table in tables)
-        create = f"CREATE PUBLICATION {quoted(self.publication)}" + (f" FOR TABLE {names};" if names else ";")
-        if not self._manage:
-            raise fail(
-                "publication-missing",
-                f"there is no publication {self.publication}",
-                hint=f"{create} -- or set `manage: true` and tycostream does it",
-            )
-        statement = sql.SQL("CREATE PUBLICATION {}").format(sql.Identifier(self.publication))
-        if tables:
-            listed = sql.SQL(", ").join([literal_sql(table.schema, table.name) for table in tables])
-            statement = sql.SQL("{} FOR TABLE {}").format(statement, listed)
-        try:
-            await connection.execute(statement)
-        except psycopg.errors.DuplicateObject:
-            pass
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise fail(
-                "publication-missing", "we may not create our publication", detail=str(error), hint=create
-            ) from None
+        if not await self.publication.exists(connection):
+            await self.publication.create(connection, [] if self.publication.manage else tables)
+        for table in tables if self.publication.manage else []:
+            # what cannot be added is reported when its source is added: one bad table never ends the others
+            with contextlib.suppress(UpstreamError, psycopg.errors.UndefinedTable):
+                await self.publication.ensure(connection, table, ())
 
     @staticmethod
     def _require_select(table: Table, user: str) -> None:
@@ -168,44 +178,42 @@ class PostgresEngine:
                 hint=f"GRANT SELECT ON {table.sql} TO {quoted(user)};",
             )
 
-    async def publish(self, table: Table) -> bool:
-        """Make sure that the publication holds the table; whether it had to be added just now."""
-        async with await self.connect() as connection:
+    async def publish(self, table: Table, columns: Sequence[str]) -> bool:
+        """Make sure that the publication tells all of the table's ``columns``; whether it was added just now."""
+        async with self._few, await self.connect() as connection:
             self._require_select(table, connection.info.user)
             try:
-                return await self._add_to_publication(connection, table)
+                return await self.publication.ensure(connection, table, columns)
             except psycopg.Error as error:
                 raise translate(error, self.url, f"publishing {table.sql}") from None
 
-    async def _published(self, connection: Connection, table: Table) -> bool:
-        query = (
-            b"SELECT 1 FROM pg_publication_tables WHERE pubname = %s AND schemaname = %s AND tablename = %s"
-        )
-        cursor = await connection.execute(query, [self.publication, table.schema, table.name])
-        return await cursor.fetchone() is not None
+    async def leftovers(self) -> Sequence[Leftover]:
+        """What this configuration may have left in the database: its publication, and slots."""
+        async with await self.connect() as connection:
+            try:
+                return await cleanup.find(connection, self._config_name, self.publication.name)
+            except psycopg.Error as error:
+                raise translate(error, self.url, "looking for leftovers") from None
 
-    async def _add_to_publication(self, connection: Connection, table: Table) -> bool:
-        if await self._published(connection, table):
-            return False
-        alter = f"ALTER PUBLICATION {quoted(self.publication)} ADD TABLE {table.sql};"
-        missing = fail(
-            "publication-missing",
-            f"publication {self.publication} does not hold {table.sql}",
-            hint=f"{alter} -- or set `manage: true` and tycostream does it",
-        )
-        if not self._manage:
-            raise missing
-        try:
-            await connection.execute(
-                sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(
-                    sql.Identifier(self.publication), literal_sql(table.schema, table.name)
-                )
-            )
-        except psycopg.errors.DuplicateObject:
-            return True
-        except psycopg.errors.InsufficientPrivilege:
-            raise missing from None
-        return True
+    async def remove(self, leftovers: Sequence[Leftover] | None = None) -> Sequence[Leftover]:
+        """Remove leftovers (None: all) that no running tycostream uses; those that were removed."""
+        wanted = await self.leftovers() if leftovers is None else leftovers
+        removed = []
+        async with await self.connect() as connection:
+            for leftover in wanted:
+                if leftover.in_use:
+                    continue
+                try:
+                    await cleanup.remove(connection, leftover)
+                except psycopg.errors.InsufficientPrivilege as error:
+                    said = f"no right to remove {leftover.kind} {leftover.name}"
+                    raise fail(
+                        "no-rights", said, detail=safe(str(error), self.url), hint=leftover.sql
+                    ) from None
+                except psycopg.Error as error:
+                    raise translate(error, self.url, f"removing {leftover.name}") from None
+                removed.append(leftover)
+        return removed
 
     async def _server_findings(self, connection: Connection) -> list[Finding]:
         row = await (
@@ -253,19 +261,12 @@ class PostgresEngine:
         except UpstreamError as error:
             return [Finding(subject, False, error.message, error.hint)]
         findings = [Finding(subject, True, f"{table.sql}, {len(shape.columns)} columns")]
-        if not await self._published(connection, table):
-            hint = f"ALTER PUBLICATION {quoted(self.publication)} ADD TABLE {table.sql};"
-            query = b"SELECT 1 FROM pg_publication WHERE pubname = %s"
-            if await (await connection.execute(query, [self.publication])).fetchone() is None:
-                hint = f"CREATE PUBLICATION {quoted(self.publication)} FOR TABLE {table.sql};"
-            said = f"publication {self.publication} does not hold {table.sql}"
-            findings.append(
-                Finding(
-                    subject, False, said, "tycostream will add it" if self._manage else hint, not self._manage
-                )
-            )
-        chosen = {column.name for column in shape.columns}
-        if odd := [c.name for c in table.columns if c.name in chosen and not c.code_point_order]:
+        names = [column.name for column in shape.columns]
+        for fault in await self.publication.faults(connection, table, names):
+            ours = bool(fault.missing) and self.publication.manage
+            hint = "tycostream will add it" if ours else fault.hint
+            findings.append(Finding(subject, False, fault.message, hint, fatal=not ours))
+        if odd := [c.name for c in table.columns if c.name in names and not c.code_point_order]:
             said = (
                 f"{', '.join(odd)}: tycostream orders text by code point; the database's own ORDER BY differs"
             )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -20,10 +20,10 @@ from psycopg import pq, sql
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Event, Progress, SnapshotPart, SourceFailed
 from tycostream.engines.decode import pgoutput
-from tycostream.engines.decode.copytext import CopyLines, decode_line
-from tycostream.engines.postgres.catalogue import Table, literal_sql
-from tycostream.engines.postgres.connect import Connection, fail, retry, safe, translate
-from tycostream.engines.postgres.tables import Mapper, Seen, fold
+from tycostream.engines.postgres.catalogue import Table
+from tycostream.engines.postgres.connect import Connection, retry, safe, translate
+from tycostream.engines.postgres.reading import LateRead, copy_rows, read_late, refused
+from tycostream.engines.postgres.tables import Mapper, fold, weight
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import TRUNCATE, Batch, Change, Position, Row, RowType
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from tycostream.engines.postgres.engine import PostgresEngine
 
 _PART_ROWS = 5_000
-_HELD_CHANGES_MAX = 500_000
+_HELD_BYTES_MAX = 256 * 2**20  # of one source's changes while it is read
+_TRANSACTION_BYTES_MAX = 256 * 2**20  # of one transaction, which is yielded whole
 _STATUS_S = 1.0  # how often we tell the server where we are, and ask where it is
-_SILENCE_S = 30.0
 _HURRY_S = 0.05  # the same while a late source waits for the stream to pass its read
 _READ_MESSAGES = 2_000  # after so many messages ``read`` returns, so that one task never hogs the loop
 _EPOCH_2000 = 946_684_800
@@ -45,10 +45,9 @@ class _Source:
 
     mapper: Mapper
     table: Table
-    held: list[tuple[int, Change]] | None = None
-    rows: list[Row] = field(default_factory=list)
-    seen: Seen | None = None
-    release_lsn: int | None = None
+    held: list[tuple[int, Change | UpstreamError]] | None = None
+    held_bytes: int = 0
+    late: LateRead | None = None
     task: asyncio.Task[None] | None = None
 
 
@@ -64,44 +63,50 @@ class PostgresStream:
         self._sources: dict[str, _Source] = {}
         self._relations: dict[int, pgoutput.Relation] = {}
         self._events: deque[Event] = deque()
-        self._initial: AsyncIterator[SnapshotPart] | None = None
+        self._initial: AsyncGenerator[SnapshotPart] | None = None
         self._began = self._streaming = False
         self._error: UpstreamError | None = None
-        self._step: asyncio.Task[object] | None = None
+        self._step: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._inside = False  # between Begin and Commit: neither positions nor releases may happen there
-        self._xid, self._changes = 0, dict[str, list[Change]]()
+        self._xid, self._changes, self._bytes = 0, dict[str, list[Change]](), 0
         self._status_due = 0.0
-        self._heard_s = 0.0
+        self._heard = False  # whether the server has said anything since the last status, which asks it to
         self._more = False
+        self._unpublished: set[str] = set()  # sources whose table the publication did not tell all about
 
     async def add(self, row_type: RowType, source: SourceConfig, after: Position | None = None) -> None:
         """See Stream. ``after`` is of no use: a temporary slot has no history."""
-        if self._error is not None:
-            raise self._error
-        await self.remove(row_type.source)
-        table = await self._engine.table_of(source)
+        name = row_type.source
+        await self.remove(name)
+        self._raise_if_ended()
         try:
-            altered = await self._engine.publish(table)
-        except psycopg.Error as error:  # dropped since it was described, most likely
-            text = safe(str(error), self._engine.url)
-            failed = fail(
-                "source-failed", f"cannot publish {table.sql}", detail=text, hint="tycostream check"
-            )
-            self._forget(row_type.source, failed)
-            return
+            table = await self._engine.table_of(source, row_type)
+            altered = await self._engine.publish(table, [column.name for column in row_type.columns])
         except UpstreamError as error:
             if error.action is not Action.FAIL:
                 raise
-            self._forget(row_type.source, error)
+            self._unpublished.add(name)
+            self._forget(name, error)
             return
+        self._raise_if_ended()
+        # Mended by somebody else since then, its older transactions may be incomplete all the same.
+        altered = altered or name in self._unpublished
+        self._unpublished.discard(name)
         mine = _Source(Mapper(row_type, table), table)
-        self._sources[row_type.source] = mine
+        self._sources[name] = mine
         if (relation := self._relations.get(table.oid)) is not None:
-            self._guard(row_type.source, lambda: mine.mapper.relation(relation))
-        if (self._began or altered) and row_type.source in self._sources:
+            with contextlib.suppress(
+                UpstreamError
+            ):  # from before a table was mended: its next change brings it anew
+                mine.mapper.relation(relation)
+        if (self._began or altered) and name in self._sources:
             mine.held = []
-            mine.task = asyncio.create_task(self._read_late(row_type.source, mine, altered))
+            mine.task = asyncio.create_task(self._read_late(name, mine, altered))
+
+    def _raise_if_ended(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     async def remove(self, source: str) -> None:
         """See Stream."""
@@ -117,7 +122,9 @@ class PostgresStream:
             if not self._began:
                 self._began = True
                 self._initial = self._read_initial()
-            if self._initial is not None:
+            if self._step is not None:  # of a read that was cancelled: it goes on where it was
+                await self._finish_step()
+            elif self._initial is not None:
                 await self._guarded(self._advance_initial())
             elif not self._streaming:
                 await self._guarded(self._start_replication())
@@ -141,19 +148,27 @@ class PostgresStream:
         self._wake.set()
         tasks = [mine.task for mine in self._sources.values() if mine.task is not None]
         if self._step is not None:
-            tasks.append(self._step)  # type: ignore[arg-type]
+            tasks.append(self._step)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._initial is not None:  # it holds a connection, also while nobody reads
+            await self._initial.aclose()
         await self._connection.close()
 
-    async def _guarded(self, step: object) -> None:
-        """Run one step of ``read`` so that ``close`` can end it, and errors become UpstreamErrors."""
-        task: asyncio.Task[object] = asyncio.ensure_future(step)  # type: ignore[call-overload]
-        self._step = task
+    async def _guarded(self, step: Coroutine[object, object, None]) -> None:
+        """Run one step of ``read`` so that only ``close`` can end it, and errors become UpstreamErrors."""
+        self._step = asyncio.create_task(step)
+        await self._finish_step()
+
+    async def _finish_step(self) -> None:
+        task = self._step
+        assert task is not None
+        await asyncio.wait([task])
+        self._step = None
         try:
-            await task
+            task.result()
         except asyncio.CancelledError:
             if self._error is None:
                 raise
@@ -161,18 +176,10 @@ class PostgresStream:
             self._error = self._error or error
         except psycopg.Error as error:
             self._error = self._error or translate(error, self._engine.url, "reading")
-        finally:
-            self._step = None
 
     def _push(self, event: Event) -> None:
         self._events.append(event)
         self._wake.set()
-
-    def _guard(self, name: str, action: object) -> None:
-        try:
-            action()  # type: ignore[operator]
-        except UpstreamError as error:
-            self._failed(name, error)
 
     def _failed(self, name: str, error: UpstreamError) -> None:
         mine = self._sources.pop(name, None)
@@ -196,11 +203,11 @@ class PostgresStream:
         except StopAsyncIteration:
             self._initial = None
 
-    async def _read_initial(self) -> AsyncIterator[SnapshotPart]:
+    async def _read_initial(self) -> AsyncGenerator[SnapshotPart]:
         names = [name for name, mine in self._sources.items() if mine.held is None]
         if not names:
             return
-        last: SnapshotPart | None = None
+        last: tuple[_Source, SnapshotPart] | None = None
         connection = await self._engine.connect()
         try:
             await connection.execute(b"SET statement_timeout = 0")
@@ -209,15 +216,16 @@ class PostgresStream:
                 sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self._snapshot))
             )
             for name in names:
-                if (mine := self._sources.get(name)) is None:
-                    continue
+                if (mine := self._sources.get(name)) is None or mine.held is not None:
+                    continue  # removed meanwhile; or added anew, then it is read by itself
                 rows: list[Row] = []
                 await connection.execute(b"SAVEPOINT source")
                 try:
-                    async for row in self._copy(connection, mine):
+                    async for row in copy_rows(connection, mine.mapper, mine.table):
                         rows.append(row)
                         if len(rows) >= _PART_ROWS:
-                            yield SnapshotPart(name, rows)
+                            if self._sources.get(name) is mine:
+                                yield SnapshotPart(name, rows)
                             rows = []
                     await connection.execute(b"RELEASE SAVEPOINT source")
                 except (UpstreamError, psycopg.Error) as error:
@@ -225,103 +233,46 @@ class PostgresStream:
                         raise
                     # A refused COPY aborts the transaction, and the others need its snapshot.
                     await connection.execute(b"ROLLBACK TO SAVEPOINT source")
-                    self._failed(name, self._refused(mine, error))
+                    if self._sources.get(name) is mine:
+                        self._failed(name, refused(mine.table, error, self._engine.url))
                     continue
-                if last is not None:
-                    yield last
-                last = SnapshotPart(name, rows, self._position) if self._sources.get(name) is mine else None
+                if last is not None and self._sources.get(last[1].source) is last[0]:
+                    yield last[1]
+                last = (mine, SnapshotPart(name, rows, self._position))
         finally:
             await connection.close()
         # Told only now: a reader that pauses after the last part must not keep our transaction's locks.
-        if last is not None:
-            yield last
-
-    def _refused(self, mine: _Source, error: UpstreamError | psycopg.Error) -> UpstreamError:
-        if isinstance(error, UpstreamError):
-            return error
-        table, text = mine.table.sql, safe(str(error), self._engine.url)
-        return fail(
-            "source-failed", f"cannot read {table}", detail=text, hint=f"GRANT SELECT ON {table} or mend it"
-        )
-
-    async def _copy(self, connection: Connection, mine: _Source) -> AsyncIterator[Row]:
-        row_type = mine.mapper.row_type
-        width = len(row_type.columns)
-        columns = sql.SQL(", ").join([sql.Identifier(column.name) for column in row_type.columns])
-        query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(
-            columns, literal_sql(mine.table.schema, mine.table.name)
-        )
-        places, lines, problem = range(width), CopyLines(), None
-        async with connection.cursor() as cursor, cursor.copy(query) as copy:
-            async for chunk in copy:
-                if problem is not None:
-                    continue  # read to the end: the other sources need this transaction
-                for line in lines.feed(bytes(chunk)):
-                    try:
-                        row = mine.mapper.row(decode_line(line, width), places)
-                    except UpstreamError as error:
-                        problem = error
-                        break
-                    yield row
-        if problem is not None:
-            raise problem
+        if last is not None and self._sources.get(last[1].source) is last[0]:
+            yield last[1]
 
     async def _read_late(self, name: str, mine: _Source, altered: bool) -> None:
         try:
-            connection = await self._engine.connect()
-            try:
-                await connection.execute(b"SET statement_timeout = 0")
-                if altered:
-                    await self._await_older(connection)
-                await connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                cursor = await connection.execute(
-                    b"SELECT pg_current_snapshot()::text, (pg_current_wal_insert_lsn() - '0/0')::bigint"
-                )
-                row = await cursor.fetchone()
-                assert row is not None
-                rows = [r async for r in self._copy(connection, mine)]
-                await connection.execute(b"COMMIT")
-                # Read-only work writes no log, so an idle server may not flush up to our mark; this makes it.
-                await connection.execute(b"SELECT pg_current_xact_id()")
-            finally:
-                await connection.close()
+            mine.late = await read_late(self._engine, mine.mapper, mine.table, altered=altered)
         except UpstreamError as error:
             self._failed(name, error)
         except psycopg.Error as error:
             self._failed(name, translate(error, self._engine.url, f"reading {mine.table.sql}"))
-        else:
-            mine.seen, mine.release_lsn, mine.rows = Seen.parse(row[0]), row[1], rows
         self._wake.set()
-
-    async def _await_older(self, connection: Connection) -> None:
-        """Transactions that began before the table was published may write to it unseen: wait for their end."""
-        first = await (
-            await connection.execute(b"SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-        ).fetchone()
-        assert first is not None
-        deadline = self._clock.monotonic() + 30.0
-        while True:
-            query = b"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-            now = await (await connection.execute(query)).fetchone()
-            assert now is not None
-            if now[0] >= first[0]:
-                return
-            if self._clock.monotonic() > deadline:
-                raise retry("publication-wait", "a long transaction keeps a new table from being followed")
-            await self._clock.sleep(0.02)
 
     def _release(self) -> None:
         if self._inside:
             return
         for name, mine in list(self._sources.items()):
-            seen = mine.seen
-            if mine.held is None or seen is None or mine.release_lsn is None:
+            late = mine.late
+            if mine.held is None or late is None or self._position.offset < late.lsn:
                 continue
-            if self._position.offset < mine.release_lsn:
+            fresh = []
+            for xid, change in mine.held:
+                if late.seen.visible(xid):
+                    continue
+                if isinstance(change, UpstreamError):
+                    self._failed(name, change)
+                    break
+                fresh.append(change)
+            if name not in self._sources:
                 continue
-            fresh = [change for xid, change in mine.held if not seen.visible(xid)]
-            rows = fold(mine.mapper.row_type, mine.rows, fresh)
-            mine.held, mine.rows, mine.seen, mine.task = None, [], None, None
+            rows = fold(mine.mapper.row_type, late.rows, fresh)
+            mine.held, mine.late, mine.task = None, None, None
             last = max(0, (len(rows) - 1) // _PART_ROWS * _PART_ROWS)
             for start in range(0, last, _PART_ROWS):
                 self._push(SnapshotPart(name, rows[start : start + _PART_ROWS]))
@@ -330,7 +281,7 @@ class PostgresStream:
     # --- replication
 
     async def _start_replication(self) -> None:
-        name = self._engine.publication.replace('"', '""').replace("'", "''")
+        name = self._engine.publication.name.replace('"', '""').replace("'", "''")
         command = f"START_REPLICATION SLOT \"{self._slot}\" LOGICAL 0/0 (proto_version '1', publication_names '\"{name}\"')"
         pgconn = self._connection.pgconn
         pgconn.send_query(command.encode())
@@ -343,8 +294,7 @@ class PostgresStream:
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
             text = safe(result.get_error_message() if result else "", self._engine.url)
             raise retry("replication", "the server did not start replication", detail=text)
-        self._streaming = True
-        self._heard_s = self._clock.monotonic()
+        self._streaming = self._heard = True
 
     async def _readable(self, timeout_s: float) -> None:
         """Until the socket has something, ``_wake`` is set, or the time is over."""
@@ -359,10 +309,8 @@ class PostgresStream:
             loop.remove_reader(socket)
 
     async def _wait(self) -> None:
-        hurry = any(m.release_lsn is not None and m.held is not None for m in self._sources.values())
+        hurry = any(mine.late is not None for mine in self._sources.values())
         self._send_status(_HURRY_S if hurry else _STATUS_S)
-        if self._clock.monotonic() - self._heard_s > _SILENCE_S:  # every status asks for an answer
-            raise retry("silent", f"the server has not answered for {_SILENCE_S:.0f} s")
         await self._readable(max(0.001, self._status_due - self._clock.monotonic()))
 
     def _send_status(self, every_s: float) -> None:
@@ -377,8 +325,10 @@ class PostgresStream:
                 pgoutput.status_update(self._position.offset, clock_us, reply=True)
             )
             self._connection.pgconn.flush()
-        if not self._inside and not self._events:
-            self._push(Progress(self._position))  # a sign of life for whoever waits, once a status
+        # A long transaction that is still arriving is a sign of life too; the position is that of the last whole one.
+        if self._heard and not self._events:
+            self._push(Progress(self._position))
+        self._heard = False
 
     def _drain(self) -> None:
         pgconn = self._connection.pgconn
@@ -398,7 +348,7 @@ class PostgresStream:
                         "the replication connection ended",
                         detail=safe(text or pgconn.get_error_message(), self._engine.url),
                     )
-                self._heard_s = self._clock.monotonic()
+                self._heard = True
                 self._take(bytes(data))
             else:
                 self._more = True
@@ -426,7 +376,7 @@ class PostgresStream:
             return
         message = pgoutput.decode(outer.payload)
         if isinstance(message, pgoutput.Begin):
-            self._inside, self._xid, self._changes = True, message.xid, {}
+            self._inside, self._xid, self._changes, self._bytes = True, message.xid, {}, 0
         elif isinstance(message, pgoutput.Commit):
             self._inside = False
             self._advance(message.end_lsn)
@@ -438,17 +388,24 @@ class PostgresStream:
         elif isinstance(message, pgoutput.Relation):
             self._relations[message.oid] = message
             for name, mine in self._of(message.oid):
-                self._guard(name, lambda mine=mine: mine.mapper.relation(message))
+                try:
+                    mine.mapper.relation(message)
+                except UpstreamError as error:
+                    if mine.held is None:
+                        self._failed(name, error)
         elif isinstance(message, pgoutput.Truncate):
             for oid in message.oids:
                 for name, mine in self._of(oid):
-                    self._change(name, mine, TRUNCATE)
+                    self._change(name, mine, TRUNCATE, weight(0, 0))
         elif message is not None:
             for name, mine in self._of(message.oid):
                 try:
-                    self._change(name, mine, mine.mapper.change(message))
+                    change: Change | UpstreamError = mine.mapper.change(message)
                 except UpstreamError as error:
-                    self._failed(name, error)
+                    change = error
+                self._change(
+                    name, mine, change, weight(len(outer.payload), len(mine.mapper.row_type.columns))
+                )
 
     def _advance(self, lsn: int) -> None:
         if lsn > self._position.offset:
@@ -457,17 +414,28 @@ class PostgresStream:
     def _of(self, oid: int) -> list[tuple[str, _Source]]:
         return [(name, mine) for name, mine in self._sources.items() if mine.table.oid == oid]
 
-    def _change(self, name: str, mine: _Source, change: Change) -> None:
+    def _change(self, name: str, mine: _Source, change: Change | UpstreamError, size: int) -> None:
+        """Keep a change until its transaction is whole, or its source is read. ``size``: about how many bytes.
+
+        A change that cannot be understood is an error: of no account if the read of the table turns out to be later.
+        """
         if mine.held is None:
+            if isinstance(change, UpstreamError):
+                self._failed(name, change)
+                return
+            self._bytes += size
+            if self._bytes > _TRANSACTION_BYTES_MAX:
+                raise UpstreamError(
+                    "transaction-too-large",
+                    f"a transaction changed more than {_TRANSACTION_BYTES_MAX >> 20} MiB of the followed tables",
+                    action=Action.RESYNC,
+                    detail=f"transaction {self._xid}; the last change was of {mine.table.sql}",
+                    hint="the tables are read anew, and the difference is told; write in smaller transactions",
+                )
             self._changes.setdefault(name, []).append(change)
             return
         mine.held.append((self._xid, change))
-        if len(mine.held) > _HELD_CHANGES_MAX:
-            self._failed(
-                name,
-                retry(
-                    "held-back",
-                    f"{mine.table.sql} changed too much while it was read",
-                    hint="it is tried again",
-                ),
-            )
+        mine.held_bytes += size
+        if mine.held_bytes > _HELD_BYTES_MAX:
+            said = f"{mine.table.sql} changed by more than {_HELD_BYTES_MAX >> 20} MiB while it was read"
+            self._failed(name, retry("held-back", said, hint="it is tried again"))

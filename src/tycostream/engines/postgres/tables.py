@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.connect import fail
+from tycostream.errors import UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Cell, Change, Row, RowType
+
+
+def weight(wire_bytes: int, cells: int) -> int:
+    """About how many bytes of memory a change takes that came in ``wire_bytes``: an estimate, for bounds.
+
+    A Python object of a cell costs some 50 bytes beside its text, the tuples of a change some 200.
+    """
+    return 200 + wire_bytes + 50 * cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,18 @@ class Mapper:
         self._types = {column.name: column.type_oid for column in table.columns}
         self._parse = [column.scalar.parse for column in row_type.columns]
         self._places: list[int] | None = None
+        self._misfit: UpstreamError | None = None
 
     def relation(self, relation: Relation) -> None:
-        """The table's shape now; UpstreamError if a column of ours is gone or has another type."""
+        """The table's shape from here on; UpstreamError, now and for each change, if it is not the one we know."""
+        self._places = None
+        try:
+            self._places = self._fit(relation)
+        except UpstreamError as error:
+            self._misfit = error
+            raise
+
+    def _fit(self, relation: Relation) -> list[int]:
         found = {column.name: (i, column.type_oid) for i, column in enumerate(relation.columns)}
         places = []
         for column in self.row_type.columns:
@@ -64,7 +82,7 @@ class Mapper:
                     hint="reload tycostream to read the new type",
                 )
             places.append(place)
-        self._places = places
+        return places
 
     def row(self, texts: Sequence[Cell], places: Sequence[int]) -> Row:
         """The row; UpstreamError for a value that does not parse."""
@@ -90,7 +108,9 @@ class Mapper:
     def change(self, message: Insert | Update | Delete) -> Change:
         """The change, as ``rows.Change`` asks for it."""
         places, keyed, key_of = self._places, self.row_type.keyed, self.row_type.key_of
-        assert places is not None, "a change before its relation"
+        if places is None:
+            assert self._misfit is not None, "a change before its relation"
+            raise self._misfit
         if isinstance(message, Insert):
             new = self.row(message.new, places)
             return Change(key_of(new) if keyed else None, None, new)
@@ -112,6 +132,33 @@ class Mapper:
         wanted = {places[i] for i in self.row_type.key}
         return self.row_type.key_of(
             self.row([t if i in wanted else None for i, t in enumerate(texts)], places)
+        )
+
+
+def check_shape(wanted: RowType, found: RowType) -> None:
+    """Whether a table described anew still gives rows of ``wanted``; UpstreamError if not."""
+    scalars = {column.name: column.scalar for column in found.columns}
+    for column in wanted.columns:
+        if (scalar := scalars.get(column.name)) is None:
+            raise fail(
+                "column-dropped",
+                f"source {wanted.source}: column {column.name} is gone",
+                hint="restore the column, or take it out of `columns:` and reload",
+            )
+        if (scalar.name, scalar.enum) != (column.scalar.name, column.scalar.enum):
+            raise fail(
+                "column-type-changed",
+                f"source {wanted.source}: column {column.name} has another type now",
+                detail=f"it was {column.scalar.name} and is {scalar.name}",
+                hint="reload tycostream to read the new type",
+            )
+    names = [[row_type.columns[i].name for i in row_type.key] for row_type in (wanted, found)]
+    if names[0] != names[1]:
+        raise fail(
+            "key-changed",
+            f"source {wanted.source}: its key is another one now",
+            detail=f"it was {', '.join(names[0]) or 'none'} and is {', '.join(names[1]) or 'none'}",
+            hint="reload tycostream to use the new key",
         )
 
 

@@ -1,0 +1,59 @@
+"""What tycostream may have left in a database: found by name, removed when nobody uses it (promise 9)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import psycopg
+from psycopg import sql
+
+from tycostream.engines.postgres.catalogue import quoted
+from tycostream.engines.postgres.connect import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An object of ours in the database, the SQL that removes it, and whether a running tycostream uses it."""
+
+    kind: Literal["publication", "slot"]
+    name: str
+    sql: str
+    in_use: bool
+
+
+def slot_prefix(config_name: str) -> str:
+    """How the slots of a configuration begin; a process number and chance follow."""
+    return f"tycostream_{config_name}"[:40]
+
+
+async def find(connection: Connection, config_name: str, publication: str) -> list[Leftover]:
+    """Slots of this configuration, and ``publication`` if that is a name we gave."""
+    ours = re.compile(re.escape(slot_prefix(config_name)) + r"_\d+_[0-9a-f]{8}")
+    cursor = await connection.execute(
+        b"SELECT slot_name, active OR temporary FROM pg_replication_slots WHERE database = current_database() ORDER BY 1"
+    )
+    found = [
+        Leftover("slot", name, f"SELECT pg_drop_replication_slot('{name}');", in_use)
+        for name, in_use in await cursor.fetchall()
+        if ours.fullmatch(name)
+    ]
+    if publication == f"tycostream_{config_name}":
+        query = b"SELECT 1 FROM pg_publication WHERE pubname = %s"
+        if await (await connection.execute(query, [publication])).fetchone() is not None:
+            used = any(slot.in_use for slot in found)
+            drop = f"DROP PUBLICATION {quoted(publication)};"
+            found.append(Leftover("publication", publication, drop, used))
+    return found
+
+
+async def remove(connection: Connection, leftover: Leftover) -> None:
+    """Remove it; nothing happens if it is gone meanwhile. psycopg.Error if we may not."""
+    if leftover.kind == "publication":
+        statement = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(leftover.name))
+        await connection.execute(statement)
+        return
+    with contextlib.suppress(psycopg.errors.UndefinedObject):
+        await connection.execute(b"SELECT pg_drop_replication_slot(%s)", [leftover.name])

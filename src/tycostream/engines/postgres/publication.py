@@ -1,0 +1,191 @@
+"""The publication that our stream reads: made and extended when we may, else judged, with the SQL that mends it.
+
+A publication that leaves something out (rows, columns, kinds of statements) gives a stream that looks right and is
+not; such a source is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import psycopg
+from psycopg import sql
+
+from tycostream.engines.postgres.catalogue import Table, literal_sql, quoted
+from tycostream.engines.postgres.connect import Connection, fail
+from tycostream.errors import UpstreamError
+
+_OPTIONS = ("insert", "update", "delete", "truncate")
+_ATTEMPTS = 5  # another process may alter the same publication at the same moment
+_WITH_LISTS = 150000  # row filters and column lists came with PostgreSQL 15
+
+_PUBLICATION = (
+    b"SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication WHERE pubname = %s"
+)
+_TABLE = (
+    b"SELECT attnames::text[], rowfilter FROM pg_publication_tables"
+    b" WHERE pubname = %s AND schemaname = %s AND tablename = %s"
+)
+_TABLE_BEFORE_15 = (
+    b"SELECT NULL::text[], NULL FROM pg_publication_tables"
+    b" WHERE pubname = %s AND schemaname = %s AND tablename = %s"
+)
+_ROOT = (
+    b"SELECT n.nspname, c.relname FROM pg_partition_ancestors(%s::oid::regclass) a JOIN pg_class c ON c.oid = a.relid"
+    b" JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_publication_tables t"
+    b" ON t.schemaname = n.nspname AND t.tablename = c.relname AND t.pubname = %s WHERE c.relkind = 'p' LIMIT 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a publication gets wrong, and the SQL that mends it.
+
+    ``missing`` is "publication" or "table" where nothing but that is wrong: we may add it if we are told to.
+    """
+
+    message: str
+    hint: str
+    code: str = "publication-incomplete"
+    missing: Literal["", "publication", "table"] = ""
+
+    def error(self) -> UpstreamError:
+        """The fault as the error that a source fails with."""
+        manage = " -- or set `manage: true` and tycostream does it" if self.missing else ""
+        return fail(self.code, self.message, hint=self.hint + manage)
+
+
+class Publication:
+    """One publication, by name. ``manage``: we may create it and add tables to it; nothing else is ever altered."""
+
+    def __init__(self, name: str, manage: bool) -> None:
+        self.name, self.manage = name, manage
+        # Two ALTERs of one publication at a time: the server refuses the second.
+        self._lock = asyncio.Lock()
+
+    @property
+    def sql(self) -> str:
+        """Its name for a statement that a person runs."""
+        return quoted(self.name)
+
+    async def exists(self, connection: Connection) -> bool:
+        """Whether the database has it."""
+        return await (await connection.execute(_PUBLICATION, [self.name])).fetchone() is not None
+
+    async def faults(
+        self, connection: Connection, table: Table | None = None, columns: Sequence[str] = ()
+    ) -> list[Fault]:
+        """What is wrong with it, for a table of which a source reads ``columns``; without one, in general."""
+        row = await (await connection.execute(_PUBLICATION, [self.name])).fetchone()
+        if row is None:
+            of = f" FOR TABLE {table.sql}" if table is not None else ""
+            said = f"there is no publication {self.name}"
+            create = f"CREATE PUBLICATION {self.sql}{of};"
+            return [Fault(said, create, "publication-missing", "publication")]
+        faults = []
+        if lacking := [option for option, has in zip(_OPTIONS, row[:4], strict=True) if not has]:
+            faults.append(
+                Fault(
+                    f"publication {self.name} leaves out {', '.join(lacking)}",
+                    f"ALTER PUBLICATION {self.sql} SET (publish = '{', '.join(_OPTIONS)}');",
+                )
+            )
+        if table is not None:
+            faults += await self._table_faults(connection, table, columns, via_root=bool(row[4]))
+        return faults
+
+    async def _table_faults(
+        self, connection: Connection, table: Table, columns: Sequence[str], *, via_root: bool
+    ) -> list[Fault]:
+        query = _TABLE if connection.info.server_version >= _WITH_LISTS else _TABLE_BEFORE_15
+        cursor = await connection.execute(query, [self.name, table.schema, table.name])
+        row = await cursor.fetchone()
+        if row is None:
+            root = None
+            if via_root:
+                root = await (await connection.execute(_ROOT, [table.oid, self.name])).fetchone()
+            if root is not None:
+                said = f"publication {self.name} publishes changes of {table.sql} as those of {quoted(*root)}"
+                return [
+                    Fault(said, f"ALTER PUBLICATION {self.sql} SET (publish_via_partition_root = false);")
+                ]
+            return [
+                Fault(
+                    f"publication {self.name} does not hold {table.sql}",
+                    f"ALTER PUBLICATION {self.sql} ADD TABLE {table.sql};",
+                    "publication-missing",
+                    "table",
+                )
+            ]
+        alter = f"ALTER PUBLICATION {self.sql}"
+        whole = f"BEGIN; {alter} DROP TABLE {table.sql}; {alter} ADD TABLE {table.sql}; COMMIT;"
+        listed, row_filter = row
+        faults = []
+        if row_filter is not None:
+            faults.append(
+                Fault(f"publication {self.name} holds only rows of {table.sql} where {row_filter}", whole)
+            )
+        if listed is not None and (lacking := [name for name in columns if name not in listed]):
+            faults.append(
+                Fault(f"publication {self.name} leaves out {table.sql}.{', '.join(lacking)}", whole)
+            )
+        return faults
+
+    async def create(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Make it, holding ``tables``, if it is not there; UpstreamError with the statement if we may not."""
+        names = ", ".join(table.sql for table in tables)
+        create = f"CREATE PUBLICATION {self.sql}" + (f" FOR TABLE {names};" if names else ";")
+        if not self.manage:
+            raise Fault(
+                f"there is no publication {self.name}", create, "publication-missing", "publication"
+            ).error()
+        statement = sql.SQL("CREATE PUBLICATION {}").format(sql.Identifier(self.name))
+        if tables:
+            listed = sql.SQL(", ").join([literal_sql(table.schema, table.name) for table in tables])
+            statement = sql.SQL("{} FOR TABLE {}").format(statement, listed)
+        try:
+            await connection.execute(statement)
+        except psycopg.errors.DuplicateObject:
+            pass
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise fail(
+                "publication-missing", "we may not create our publication", detail=str(error), hint=create
+            ) from None
+
+    async def ensure(self, connection: Connection, table: Table, columns: Sequence[str]) -> bool:
+        """Make sure that it tells everything about ``columns`` of the table; whether the table was added just now.
+
+        UpstreamError (FAIL) with the statement that mends it, where we may not or would alter somebody's choice.
+        """
+        async with self._lock:
+            for attempt in range(_ATTEMPTS):
+                faults = await self.faults(connection, table, columns)
+                if not faults:
+                    return False
+                if not self.manage or not all(fault.missing for fault in faults):
+                    # what nobody but an operator may mend comes first: adding the table would not help
+                    raise min(faults, key=lambda fault: bool(fault.missing)).error()
+                try:
+                    if faults[0].missing == "publication":
+                        await self.create(connection, [table])
+                    else:
+                        await self._add(connection, table)
+                except psycopg.errors.InternalError_:  # "tuple concurrently updated"
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
+                    continue
+                except psycopg.errors.InsufficientPrivilege:
+                    raise faults[0].error() from None
+                return True
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _add(self, connection: Connection, table: Table) -> None:
+        statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(
+            sql.Identifier(self.name), literal_sql(table.schema, table.name)
+        )
+        with contextlib.suppress(psycopg.errors.DuplicateObject):
+            await connection.execute(statement)

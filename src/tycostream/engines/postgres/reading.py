@@ -1,0 +1,105 @@
+"""Reading whole tables: by COPY, in a snapshot whose place in the stream is known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from tycostream.clock import Clock
+from tycostream.engines.decode.copytext import CopyLines, decode_line
+from tycostream.engines.postgres.catalogue import Table, literal_sql
+from tycostream.engines.postgres.connect import Connection, fail, retry, safe
+from tycostream.engines.postgres.tables import Mapper, Seen
+from tycostream.errors import UpstreamError
+from tycostream.rows import Row
+
+if TYPE_CHECKING:
+    from tycostream.engines.postgres.engine import PostgresEngine
+
+_OLDER_S = 30.0
+
+
+class LateRead(NamedTuple):
+    """A table read while the stream runs: its rows, the transactions they show, and where the log stood then."""
+
+    rows: list[Row]
+    seen: Seen
+    lsn: int
+
+
+def refused(table: Table, error: UpstreamError | psycopg.Error, url: str) -> UpstreamError:
+    """Why one table cannot be read, although its connection lives."""
+    if isinstance(error, UpstreamError):
+        return error
+    return fail(
+        "source-failed",
+        f"cannot read {table.sql}",
+        detail=safe(str(error), url),
+        hint=f"GRANT SELECT ON {table.sql} or mend it",
+    )
+
+
+async def copy_rows(connection: Connection, mapper: Mapper, table: Table) -> AsyncIterator[Row]:
+    """The rows of a table. An error of one value comes at the end, when the connection is free again."""
+    width = len(mapper.row_type.columns)
+    columns = sql.SQL(", ").join([sql.Identifier(column.name) for column in mapper.row_type.columns])
+    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(
+        columns, literal_sql(table.schema, table.name)
+    )
+    places, lines, problem = range(width), CopyLines(), None
+    async with connection.cursor() as cursor, cursor.copy(query) as copy:
+        async for chunk in copy:
+            if problem is not None:
+                continue  # read to the end: the other sources need this transaction
+            for line in lines.feed(bytes(chunk)):
+                try:
+                    row = mapper.row(decode_line(line, width), places)
+                except UpstreamError as error:
+                    problem = error
+                    break
+                yield row
+    if problem is not None:
+        raise problem
+
+
+async def read_late(engine: PostgresEngine, mapper: Mapper, table: Table, *, altered: bool) -> LateRead:
+    """Read a table whose changes are already held back. ``altered``: it was published only just now."""
+    connection = await engine.connect()
+    try:
+        await connection.execute(b"SET statement_timeout = 0")
+        if altered:
+            await _await_older(connection, engine.clock)
+        await connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursor = await connection.execute(
+            b"SELECT pg_current_snapshot()::text, (pg_current_wal_insert_lsn() - '0/0')::bigint"
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        rows = [r async for r in copy_rows(connection, mapper, table)]
+        await connection.execute(b"COMMIT")
+        # Read-only work writes no log, so an idle server may not flush up to our mark; this makes it.
+        await connection.execute(b"SELECT pg_current_xact_id()")
+    finally:
+        await connection.close()
+    return LateRead(rows, Seen.parse(row[0]), row[1])
+
+
+async def _await_older(connection: Connection, clock: Clock) -> None:
+    """Transactions that began before the table was published may write to it unseen: wait for their end."""
+    first = await (
+        await connection.execute(b"SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+    ).fetchone()
+    assert first is not None
+    deadline = clock.monotonic() + _OLDER_S
+    while True:
+        query = b"SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+        now = await (await connection.execute(query)).fetchone()
+        assert now is not None
+        if now[0] >= first[0]:
+            return
+        if clock.monotonic() > deadline:
+            raise retry("publication-wait", "a long transaction keeps a new table from being followed")
+        await clock.sleep(0.02)

@@ -1,0 +1,149 @@
+"""An operator's publication that leaves something out, and what a configuration leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.engines.stream_contract import Follower
+from tests.engines.test_postgres import db, engine, engine_of, follow, source
+from tycostream.errors import Action
+
+__all__ = ["db", "engine"]  # fixtures
+
+PARTS = (
+    "CREATE TABLE whole (id int PRIMARY KEY, v int) PARTITION BY RANGE (id); "
+    "CREATE TABLE a PARTITION OF whole FOR VALUES FROM (0) TO (100)"
+)
+PLAIN = "CREATE TABLE a (id int PRIMARY KEY, v int)"
+MEND_TABLE = (
+    "BEGIN; ALTER PUBLICATION tycostream_test DROP TABLE public.a; "
+    "ALTER PUBLICATION tycostream_test ADD TABLE public.a; COMMIT;"
+)
+ALL = "insert, update, delete, truncate"
+
+
+@pytest.mark.parametrize(
+    ("version", "table", "publication", "said", "hint"),
+    [
+        (150000, PLAIN, "FOR TABLE a WHERE (id > 5)", "only rows of public.a where (id > 5)", MEND_TABLE),
+        (150000, PLAIN, "FOR TABLE a (id)", "leaves out public.a.v", MEND_TABLE),
+        *(
+            (
+                130000,
+                PLAIN,
+                f"FOR TABLE a WITH (publish = '{ALL.replace(option, '').replace(', ,', ',').strip(', ')}')",
+                f"leaves out {option}",
+                f"ALTER PUBLICATION tycostream_test SET (publish = '{ALL}');",
+            )
+            for option in ALL.split(", ")
+        ),
+        (
+            130000,
+            PARTS,
+            "FOR TABLE whole WITH (publish_via_partition_root = true)",
+            "publishes changes of public.a as those of public.whole",
+            "ALTER PUBLICATION tycostream_test SET (publish_via_partition_root = false);",
+        ),
+    ],
+    ids=["row filter", "column list", *(f"no {option}" for option in ALL.split(", ")), "via root"],
+)
+@pytest.mark.parametrize("manage", [True, False], ids=["managed", "operators"])
+async def test_a_publication_that_leaves_something_out(
+    db, database, manage, version, table, publication, said, hint
+) -> None:
+    if db.info.server_version < version:
+        pytest.skip("came with a later PostgreSQL")
+    await db.execute(f"{table}; CREATE TABLE b (id int PRIMARY KEY)")
+    await db.execute(f"CREATE PUBLICATION tycostream_test {publication}")
+    engine = engine_of(database, manage=manage)
+    findings = [f for f in await engine.check([source("a")]) if not f.ok and f.fatal]
+    assert [(said in f.message, f.hint) for f in findings] == [(True, hint)]
+    row_type = await engine.describe(source("a"))
+    f = Follower(await engine.open(), row_type)
+    await f.stream.add(row_type, source("a"))
+    await f.until(lambda: "a" in f.failed)
+    error = f.failed["a"].error
+    assert (error.code, error.action, error.hint) == ("publication-incomplete", Action.FAIL, hint)
+    assert said in error.message
+    await db.execute(hint)
+    assert [f for f in await engine.check([source("a")]) if not f.ok] == []
+    f.expect(row_type)
+    await f.stream.add(row_type, source("a"))
+    await f.until(lambda: "a" in f.snapshots)
+    await db.execute("INSERT INTO a VALUES (1, 1)")
+    await f.until(lambda: f.rows["a"] == {1: (1, 1)})
+    await engine.close()
+
+
+async def test_a_column_list_with_all_that_a_source_reads_is_no_fault(db, database) -> None:
+    if db.info.server_version < 150000:
+        pytest.skip("column lists came with PostgreSQL 15")
+    await db.execute(f"{PLAIN}; CREATE PUBLICATION tycostream_test FOR TABLE a (id)")
+    engine = engine_of(database, manage=False)
+    config = source("a", columns={"id": None})
+    assert [f for f in await engine.check([config]) if not f.ok] == []
+    row_type = await engine.describe(config)
+    f = Follower(await engine.open(), row_type)
+    await f.stream.add(row_type, config)
+    await f.until(lambda: "a" in f.snapshots)
+    await db.execute("INSERT INTO a VALUES (1, 1)")
+    await f.until(lambda: f.rows["a"] == {1: (1,)})
+    await engine.close()
+
+
+async def test_a_partition_published_as_itself_is_followed(db, database) -> None:
+    await db.execute(f"{PARTS}; CREATE PUBLICATION tycostream_test FOR TABLE whole")
+    engine = engine_of(database, manage=False)
+    assert [f for f in await engine.check([source("a")]) if not f.ok] == []
+    f = await follow(engine, "a")
+    await db.execute("INSERT INTO whole VALUES (1, 1)")
+    await f.until(lambda: f.rows["a"] == {1: (1, 1)})
+    await engine.close()
+
+
+async def test_tables_are_added_to_the_publication_side_by_side(db, database) -> None:
+    """Two processes of one configuration: the server refuses the second of two ALTERs at one moment."""
+    names = [f"t{i}" for i in range(6)]
+    await db.execute("; ".join(f"CREATE TABLE {name} (id int PRIMARY KEY)" for name in ["first", *names]))
+    engines = [engine_of(database), engine_of(database)]
+    followers = [await follow(each, "first") for each in engines]
+    for each, f in zip(engines, followers, strict=True):
+        for name in names:
+            f.expect(await each.describe(source(name)))
+    await asyncio.gather(
+        *(f.stream.add(f.row_types[name], source(name)) for f in followers for name in names)
+    )
+    for name in names:
+        await db.execute(f"INSERT INTO {name} VALUES (1)")
+    for f in followers:
+        await f.until(lambda f=f: all(f.rows[name] == {1: (1,)} for name in names))
+    for each in engines:
+        await each.close()
+
+
+async def test_what_a_configuration_leaves_is_found_and_removed_when_unused(engine, db, database) -> None:
+    await db.execute(f"{PLAIN}; CREATE PUBLICATION tycostream_other; CREATE PUBLICATION mine")
+    await db.execute("SELECT pg_create_logical_replication_slot('tycostream_test_12_0123abcd', 'pgoutput')")
+    await db.execute("SELECT pg_create_logical_replication_slot('tycostream_test_x_12_0123abcd', 'pgoutput')")
+    f = await follow(engine, "a")
+    found = {(left.kind, left.in_use): left for left in await engine.leftovers()}
+    assert set(found) == {("slot", True), ("slot", False), ("publication", True)}
+    assert found["slot", False].name == "tycostream_test_12_0123abcd"
+    assert [left.name for left in await engine.remove()] == ["tycostream_test_12_0123abcd"]
+    await db.execute("INSERT INTO a VALUES (1, 1)")
+    await f.until(lambda: bool(f.rows["a"]))  # what is in use was left alone
+    await f.stream.close()
+    async with asyncio.timeout(10):  # the server notices the closed socket a moment later
+        while any(left.in_use for left in await engine.leftovers()):
+            await asyncio.sleep(0.01)
+    assert [(left.kind, left.sql) for left in await engine.remove()] == [
+        ("publication", "DROP PUBLICATION tycostream_test;")
+    ]
+    assert await engine.leftovers() == []
+    names = await (await db.execute("SELECT pubname FROM pg_publication ORDER BY 1")).fetchall()
+    assert names == [("mine",), ("tycostream_other",)]
+    named = engine_of(database, publication="mine")  # an operator's: never ours to remove
+    assert await named.leftovers() == []
+    await db.execute("SELECT pg_drop_replication_slot('tycostream_test_x_12_0123abcd')")
