@@ -295,3 +295,11 @@ async def test_a_transaction_that_was_open_before_its_table_was_published(engine
     await db.execute("INSERT INTO b VALUES (3)")
     await f.until(lambda: 3 in f.rows["b"])
     assert set(f.rows["b"]) == {1, 2, 3}
+
+
+async def test_renewed_credentials_are_used_for_the_next_connection(engine, db, database) -> None:
+    engine.renew("postgresql://nobody:wrong@127.0.0.1:1/none")
+    with pytest.raises(UpstreamError):
+        await engine.probe()
+    engine.renew(database)
+    await engine.probe()

@@ -49,6 +49,7 @@ class ScriptedEngine:
         self.probed = 0
         self.refuse: UpstreamError | None = None
         self.unreadable: dict[str, UpstreamError] = {}
+        self.url = ""
         self._history: deque[Batch] = deque(maxlen=history or 0)
         self._resumable = history is not None
         self._floor = 0  # what was committed after this offset is in the history
@@ -157,6 +158,10 @@ class ScriptedEngine:
     async def catalogue(self) -> Sequence[CatalogueTable]:
         """See Engine."""
         return []
+
+    def renew(self, url: str) -> None:
+        """See Engine."""
+        self.url = url
 
     async def close(self) -> None:
         """See Engine."""

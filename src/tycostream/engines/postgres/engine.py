@@ -281,6 +281,10 @@ class PostgresEngine:
             except psycopg.Error as error:
                 raise translate(error, self.url, "reading the catalogue") from None
 
+    def renew(self, url: str) -> None:
+        """See Engine. An embedded server gives its own URL."""
+        self.config = self.config.model_copy(update={"url": url})
+
     async def close(self) -> None:
         """See Engine."""
         for stream in self._streams:
