@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tycostream.config.environment import Environment, conninfo_value
-from tycostream.config.load import load, loads
+from tycostream.config.load import credentials, load, loads
 from tycostream.errors import ConfigError
 
 TEXT = "databases: {main: {url: 'host=db'}}\nsources: {a: {}}\n"
@@ -132,3 +132,33 @@ def test_conninfo_values_read_back(value: str) -> None:
     from psycopg.conninfo import conninfo_to_dict
 
     assert conninfo_to_dict(f"password={conninfo_value(value)} host=h") == {"password": value, "host": "h"}
+
+
+# -- credentials --------------------------------------------------------------------------------------------------
+
+
+def test_credentials_are_what_file_and_dotenv_say_now(tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text(
+        "databases:\n  a: {url: 'host=a password=${PASSWORD}'}\n  b: {engine: postgres, embedded: true}\nsources: {x: {database: a}}\n"
+    )
+    (tmp_path / ".env").write_text("PASSWORD=old\n")
+    assert credentials(file, {}) == {"a": "host=a password=old"}
+    (tmp_path / ".env").write_text("PASSWORD=new\n")
+    assert credentials(file, {}) == {"a": "host=a password=new"}
+    assert credentials(file, {"PASSWORD": "real"}) == {"a": "host=a password=real"}
+    (tmp_path / ".env").write_text("")
+    with pytest.raises(ConfigError, match="variable PASSWORD is not set"):
+        credentials(file, {})
+    file.unlink()
+    with pytest.raises(ConfigError, match="there is no such file"):
+        credentials(file, {"PASSWORD": "real"})
+
+
+def test_credentials_of_0x(tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text("sources: {x: {}}\n")
+    environ = {"DATABASE_HOST": "db", "DATABASE_PASSWORD": "two words"}
+    assert credentials(file, environ) == {
+        "main": "host=db port=6875 user=materialize password='two words' dbname=materialize"
+    }

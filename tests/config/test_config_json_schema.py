@@ -30,6 +30,7 @@ def accepts(schema: dict[str, Any], entry: Any, value: object) -> bool:
         "array": list,
         "string": str,
         "integer": int,
+        "number": float,
         "boolean": bool,
         "null": type(None),
     }
@@ -72,6 +73,18 @@ MAIN: dict[str, Any] = {"main": {"engine": "postgres", "url": "${DATABASE_URL}"}
             "databases": {"main": {"engine": "${ENGINE}", "embedded": True, "port": "${PORT}"}},
             "enums": {"s": ["a"]},
         },
+        {
+            "databases": {
+                "main": {
+                    "engine": "materialize",
+                    "consistency": "${CONSISTENCY}",
+                    "cluster": "c",
+                    "stall_after": "10s",
+                    "options": {"a": "x", "b": 5, "c": True},
+                }
+            },
+            "sources": {"a": {"query": "SELECT 1", "fields": {"f": {"sql": "1", "type": "Integer"}}}},
+        },
     ],
 )
 def test_what_people_write_is_accepted(tree: dict[str, Any]) -> None:
@@ -89,6 +102,9 @@ def test_what_people_write_is_accepted(tree: dict[str, Any]) -> None:
         {"databases": {"main": {"engine": "oracle"}}},
         {"sources": {"a": {"live": {"linger": "5"}}}},
         {"sources": {"a": {"columns": [1]}}},
+        {"databases": {"main": {"consistency": "always"}}},
+        {"databases": {"main": {"options": {"a": [1]}}}},
+        {"sources": {"a": {"fields": {"f": "1"}}}},
     ],
 )
 def test_mistakes_are_not(tree: dict[str, Any]) -> None:
@@ -109,5 +125,6 @@ def test_it_is_json_and_says_what_everything_is() -> None:
 def test_defaults_are_written_as_the_file_writes_them() -> None:
     server = SCHEMA["$defs"]["ServerConfig"]["properties"]
     assert server["ping_interval"]["default"] == "20s"
+    assert SCHEMA["$defs"]["DatabaseConfig"]["properties"]["stall_after"]["default"] == "10s"
     assert SCHEMA["$defs"]["LogConfig"]["properties"]["keep"]["default"] == "5m"
     assert SCHEMA["$defs"]["LiveConfig"]["properties"]["coalesce"]["default"] == "0s"

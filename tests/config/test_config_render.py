@@ -61,6 +61,45 @@ sources:
     assert loaded.sources["trades"].columns == {"id": None, "side": "side", "executed_at": None}
 
 
+def test_materialize_without_and_with_a_key() -> None:
+    totals = TableFacts("public", "totals", (("symbol", "text"), ("count", "uint8")), ("symbol",), {})
+    raw = TableFacts("feed", "raw", (("payload", "jsonb"), ("tags", "list")), (), {}, "As it came.")
+    text = render_yaml("${DATABASE_URL}", "materialize", [totals, raw])
+    assert text.endswith(
+        """
+databases:
+  main:
+    engine: materialize
+    url: "${DATABASE_URL}"
+    # cluster: my_cluster     # which one computes; absent: the default of the user in the url
+    # consistency: database   # all sources of this database at one moment, not each at its own
+
+server:
+  stringify_numbers: true     # bigint and numeric as strings: exact in browsers too
+
+sources:
+  totals:
+    primary_key: symbol
+    columns:
+      symbol:  # text
+      count:   # uint8
+  feed_raw:
+    table: feed.raw
+    comment: "As it came."
+    # Materialize knows no key here. Name the columns that make a row unique, for updates and _by_pk;
+    # without them equal rows are only counted, and a change is a delete and an insert.
+    # primary_key: …
+    columns:
+      payload:  # jsonb
+      tags:     # list
+"""
+    )
+    loaded = loads(text, environ={"DATABASE_URL": "postgresql://u@mz:6875/materialize"})
+    assert loaded.databases["main"].engine is EngineName.MATERIALIZE
+    assert loaded.sources["totals"].primary_key == ("symbol",)
+    assert (loaded.sources["feed_raw"].table, loaded.sources["feed_raw"].primary_key) == ("feed.raw", ())
+
+
 def test_weird_names() -> None:
     columns = (
         "Grün & blau",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tycostream.config.load import loads
+from tycostream.config.model import Consistency
 from tycostream.config.rules import is_loopback
 from tycostream.errors import ConfigError
 
@@ -46,6 +47,132 @@ def problems(text: str) -> list[str]:
 def test_databases(text: str, expected: str) -> None:
     (found,) = problems(f"databases: {{main: {text}}}\n{SOURCE}")
     assert expected in found
+
+
+MZ = "databases: {main: {engine: materialize, url: 'host=mz'}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "{cluster: c}",
+            "t.yaml:1:36: databases.main.cluster: is a setting of engine materialize only; remove it",
+        ),
+        ("{consistency: source}", "databases.main.consistency: is a setting of engine materialize only"),
+        ("{options: {}}", "databases.main.options: is a setting of engine materialize only"),
+        ("{stall_after: 0s}", "databases.main.stall_after: must be longer than nothing, such as 10s"),
+        ("{reconnect_delay_max: 0s}", "databases.main.reconnect_delay_max: must be longer than nothing"),
+        ("{connect_timeout: 0s}", "databases.main.connect_timeout: must be longer than nothing"),
+        ("{statement_timeout: 0s}", "databases.main.statement_timeout: must be longer than nothing"),
+    ],
+)
+def test_database_settings(text: str, expected: str) -> None:
+    (found,) = problems(f"databases: {{main: {{url: 'host=db', {text[1:]}}}\n{SOURCE}")
+    assert expected in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{publication: p}", "databases.main.publication: is a setting of PostgreSQL only; remove it"),
+        ("{cluster: ''}", "databases.main.cluster: is not a cluster's name"),
+        ("{consistency: databse}", "must be one of source, database, not 'databse'; did you mean database?"),
+        ("{options: {Bad-Name: x}}", "databases.main.options.Bad-Name: 'Bad-Name' is not a session setting"),
+        ("{options: {timezone: UTC}}", "options.timezone: tycostream reads one form of every value"),
+        (
+            "{options: {cluster: c}}",
+            "options.cluster: has a key of its own; write `cluster:` beside `options:`",
+        ),
+        ('{options: {a: "x\\ny"}}', "databases.main.options.a: must be one line of printable text"),
+        ("{options: {a: [x]}}", "databases.main.options.a: is a list, but must be a text"),
+        ("{options: x}", "databases.main.options: is a text, but must be a mapping"),
+    ],
+)
+def test_materialize_settings(text: str, expected: str) -> None:
+    (found,) = problems(f"databases: {{main: {{engine: materialize, url: 'host=db', {text[1:]}}}\n{SOURCE}")
+    assert expected in found
+
+
+def test_the_settings_of_a_materialize() -> None:
+    text = (
+        "databases:\n  main:\n    engine: materialize\n"
+        "    url: postgresql://u@mz:6875/materialize?sslmode=verify-full&sslrootcert=ca.pem\n"
+        "    cluster: live\n    consistency: database\n    stall_after: 30s\n    reconnect_delay_max: 2s\n"
+        "    options: {transaction_isolation: strict serializable, max_query_result_size: 100, emit_it: true}\n"
+    )
+    main = loads(text + SOURCE, environ={}).databases["main"]
+    assert (main.cluster, main.consistency) == ("live", Consistency.DATABASE)
+    assert (main.stall_after.total_seconds(), main.reconnect_delay_max.total_seconds()) == (30, 2)
+    assert main.options == {
+        "transaction_isolation": "strict serializable",
+        "max_query_result_size": "100",
+        "emit_it": "true",
+    }
+    plain = loads(MZ + SOURCE, environ={}).databases["main"]
+    assert (plain.cluster, plain.consistency, plain.options) == (None, Consistency.SOURCE, {})
+    assert (plain.stall_after.total_seconds(), plain.reconnect_delay_max.total_seconds()) == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{query: ''}", "t.yaml:2:22: sources.a.query: is empty; write a SELECT"),
+        ("{query: 'DROP TABLE t'}", "sources.a.query: starts with 'DROP', but must be a query"),
+        ("{query: 'SELECT 1; SELECT 2'}", "sources.a.query: holds a second statement after a semicolon"),
+        ("{query: SELECT 1, table: t}", "t.yaml:2:32: sources.a.table: a source reads a table or a query, not both"),
+        ("{query: 5}", "sources.a.query: is a number (5), but must be a text"),
+        ("{fields: {f: {}}}", "t.yaml:2:24: sources.a.fields.f.sql: is missing"),
+        ("{fields: {f: }}", "sources.a.fields.f.sql: is missing"),
+        ("{fields: {f: {sql: 'a; b'}}}", "sources.a.fields.f.sql: holds a semicolon"),
+        ("{fields: {f: {sql: 'a, b'}}}", "sources.a.fields.f.sql: holds a comma outside of brackets"),
+        ("{fields: {1f: {sql: a}}}", "t.yaml:2:24: sources.a.fields.1f: '1f' is not a GraphQL name"),
+        ("{fields: {_or: {sql: a}}}", "sources.a.fields._or: '_or' is a word of `where`"),
+        ("{fields: {f: {sql: a, type: Strin}}}", "sources.a.fields.f.type: there is no type 'Strin'; did you mean"),
+        ("{fields: {f: {sql: a, typ: String}}}", "fields.f.typ: is not a setting; did you mean type? (allowed here: sql, type, comment)"),
+        ("{columns: {f: Integer}, fields: {f: {sql: a, type: String}}}", "fields.f.type: is String, but Integer in `columns`"),
+        ("{columns: {x: null}, column_config: {x: {name: f}}, fields: {f: {sql: a}}}", "sources.a.fields.f: 'f' is the name of column 'x' already"),
+        ("{columns: [x], primary_key: g, fields: {f: {sql: a}}}", "'g' is not among `columns`"),
+        ("{columns: [x], column_config: {ff: {}}, fields: {f: {sql: a}}}", "'ff' is not among `columns`; did you mean f?"),
+    ],
+)  # fmt: skip
+def test_queries_and_fields(text: str, expected: str) -> None:
+    (found,) = problems(f"{MZ}sources: {{a: {text}}}\n")
+    assert expected in found
+
+
+def test_a_query_with_fields() -> None:
+    text = (
+        f"{MZ}enums: {{side: [buy, sell]}}\nsources:\n  totals:\n    query: |\n      SELECT symbol, sum(x) AS s -- all\n"
+        "      FROM trades GROUP BY symbol;\n    primary_key: [symbol, half]\n    columns: [symbol, s, half]\n"
+        "    column_config: {half: {name: halfOf}}\n"
+        "    fields: {half: {sql: s / 2, type: Numeric, comment: one half}, which: {sql: \"'buy'\", type: side}}\n"
+    )
+    source = loads(text, environ={}).sources["totals"]
+    assert source.query == "SELECT symbol, sum(x) AS s -- all\nFROM trades GROUP BY symbol"
+    assert source.table == ""
+    assert source.primary_key == ("symbol", "half")
+    assert (source.fields["half"].sql, source.fields["half"].type) == ("s / 2", "Numeric")
+    assert (source.fields["half"].comment, source.fields["which"].type) == ("one half", "side")
+
+
+def test_queries_and_fields_wait_for_their_engine() -> None:
+    assert problems(f"{DATABASE}sources: {{a: {{query: SELECT 1, fields: {{f: {{sql: b}}}}}}}}\n") == [
+        "t.yaml:2:15: sources.a.query: a source over a query is not followed on postgres by this version, only tables "
+        "are, so a configuration that has it is refused; remove it, or wait for the version that does it",
+        "t.yaml:2:32: sources.a.fields: custom fields are not computed on postgres by this version, so a configuration "
+        "that has them is refused; remove them, or wait for the version that does them",
+    ]
+    # which engine it is cannot be told: one problem, not two
+    (found,) = problems(
+        "databases: {main: {engine: materialise, url: 'host=x'}}\nsources: {a: {query: SELECT 1}}"
+    )
+    assert "databases.main.engine: must be one of" in found
+    text = "databases: {mz: {engine: materialize, url: 'host=m'}, pg: {url: 'host=p'}}\nsources:\n"
+    (found,) = problems(
+        f"{text}  a: {{database: mz, query: SELECT 1}}\n  b: {{database: pg, query: SELECT 1}}\n"
+    )
+    assert found.startswith("t.yaml:4:21: sources.b.query: ")
 
 
 @pytest.mark.parametrize(

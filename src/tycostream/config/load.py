@@ -22,6 +22,7 @@ from tycostream.config.environment import (
 from tycostream.config.messages import later, plain, unknown_key
 from tycostream.config.model import Config, Model, SourceConfig
 from tycostream.config.rules import check_rules
+from tycostream.config.sql_text import one_query
 from tycostream.config.tree import INIT_HINT, Report, read_tree
 from tycostream.errors import ConfigError, Problem
 
@@ -42,6 +43,16 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
 def loads(text: str, file: str = "tycostream.yaml", environ: Mapping[str, str] | None = None) -> Config:
     """The configuration in a text; ``file`` is its name in messages. No ``.env`` is read."""
     return _build(text, Environment(dict(os.environ if environ is None else environ)), Report(file))
+
+
+def credentials(path: Path, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The url of each database as file, ``.env`` and environment give it now; a database without one is left out.
+
+    Asked for at every reconnect, so that a password that was changed is used without a restart. ConfigError if the
+    file does not load any more: who asks then keeps what it had.
+    """
+    databases = load(path, environ).databases
+    return {name: database.url for name, database in databases.items() if database.url}
 
 
 def _read(path: Path) -> str:
@@ -126,10 +137,17 @@ def _without_nulls(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: inner if key == "columns" else _without_nulls(inner)
+        key: inner if key == "columns" else _without_nulls(_spelled_out(inner) if key == "fields" else inner)
         for key, inner in value.items()
         if inner is not None
     }
+
+
+def _spelled_out(fields: Any) -> Any:
+    """A field without a value is one that lacks its SQL, which must be said."""
+    if not isinstance(fields, dict):
+        return fields
+    return {name: {} if field is None else field for name, field in fields.items()}
 
 
 def _add_database(tree: dict[str, Any], environment: Environment, report: Report) -> None:
@@ -189,7 +207,11 @@ def _finish(config: Config) -> Config:
 
 def _finish_source(source: SourceConfig, config: Config, only: str) -> SourceConfig:
     live = merged(config.live, source.live)
-    update = {"database": source.database or only, "table": source.table or source.name, "live": live}
+    update: dict[str, Any] = {"database": source.database or only, "live": live}
+    if source.query is None:
+        update["table"] = source.table or source.name
+    else:
+        update["query"] = one_query(source.query)
     return source.model_copy(update=update)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
@@ -23,11 +24,14 @@ _LATER_TOP: Final = {
     "triggers": "triggers are not run by this version",
 }
 _LATER_SOURCE: Final = {
-    "fields": "custom fields are not computed by this version",
-    "query": "a source over a query is not followed by this version, only tables are",
     "relationships": "relationships are not followed by this version",
     "permissions": "permissions are not enforced by this version",
     "triggers": "triggers are not run by this version",
+}
+# Of a source on an engine that cannot do it yet.
+_LATER_ON: Final = {
+    "fields": "custom fields are not computed on {} by this version",
+    "query": "a source over a query is not followed on {} by this version, only tables are",
 }
 _LATER_LIVE: Final = {"refresh": "refreshing by time is not done by this version"}
 
@@ -43,10 +47,17 @@ def later(path: Path) -> str | None:
             why = _LATER_LIVE.get(key)
         case _:
             return None
-    if why is None:
-        return None
+    return None if why is None else _refused(why, str(path[-1]))
+
+
+def later_on(key: str, engine: EngineName) -> str:
+    """Why ``fields`` or ``query`` of a source is refused on an engine that will know it later."""
+    return _refused(_LATER_ON[key].format(engine.value), key)
+
+
+def _refused(why: str, key: str) -> str:
     what = "does them" if " are " in why else "does it"
-    if path[-1] in ("permissions", "limits"):
+    if key in ("permissions", "limits"):
         what = "enforces them"
     pronoun = "them" if "them" in what else "it"
     return (
@@ -111,13 +122,22 @@ def plain(error: ErrorDetails) -> str:
         case "less_than_equal":
             return f"must be at most {context['le']}, not {_shown(value)}"
         case "enum":
-            return _choice(value, [engine.value for engine in EngineName])
+            return _choice(value, _members(path))
+        case "missing":
+            return "is missing"
         case "string_pattern_mismatch":
             return _pattern(value, str(context["pattern"]))
         case "value_error":
             return f"{context['error']}{'' if path[-1] == 'columns' else shown and f'; not {_shown(value)}'}"
         case _:
             return error["msg"]
+
+
+def _members(path: Path) -> list[str]:
+    choices = _model_at(path[:-1]).model_fields[str(path[-1])].annotation
+    assert isinstance(choices, type)
+    assert issubclass(choices, StrEnum)
+    return [choice.value for choice in choices]
 
 
 def _choice(value: object, choices: list[str]) -> str:

@@ -21,6 +21,13 @@ class EngineName(StrEnum):
     POSTGRES = "postgres"
 
 
+class Consistency(StrEnum):
+    """Over what a Materialize's batches are whole: one source, or all sources of the database."""
+
+    SOURCE = "source"
+    DATABASE = "database"
+
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)")
@@ -76,6 +83,19 @@ def _names(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _settings(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: str(setting).lower()
+        if isinstance(setting, bool)
+        else str(setting)
+        if isinstance(setting, (int, float))
+        else setting
+        for name, setting in value.items()
+    }
+
+
 def _columns(value: Any) -> Any:
     if not isinstance(value, (list, tuple)):
         return value
@@ -111,6 +131,18 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 _LIST = {"type": "array", "items": {"type": "string"}}
 Names = Annotated[
     tuple[str, ...], BeforeValidator(_names), WithJsonSchema({"anyOf": [{"type": "string"}, _LIST]})
+]
+Settings = Annotated[
+    dict[str, str],
+    BeforeValidator(_settings),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": "^[a-z_]+$"},
+            "additionalProperties": {"type": ["string", "integer", "number", "boolean"]},
+            "examples": [{"transaction_isolation": "serializable"}],
+        }
+    ),
 ]
 Columns = Annotated[
     dict[str, str | None],
@@ -151,6 +183,22 @@ class DatabaseConfig(Model):
     statement_timeout: Duration = Field(
         timedelta(seconds=30), description="How long a catalogue query may take."
     )
+    stall_after: Duration = Field(
+        timedelta(seconds=10), description="How long a source may give no sign of life before it is stale."
+    )
+    reconnect_delay_max: Duration = Field(
+        timedelta(seconds=10), description="The longest wait between two attempts to reconnect."
+    )
+    cluster: str | None = Field(
+        None, description="The cluster that computes (engine materialize only); absent: the user's default."
+    )
+    consistency: Consistency = Field(
+        Consistency.SOURCE,
+        description="What is true at one moment: each source, or all of the database (engine materialize only).",
+    )
+    options: Settings = Field(
+        default_factory=dict, description="Session settings by name (engine materialize only)."
+    )
 
 
 class ColumnConfig(Model):
@@ -158,6 +206,14 @@ class ColumnConfig(Model):
 
     name: str | None = Field(None, description="The column's GraphQL name.")
     comment: str | None = Field(None, description="The column's description in the schema.")
+
+
+class FieldConfig(Model):
+    """A custom field: an expression over the columns of its row, computed by the database."""
+
+    sql: str = Field(description="The SQL expression.")
+    type: str | None = Field(None, description="Its type, as in `columns`; absent: what the database says.")
+    comment: str | None = Field(None, description="The field's description in the schema.")
 
 
 class LogConfig(Model):
@@ -182,17 +238,21 @@ class LiveConfig(Model):
 
 
 class SourceConfig(Model):
-    """A table that the API exposes."""
+    """A relation of the database, or a query, that the API exposes."""
 
     name: str = Field(description="Its name in GraphQL; set by the loader from the key.", exclude=True)
     database: str = Field("", description="The database's name; may be absent if there is one only.")
     table: str = Field("", description="[schema.]table; absent: the source's name.")
+    query: str | None = Field(None, description="A SELECT in place of a table (engine materialize only).")
     primary_key: Names = Field((), description="Key columns; absent: the database's primary key.")
     columns: Columns | None = Field(
         None, description="The columns to expose: a list of names, or names with types; absent: all."
     )
     column_config: dict[str, ColumnConfig] = Field(
         default_factory=dict, description="How single columns appear in GraphQL."
+    )
+    fields: dict[str, FieldConfig] = Field(
+        default_factory=dict, description="Custom fields by name (engine materialize only)."
     )
     live: LiveConfig = Field(
         default_factory=LiveConfig, description="How it is delivered; over the top-level `live`."

@@ -15,12 +15,19 @@ from tycostream.scalars import config_scalar
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 # Words that some reader of YAML, old or new, takes for something other than a text.
 _WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+_SETTINGS: Final = {
+    "postgres": ("    manage: true              # tycostream may create and alter its own publication",),
+    "materialize": (
+        "    # cluster: my_cluster     # which one computes; absent: the default of the user in the url",
+        "    # consistency: database   # all sources of this database at one moment, not each at its own",
+    ),
+}
 _CLAUSES: Final = frozenset({"_and", "_or", "_not"})
 
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """A table as the catalogue knows it; ``enums`` maps a column to (its enum's name, the labels in order)."""
+    """A table, view or source as the catalogue knows it; ``enums`` maps a column to (its enum's name, the labels in order)."""
 
     schema: str
     name: str
@@ -46,7 +53,7 @@ def render_yaml(database_url_expr: str, engine: str, tables: Sequence[TableFacts
         "  main:",
         f"    engine: {engine}",
         f"    url: {json.dumps(database_url_expr, ensure_ascii=False)}",
-        "    manage: true              # tycostream may create and alter its own publication",
+        *_SETTINGS.get(engine, ()),
         "",
         "server:",
         "  stringify_numbers: true     # bigint and numeric as strings: exact in browsers too",
@@ -58,7 +65,7 @@ def render_yaml(database_url_expr: str, engine: str, tables: Sequence[TableFacts
         lines += [""]
     body: list[str] = []
     for table in tables:
-        body += _source(table, enums, types, fields)
+        body += _source(table, enums, types, fields, engine)
     # Comments alone would leave `sources:` null, which reads as missing.
     empty = not any(line[:1] == " " and line.lstrip()[:1] != "#" for line in body)
     return "\n".join([*lines, "sources: {}" if empty else "sources:", *body]) + "\n"
@@ -135,7 +142,11 @@ def _comment_text(text: str) -> str:
 
 
 def _source(
-    table: TableFacts, enums: Mapping[tuple[str, ...], str], types: set[str], fields: set[str]
+    table: TableFacts,
+    enums: Mapping[tuple[str, ...], str],
+    types: set[str],
+    fields: set[str],
+    engine: str,
 ) -> list[str]:
     if "." in table.name or not all(table.schema.split(".")) or not table.columns:
         why = "it has no columns" if not table.columns else "a name with such dots cannot be written here"
@@ -152,6 +163,12 @@ def _source(
     if table.primary_key:
         keys = [scalar(column) for column in table.primary_key]
         lines.append(f"    primary_key: {keys[0] if len(keys) == 1 else '[' + ', '.join(keys) + ']'}")
+    elif engine == "materialize":
+        lines += [
+            "    # Materialize knows no key here. Name the columns that make a row unique, for updates and _by_pk;",
+            "    # without them equal rows are only counted, and a change is a delete and an insert.",
+            "    # primary_key: …",
+        ]
     return lines + _columns(table, enums)
 
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from tycostream.config.messages import did_you_mean
+from tycostream.config.messages import did_you_mean, later_on
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
+from tycostream.config.sql_text import one_expression, one_query
 from tycostream.config.tree import Path, Report
 from tycostream.scalars import CONFIG_TYPES, SCALARS, config_scalar
 
@@ -29,6 +30,17 @@ ENUM_TYPES: Final = ("", "_comparison_exp")
 _LOG_BYTES_MIN: Final = 64 * 2**10
 _MESSAGE_BYTES_MIN: Final = 2**10
 
+_SETTING: Final = re.compile(r"[a-z_]+")
+# Session settings that are ours: what the scalars can read, or what has a key of its own.
+_OURS: Final = {
+    **dict.fromkeys(
+        ("timezone", "datestyle", "intervalstyle", "client_encoding", "extra_float_digits", "bytea_output"),
+        "tycostream reads one form of every value and sets this itself; remove it",
+    ),
+    "cluster": "has a key of its own; write `cluster:` beside `options:`",
+    "application_name": "is tycostream's own; remove it",
+}
+
 _Add = Callable[..., None]
 
 
@@ -47,6 +59,9 @@ def check_rules(config: Config, names: Mapping[str, Sequence[str]], report: Repo
         _enum(name, labels, add)
     for name, source in config.sources.items():
         _source(source, ("sources", name), names, add)
+        engine = _engine_of(source, config, report)
+        if engine is not None:
+            _source_engine(source, ("sources", name), engine, add)
     _clashes(config, add)
     _live(("live",), config.live, add)
     _server(config.server, add)
@@ -81,7 +96,44 @@ def public_host_problem(server: ServerConfig) -> str:
     )
 
 
+def _engine_of(source: SourceConfig, config: Config, report: Report) -> EngineName | None:
+    """The engine that a source will be read by; None where that cannot be told, which has been said elsewhere."""
+    only = next(iter(config.databases)) if len(config.databases) == 1 else ""
+    name = source.database or only
+    if name not in config.databases or report.is_broken(("databases", name, "engine")):
+        return None
+    return config.databases[name].engine
+
+
 def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
+    for name in ("connect_timeout", "statement_timeout", "stall_after", "reconnect_delay_max"):
+        if getattr(database, name).total_seconds() <= 0:
+            add((*path, name), "must be longer than nothing, such as 10s")
+    if database.engine is EngineName.MATERIALIZE:
+        _materialize(path, database, add)
+    else:
+        for name in ("cluster", "consistency", "options"):
+            if name in database.model_fields_set:
+                add((*path, name), "is a setting of engine materialize only; remove it", key=True)
+    _address(path, database, add)
+
+
+def _materialize(path: Path, database: DatabaseConfig, add: _Add) -> None:
+    if "publication" in database.model_fields_set:
+        add((*path, "publication"), "is a setting of PostgreSQL only; remove it", key=True)
+    if database.cluster is not None and (not database.cluster.strip() or "\0" in database.cluster):
+        add((*path, "cluster"), "is not a cluster's name; name one, or remove it to use the user's default")
+    for name, value in database.options.items():
+        here = (*path, "options", name)
+        if not _SETTING.fullmatch(name):
+            add(here, f"{name!r} is not a session setting: lower-case letters and underscores", key=True)
+        elif name in _OURS:
+            add(here, _OURS[name], key=True)
+        elif not value.isprintable():
+            add(here, "must be one line of printable text")
+
+
+def _address(path: Path, database: DatabaseConfig, add: _Add) -> None:
     if database.embedded:
         if database.engine is not EngineName.POSTGRES:
             add(
@@ -136,10 +188,51 @@ def _source(source: SourceConfig, path: Path, names: Mapping[str, Sequence[str]]
     _source_database(source, path, names["databases"], add)
     if "\0" in source.table or (source.table and not all(source.table.split("."))):
         add((*path, "table"), "must be a table's name, or schema.table")
+    _query(source, path, add)
     _columns(source, path, names["enums"], add)
+    _fields(source, path, names["enums"], add)
     _primary_key(source, path, add)
     _column_config(source, path, add)
     _live((*path, "live"), source.live, add)
+
+
+def _source_engine(source: SourceConfig, path: Path, engine: EngineName, add: _Add) -> None:
+    if engine is EngineName.MATERIALIZE:
+        return
+    for name in ("fields", "query"):
+        if name in source.model_fields_set:
+            add((*path, name), later_on(name, engine), key=True)
+
+
+def _query(source: SourceConfig, path: Path, add: _Add) -> None:
+    if source.query is None:
+        return
+    if source.table:
+        add((*path, "table"), "a source reads a table or a query, not both; remove one of them", key=True)
+    try:
+        one_query(source.query)
+    except ValueError as error:
+        add((*path, "query"), str(error))
+
+
+def _fields(source: SourceConfig, path: Path, enums: Sequence[str], add: _Add) -> None:
+    for name, field in source.fields.items():
+        here = (*path, "fields", name)
+        if problem := _field_name_problem(name):
+            add(here, problem, key=True)
+        try:
+            one_expression(field.sql)
+        except ValueError as error:
+            add((*here, "sql"), str(error))
+        column_type = (source.columns or {}).get(name)
+        if field.type is not None:
+            _type((*here, "type"), field.type, enums, add)
+            if column_type is not None and column_type != field.type:
+                add((*here, "type"), f"is {field.type}, but {column_type} in `columns`; keep one of them")
+
+
+def _field_name_problem(name: str) -> str:
+    return name_problem(name) or (f"{name!r} is a word of `where`" if name in ("_and", "_or", "_not") else "")
 
 
 def _source_database(source: SourceConfig, path: Path, databases: Sequence[str], add: _Add) -> None:
@@ -160,14 +253,19 @@ def _columns(source: SourceConfig, path: Path, enums: Sequence[str], add: _Add) 
     if not source.columns:
         add((*path, "columns"), "names no column; name one at least, or remove `columns` to expose all")
     for column, type_name in source.columns.items():
-        if type_name is None or type_name in enums or config_scalar(type_name) is not None:
-            continue
-        guess = did_you_mean(type_name, [*enums, *CONFIG_TYPES, *SCALARS])
-        add(
-            (*path, "columns", column),
-            f"there is no type {type_name!r}{guess}"
-            f" (types: {', '.join(CONFIG_TYPES)}, an SQL type, or an enum of this file)",
-        )
+        if type_name is not None:
+            _type((*path, "columns", column), type_name, enums, add)
+
+
+def _type(path: Path, type_name: str, enums: Sequence[str], add: _Add) -> None:
+    if type_name in enums or config_scalar(type_name) is not None:
+        return
+    guess = did_you_mean(type_name, [*enums, *CONFIG_TYPES, *SCALARS])
+    add(
+        path,
+        f"there is no type {type_name!r}{guess}"
+        f" (types: {', '.join(CONFIG_TYPES)}, an SQL type, or an enum of this file)",
+    )
 
 
 def _primary_key(source: SourceConfig, path: Path, add: _Add) -> None:
@@ -177,8 +275,8 @@ def _primary_key(source: SourceConfig, path: Path, add: _Add) -> None:
     for i, column in enumerate(source.primary_key):
         if column in source.primary_key[:i]:
             add(place(i), f"{column!r} is here a second time; keep one")
-        elif source.columns is not None and column not in source.columns:
-            guess = did_you_mean(column, source.columns)
+        elif source.columns is not None and column not in source.columns and column not in source.fields:
+            guess = did_you_mean(column, [*source.columns, *source.fields])
             add(
                 place(i),
                 f"{column!r} is not among `columns`{guess or '; add it there, or name another column'}",
@@ -186,9 +284,9 @@ def _primary_key(source: SourceConfig, path: Path, add: _Add) -> None:
 
 
 def _column_config(source: SourceConfig, path: Path, add: _Add) -> None:
-    chosen = source.columns
+    chosen = None if source.columns is None else {**source.columns, **dict.fromkeys(source.fields)}
     taken: dict[str, str] = {}
-    for column in dict.fromkeys([*(chosen or ()), *source.column_config]):
+    for column in dict.fromkeys([*(chosen or ()), *source.fields, *source.column_config]):
         settings = source.column_config.get(column)
         here = (*path, "column_config", column)
         if chosen is not None and column not in chosen:
@@ -201,15 +299,24 @@ def _column_config(source: SourceConfig, path: Path, add: _Add) -> None:
             continue
         renamed = settings is not None and settings.name is not None
         name = settings.name if settings is not None and settings.name is not None else column
-        place = (*here, "name") if renamed else (*path, "columns", column) if chosen is not None else here
-        if problem := name_problem(name) or (
-            f"{name!r} is a word of `where`" if name in ("_and", "_or", "_not") else ""
-        ):
+        place = _name_place(source, path, column, renamed)
+        if problem := _field_name_problem(name):
+            if column in source.fields and not renamed:
+                continue  # said of the field
             remedy = "" if renamed else "; give it one: column_config: {…: {name: …}}"
             add(place, f"{problem}{remedy}", key=not renamed)
         elif name in taken:
             add(place, f"{name!r} is the name of column {taken[name]!r} already; choose another")
         taken.setdefault(name, column)
+
+
+def _name_place(source: SourceConfig, path: Path, column: str, renamed: bool) -> Path:
+    """Where a column's GraphQL name comes from."""
+    if renamed:
+        return (*path, "column_config", column, "name")
+    if column in source.fields:
+        return (*path, "fields", column)
+    return (*path, "columns" if source.columns is not None else "column_config", column)
 
 
 def _clashes(config: Config, add: _Add) -> None:
