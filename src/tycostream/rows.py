@@ -37,7 +37,9 @@ class Change(NamedTuple):
     Upstream, as an engine yields it, for a source **with a key**: ``key`` is the row's key *before* the change (for
     an insert, its own), ``old`` may be None even where a row existed, and ``new`` is None for a delete; cells of
     ``new`` may be UNCHANGED; a new row whose own key differs from ``key`` moves the row. For a source **without** one:
-    ``key`` is None and ``old``, ``new`` are whole rows. ``TRUNCATE`` empties the source.
+    ``key`` is None and ``old``, ``new`` are whole rows. For a **watched** key (``RowType.watched``): both images are
+    whole and have the same key, ``old`` is the row retracted (None: an insertion only), and ``new`` is None for a
+    retraction only. ``TRUNCATE`` empties the source.
 
     Downstream, as ``Store.apply`` returns it: ``old`` and ``new`` are the row before and after the whole batch, not
     both None, not identical; each key occurs once in a batch and belongs to both images.
@@ -96,12 +98,17 @@ class Column:
 
 @dataclass(frozen=True)
 class RowType:
-    """The shape of a source's rows: its columns in order, and the places of its key columns (none: a multiset)."""
+    """The shape of a source's rows: its columns in order, and the places of its key columns (none: a multiset).
+
+    ``watched``: the database does not promise that the key is unique. Changes then carry both images, whole, and the
+    store keeps the multiset of each key, so that duplicates are found, and found to be gone.
+    """
 
     source: str
     columns: tuple[Column, ...]
     key: tuple[int, ...] = ()
     comment: str | None = None
+    watched: bool = False
     _key_of: Callable[[Row], Key] = field(init=False, repr=False, compare=False)
     _loose: tuple[int, ...] = field(init=False, repr=False, compare=False)
 

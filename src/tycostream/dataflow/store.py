@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-from tycostream.errors import Action, UpstreamError
+from tycostream.dataflow.difference import Difference, remove_identical
+from tycostream.errors import Action, TycoError, UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType
 
 
@@ -15,17 +16,49 @@ class Store:
     ``apply`` is all or nothing to its readers: it runs in one step and gives the *net* of the batch, one change per
     key, no-ops dropped. A source without a key is a multiset: the n-th equal copy of a row has the key (row, n), so
     that everything downstream deals with unique keys only, and equal rows are inserted and deleted, never updated.
+
+    Where uniqueness of a key is only hoped for (``RowType.watched``), ``surplus`` holds the rows of a key beyond the
+    one in ``rows``, for keys that have several. It is empty exactly if the key is unique now; until it is, ``rows``
+    is nothing to show to anybody.
     """
 
     def __init__(self, row_type: RowType) -> None:
         self.row_type = row_type
         self.rows: dict[Key, Row] = {}
+        self.surplus: dict[Key, list[Row]] = {}
         self._copies: dict[Hashable, int] = {}  # multiset only: identity of a row → how many
+        self._surplus_was: dict[Key, list[Row]] = {}  # what the batch in progress changed in ``surplus``
+
+    def _step(self) -> Callable[[Change, dict[Key, Row | None]], None]:
+        # not kept: a bound method in the instance is a cycle, and would leave half a million rows to the collector
+        if not self.row_type.keyed:
+            return self._apply_copy
+        return self._apply_watched if self.row_type.watched else self._apply_keyed
+
+    def released(self) -> tuple[dict[Key, Row], dict[Hashable, int]]:
+        """Empty the store; gives what it held, for the caller to free at leisure."""
+        held = self.rows, self._copies
+        self.rows, self._copies, self.surplus = {}, {}, {}
+        return held
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Add a part of the first snapshot: nobody reads the store yet, so nothing is told."""
+        if not self.row_type.keyed or (self.row_type.watched and not self._all_new(rows)):
+            step, nobody = self._step(), dict[Key, Row | None]()
+            for row in rows:
+                step(Change(self.row_type.key_of(row), None, row), nobody)
+            self._surplus_was.clear()
+        else:
+            self.rows.update(zip(map(self.row_type.key_of, rows), rows, strict=True))
+
+    def _all_new(self, rows: Sequence[Row]) -> bool:
+        keys = set(map(self.row_type.key_of, rows))
+        return len(keys) == len(rows) and self.rows.keys().isdisjoint(keys)
 
     def apply(self, changes: Sequence[Change]) -> list[Change]:
         """Apply an upstream batch; give its net effect, with old rows resolved."""
         before: dict[Key, Row | None] = {}
-        step = self._apply_keyed if self.row_type.keyed else self._apply_copy
+        step = self._step()
         try:
             for change in changes:
                 if change is TRUNCATE:
@@ -35,6 +68,8 @@ class Store:
         except BaseException:
             self._undo(before)
             raise
+        if self._surplus_was:
+            self._surplus_was = {}
         rows, identical = self.rows, self.row_type.identical
         net = []
         for key, old in before.items():
@@ -53,13 +88,22 @@ class Store:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = old
+        for key, more in self._surplus_was.items():
+            if more:
+                self.surplus[key] = more
+            else:
+                self.surplus.pop(key, None)
+        self._surplus_was = {}
         if not self.row_type.keyed:
             self._copies = dict(Counter(key[0] for key in self.rows))  # type: ignore[index]
 
     def _clear(self, before: dict[Key, Row | None]) -> None:
         for key, row in self.rows.items():
             before.setdefault(key, row)
+        for key, more in self.surplus.items():
+            self._surplus_was.setdefault(key, more)
         self.rows.clear()
+        self.surplus = {}
         self._copies.clear()
 
     def _apply_keyed(self, change: Change, before: dict[Key, Row | None]) -> None:
@@ -79,6 +123,46 @@ class Store:
             before.setdefault(own, rows.get(own))
             key = own
         rows[key] = new
+
+    def _apply_watched(self, change: Change, before: dict[Key, Row | None]) -> None:
+        key, old, new = change
+        rows = self.rows
+        was = rows.get(key)
+        if key not in before:
+            before[key] = was
+        if (was is None) if old is None else (was is not None and self.row_type.identical(was, old)):
+            if new is not None:
+                rows[key] = new
+                return
+            if key not in self.surplus:
+                del rows[key]
+                return
+        self._apply_crowded(key, old, new)
+
+    def _apply_crowded(self, key: Key, old: Row | None, new: Row | None) -> None:
+        """One key of several rows, or about to have several: first out, then in."""
+        there = [self.rows[key]] if key in self.rows else []
+        more = self.surplus.get(key, [])
+        self._surplus_was.setdefault(key, more)
+        there += more
+        if old is not None and not remove_identical(there, old, self.row_type):
+            raise UpstreamError(
+                "row-unknown",
+                f"the database retracted a row of {self.row_type.source!r} that was never received",
+                action=Action.RESYNC,
+                detail=f"key {key!r}",
+                hint="the source is read again, and the difference is told",
+            )
+        if new is not None:
+            there.append(new)
+        if there:
+            self.rows[key] = there.pop(0)
+        else:
+            del self.rows[key]
+        if there:
+            self.surplus[key] = there
+        else:
+            self.surplus.pop(key, None)
 
     def _apply_copy(self, change: Change, before: dict[Key, Row | None]) -> None:
         _, old, new = change
@@ -111,32 +195,32 @@ class Store:
             )
         return tuple([was if cell is UNCHANGED else cell for cell, was in zip(new, old, strict=True)])
 
+    def difference(self) -> Difference:
+        """Compare a snapshot with the store as it is now, part by part as it arrives."""
+        return Difference(self.row_type, self.rows, self._copies, self.surplus)
+
     def diff(self, rows: Iterable[Row]) -> list[Change]:
         """The upstream changes that turn this store into ``rows``: what a gap in history amounts to."""
-        if not self.row_type.keyed:
-            return self._diff_copies(rows)
-        key_of, identical = self.row_type.key_of, self.row_type.identical
-        changes = []
-        seen = set()
-        for row in rows:
-            key = key_of(row)
-            seen.add(key)
-            old = self.rows.get(key)
-            if old is None or not identical(old, row):
-                changes.append(Change(key, old, row))
-        changes.extend(Change(key, old, None) for key, old in self.rows.items() if key not in seen)
-        return changes
+        return self.difference().take(rows).changes()
 
-    def _diff_copies(self, rows: Iterable[Row]) -> list[Change]:
-        left = dict(self._copies)
-        changes = []
-        for row in rows:
-            identity = self.row_type.identity(row)
-            if left.get(identity, 0):
-                left[identity] -= 1
-            else:
-                changes.append(Change(None, None, row))
-        for identity, count in left.items():
-            gone = self.rows[(identity, 0)] if count else ()
-            changes.extend(Change(None, gone, None) for _ in range(count))
-        return changes
+
+def duplicate_key(store: Store) -> TycoError | None:
+    """Why the store is nothing to show: a key with several rows. None if every key is unique."""
+    if not store.surplus:
+        return None
+    row_type = store.row_type
+    key, more = next(iter(store.surplus.items()))
+    columns = [row_type.columns[i] for i in row_type.key]
+    cells = [store.rows[key][i] for i in row_type.key]
+    values = ", ".join(
+        f"{column.name} = {'NULL' if cell is None else column.scalar.text(cell)[:80]}"
+        for column, cell in zip(columns, cells, strict=True)
+    )
+    count = len(store.surplus)
+    return TycoError(
+        "duplicate-key",
+        f"the key of {row_type.source!r} is not unique: {1 + len(more)} rows have {values}",
+        detail="" if count == 1 else f"{count} keys have more than one row",
+        hint=f"make ({', '.join(column.name for column in columns)}) unique upstream, or choose another `primary_key`; "
+        "the source heals by itself",
+    )

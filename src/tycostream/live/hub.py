@@ -17,7 +17,7 @@ from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.router import Router
-from tycostream.dataflow.store import Store
+from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Plan, RootPlan, RowEncoder, StaticRoot
@@ -27,7 +27,8 @@ from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
 from tycostream.live.query_cohort import Fragments, LiveRoot, QueryCohort, QuerySubscriber
-from tycostream.observe.events import BatchApplied, CohortQuarantined, Emit
+from tycostream.live.slices import Discard, Slices
+from tycostream.observe.events import BatchApplied, CohortQuarantined, Emit, FeedStateChanged
 from tycostream.rows import Batch, Change, Position, Row, RowType
 
 _FRAGMENT_BYTES_MAX = 64 * 2**20
@@ -57,6 +58,7 @@ class LiveSource:
     fragments: dict[object, Fragments] = field(default_factory=dict)
     state: SourceState = SourceState.STARTING
     error: TycoError | None = None
+    crowded: bool = False  # FAILED because a watched key is not unique
     waiting: dict[Subscriber, Callable[[], None]] = field(default_factory=dict)
 
 
@@ -69,6 +71,7 @@ class Hub:
         self._cursors = cursors
         self._outbox_bytes_max = outbox_bytes_max
         self._ticker = Ticker(clock, self._quarantine)
+        self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
         self._cohorts: dict[object, Cohort] = {}
         self._targets: dict[
@@ -78,11 +81,44 @@ class Hub:
     # the engine side
 
     def add_source(self, row_type: RowType, config: LiveConfig) -> None:
-        """Make a source known; it is STARTING until it is loaded."""
+        """Make a source known; it is STARTING until it is loaded.
+
+        Known already with another row type: its operations end with ``source-changed``, and it starts anew.
+        """
+        name = row_type.source
+        known = self.sources.get(name)
+        if known is not None:
+            if known.row_type == row_type:
+                known.config = config
+                return
+            self._retire(
+                known,
+                RequestError(
+                    "source-changed",
+                    f"the source {name!r} has other columns now",
+                    hint="subscribe again with the new schema",
+                ),
+            )
         log = Log(Position("", 0, 0), bytes_max=config.log.bytes, keep_s=config.log.keep.total_seconds())
         source = LiveSource(row_type, config, Store(row_type), log)
-        self.sources[row_type.source] = source
+        self.sources[name] = source
         self._heartbeat(source)
+
+    def remove_source(self, name: str) -> None:
+        """Forget a source; its operations end with ``source-removed``."""
+        source = self.sources.get(name)
+        if source is not None:
+            self._retire(source, _removed(name))
+
+    def _retire(self, source: LiveSource, error: RequestError) -> None:
+        del self.sources[source.row_type.source]
+        source.waiting.clear()
+        for cohort in self._cohorts_of(source):
+            self._fail(cohort, error)
+        self._free(source.store)
+
+    def _free(self, store: Store) -> None:
+        self._slices.add(Discard(*store.released()))
 
     def _heartbeat(self, source: LiveSource) -> None:
         period_s = source.config.log.keep.total_seconds() / _HEARTBEATS_PER_KEEP
@@ -98,13 +134,24 @@ class Hub:
 
         self._clock.call_later(period_s, beat)
 
-    def load(self, name: str, rows: Iterable[Row], position: Position) -> None:
-        """The first snapshot of a source: nobody has seen it yet, so nothing is published."""
+    def fill(self, name: str, rows: Sequence[Row]) -> None:
+        """Add a part of the first snapshot of a source that is not loaded: nobody reads it yet."""
+        self.sources[name].store.fill(rows)
+
+    def loaded(self, name: str, position: Position) -> None:
+        """The first snapshot is complete, true at ``position``: operations that waited start."""
         source = self.sources[name]
-        source.store.apply(source.store.diff(rows))
-        live = source.config.log
-        source.log = Log(position, bytes_max=live.bytes, keep_s=live.keep.total_seconds())
+        self._restart_log(source, position)
         self.mark(name, SourceState.LIVE)
+
+    def abandon(self, name: str) -> None:
+        """The first snapshot was cut off: forget its parts."""
+        self._free(self.sources[name].store)
+
+    def load(self, name: str, rows: Iterable[Row], position: Position) -> None:
+        """The first snapshot in one part."""
+        self.fill(name, list(rows))
+        self.loaded(name, position)
 
     def apply(self, batch: Batch, database: str = "") -> None:
         """Apply a batch: whole, in one step. An exception inside one cohort ends that cohort only."""
@@ -115,6 +162,8 @@ class Hub:
             if source is None:
                 continue
             resolved = source.store.apply(changes)
+            if (source.store.surplus or source.crowded) and self._crowded(source, batch.position, database):
+                continue
             if not batch.position.comparable(source.log.position):
                 self._restart_log(source, batch.position)
             if not resolved:
@@ -140,9 +189,36 @@ class Hub:
             if source is not None and position.comparable(source.log.position):
                 source.log.progress(position)
 
+    def _crowded(self, source: LiveSource, position: Position, database: str = "") -> bool:
+        """A key that should be unique is not, or is again: the source fails, or heals. True while there is no net."""
+        error = duplicate_key(source.store)
+        if error is None and not source.crowded:
+            return False
+        name = source.row_type.source
+        if error is None:
+            source.crowded = False
+            self._restart_log(source, position)
+            self._enter(source, SourceState.LIVE, None)
+            self._emit(FeedStateChanged(database, "live", name, "its key is unique again"))
+        elif not source.crowded:
+            source.crowded = True
+            self._enter(source, SourceState.FAILED, error)
+            self._emit(FeedStateChanged(database, "failed", name, str(error), error.hint))
+        return True
+
     def mark(self, name: str, state: SourceState, error: TycoError | None = None) -> None:
-        """Set a source's state; FAILED ends its operations with the error, LIVE starts those that waited."""
+        """Set a source's state; FAILED ends its operations with the error, LIVE starts those that waited.
+
+        A source whose key is not unique stays FAILED, whatever its feed says.
+        """
         source = self.sources[name]
+        duplicate = duplicate_key(source.store)
+        source.crowded = duplicate is not None
+        if duplicate is not None and state is not SourceState.FAILED:
+            state, error = SourceState.FAILED, duplicate
+        self._enter(source, state, error)
+
+    def _enter(self, source: LiveSource, state: SourceState, error: TycoError | None) -> None:
         source.state, source.error = state, error
         if state is SourceState.FAILED:
             source.waiting.clear()
@@ -250,7 +326,9 @@ class Hub:
         return Coalesce(max(plan.coalesce.ms, floor_ms), plan.coalesce.strategy)
 
     def _source(self, root: RootPlan) -> LiveSource:
-        source = self.sources[root.source]
+        source = self.sources.get(root.source)
+        if source is None:
+            raise _removed(root.source)
         if source.state is SourceState.FAILED:
             raise self._source_error(source)
         return source
@@ -340,3 +418,11 @@ class Hub:
         return [
             cohort for cohort, targets in self._targets.items() if any(s is source for s, _, _ in targets)
         ]
+
+
+def _removed(name: str) -> RequestError:
+    return RequestError(
+        "source-removed",
+        f"the source {name!r} is not part of this API any more",
+        hint="the configuration was changed; fetch the schema again",
+    )
