@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_library
 import math
 import operator
 from decimal import Decimal
@@ -164,6 +165,8 @@ def test_a_wrong_literal_says_so(name: str, value: object, sentence: str) -> Non
         ("character varying(20)", "varchar", "String"), ("numeric(10,2)", "numeric", "numeric"),
         ("timestamp(3) with time zone", "timestamptz", "timestamptz"), ("integer", "int4", "Int"),
         ("integer[]", "_int4", "_int4"), ("public.citext", "public.citext", "citext"),
+        ("int4 list", "list", "mz_list"), ("map[text=>int4]", "map", "mz_map"), ("uint8", "uint8", "uint8"),
+        ("timestamp with time zone", "timestamptz", "timestamptz"), ("double precision", "float8", "float8"),
         ("app.uuid", "app.uuid", "app_uuid"), ('"My Type"', '"My Type"', "My_Type"),
     ],
 )  # fmt: skip
@@ -173,10 +176,90 @@ def test_type_names(sql: str, name: str, graphql: str) -> None:
     assert scalar_for(sql) is scalar
 
 
+# What Materialize's own tests record it to print, one line a type: the text, what it becomes in JSON, and the canonical
+# text where that is PostgreSQL's spelling and not Materialize's.
+MATERIALIZE: list[tuple[str, str, str, str | None]] = [
+    ("bool", "t", "true", None),
+    ("int2", "-32768", "-32768", None),
+    ("int8", "-9223372036854775808", "-9223372036854775808", None),
+    ("uint2", "65535", "65535", None),
+    ("uint4", "4294967295", "4294967295", None),
+    ("uint8", "18446744073709551615", "18446744073709551615", None),
+    ("mz_timestamp", "18446744073709551615", "18446744073709551615", None),
+    ("float4", "1.1920929e-7", "1.1920929e-07", "1.1920929e-07"),
+    ("float4", "1.1754944e-38", "1.1754944e-38", None),
+    ("float4", "-3.4028235e+38", "-3.4028235e+38", None),
+    ("float4", "-0", "-0", None),
+    ("float8", "2.220446049250313e-16", "2.220446049250313e-16", None),
+    ("float8", "2.2250738585072014e-308", "2.2250738585072014e-308", None),
+    ("float8", "1.7976931348623157e+308", "1.7976931348623157e+308", None),
+    ("float8", "1e-5", "1e-05", "1e-05"),
+    ("float8", "NaN", '"NaN"', None),
+    ("float8", "-Infinity", '"-Infinity"', None),
+    ("numeric", "0.0000000000000002220446049250313", "0.0000000000000002220446049250313", None),
+    ("numeric", "NaN", '"NaN"', None),
+    ("numeric", "Infinity", '"Infinity"', None),
+    ("date", "4714-11-24 BC", '"4714-11-24 BC"', None),
+    ("date", "262143-12-31", '"262143-12-31"', None),
+    ("time", "00:00:00", '"00:00:00"', None),
+    ("time", "23:59:59.999999", '"23:59:59.999999"', None),
+    ("timestamp", "1970-01-01 00:00:00.123457", '"1970-01-01T00:00:00.123457"', None),
+    ("timestamp", "4714-12-31 00:00:00 BC", '"4714-12-31T00:00:00 BC"', None),
+    ("timestamp", "262143-12-31 00:00:00", '"262143-12-31T00:00:00"', None),
+    ("timestamptz", "1970-01-01 00:00:00+00", '"1970-01-01T00:00:00+00:00"', None),
+    ("timestamptz", "4714-12-31 00:00:00+00 BC", '"4714-12-31T00:00:00+00:00 BC"', None),
+    ("timestamptz", "262143-12-31 00:00:00+00", '"262143-12-31T00:00:00+00:00"', None),
+    ("interval", "1 mon 1 day 00:00:00.000001", '"1 mon 1 day 00:00:00.000001"', None),
+    ("interval", "-1 mons -1 days -00:00:00.000001", '"-1 mons -1 days -00:00:00.000001"', None),
+    ("bytea", "\\xff", '"\\\\xff"', None),
+    ("char", "\0", '"\\u0000"', None),
+    ("bpchar", "a  ", '"a  "', None),
+    ("uuid", "ffffffff-ffff-ffff-ffff-ffffffffffff", '"ffffffff-ffff-ffff-ffff-ffffffffffff"', None),
+    ("oid", "4294967295", '"4294967295"', None),
+    ("regclass", "4294967295", '"4294967295"', None),
+    ("mz_aclitem", "u42=arwdUCRBN/p", '"u42=arwdUCRBN/p"', None),
+    ("jsonb", '{"x":true,"y":null}', '{"x":true,"y":null}', None),
+    ("jsonb", '{"NaN":[NaN,-Infinity,Infinity],"a\\"b":"-Infinity"}',
+     '{"NaN":["NaN","-Infinity","Infinity"],"a\\"b":"-Infinity"}', None),
+    ("list", '{a,"white space",NULL,{1}}', '"{a,\\"white space\\",NULL,{1}}"', None),
+    ("map", "{a=>1,b=>{c=>d}}", '"{a=>1,b=>{c=>d}}"', None),
+    ("_int4", "{1,2}", '"{1,2}"', None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "json", "canonical"), MATERIALIZE)
+def test_materialize_prints_what_we_read(name: str, text: str, json: str, canonical: str | None) -> None:
+    scalar = scalar_for(name)
+    cell = scalar.parse(text)
+    assert scalar.json(cell) == json
+    assert scalar.text(cell) == (canonical or text)
+    assert scalar.parse(scalar.text(cell)) == cell
+    json_library.loads(json, parse_constant=pytest.fail)  # NaN and its like are no JSON
+
+
+def test_a_leap_second_is_the_next_minute() -> None:
+    assert SCALARS["time"].text(SCALARS["time"].parse("23:59:60")) == "24:00:00"
+
+
+@pytest.mark.parametrize("name", ["uint2", "uint4", "uint8", "mz_timestamp"])
+def test_unsigned_integers(name: str) -> None:
+    scalar = SCALARS[name]
+    top = 2 ** {"uint2": 16, "uint4": 32}.get(name, 64) - 1
+    assert (scalar.graphql, scalar.operators) == (name, ORDERED)
+    assert (scalar.literal(top), scalar.literal(str(top)), scalar.literal(0.0)) == (top, top, 0)
+    for wrong in (-1, top + 1, str(top + 1)):
+        with pytest.raises(ValueError, match=f"out of range for type '{name}'"):
+            scalar.literal(wrong)
+    written = stringified(scalar).json(top)
+    assert written == (f'"{top}"' if top > 2**53 else str(top))
+
+
 def test_config_types() -> None:
     assert all(config_scalar(name) for name in CONFIG_TYPES)
     assert config_scalar("Nonsense") is None
     assert config_scalar("bigint") is SCALARS["int8"]
+    assert config_scalar("mz_timestamp") is SCALARS["mz_timestamp"]
+    assert all(name in SCALARS or name[1:] in SCALARS for names in CONFIG_TYPES.values() for name in names)
 
 
 def test_stringified() -> None:

@@ -86,9 +86,9 @@ def _range(name: str, value: object) -> ValueError:
     return ValueError(f"value {shown(value)} is out of range for type '{name}'")
 
 
-def integer_literal(name: str, bits: int) -> Callable[[object], Cell]:
+def integer_literal(name: str, bits: int, *, signed: bool = True) -> Callable[[object], Cell]:
     """The reader of integer literals of so many bits."""
-    low, high = -(1 << bits - 1), (1 << bits - 1) - 1
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
     def literal(value: object) -> Cell:
         if isinstance(value, int) and not isinstance(value, bool):

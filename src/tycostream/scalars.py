@@ -38,7 +38,7 @@ class Scalar:
 
     ``parse`` takes the type's text as the server prints it under our output settings (DateStyle ISO,
     IntervalStyle iso_8601, TimeZone UTC, extra_float_digits 3, bytea_output hex) and raises ValueError for anything
-    else; ``text`` is its inverse and gives the same characters back. ``json`` writes a cell as JSON, in the form of
+    else; ``text`` is its inverse and gives PostgreSQL's characters back (Materialize writes 1e-7 where it has 1e-07). ``json`` writes a cell as JSON, in the form of
     PostgreSQL's ``to_json``. ``literal`` takes a decoded JSON or GraphQL input value (never None) and gives a
     cell that compares exactly, or raises ValueError with a sentence for the user. ``operators`` holds the comparison
     operators that are exact for the type (Hasura's names); empty: the type passes through as text.
@@ -137,9 +137,21 @@ def _same(cell: Cell) -> Cell:
     return cell
 
 
+_NO_JSON: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
+
+
 def _raw_json(cell: Cell) -> str:
     text: str = cell  # line breaks are white space in JSON, and would break the framing of server-sent events
+    if (
+        "NaN" in text or "Infinity" in text
+    ):  # Materialize's jsonb holds numerics, these too, and prints them bare
+        text = _NO_JSON.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text)
     return text.replace("\n", " ").replace("\r", " ")
+
+
+def _unsigned(name: str, bits: int) -> Scalar:
+    """An integer of Materialize, which has a GraphQL scalar of its own name."""
+    return Scalar(name, name, int, str, str, integer_literal(name, bits, signed=False), ORDERED)
 
 
 def _pass(name: str, graphql: str) -> Scalar:
@@ -165,6 +177,10 @@ def _build() -> dict[str, Scalar]:
         Scalar("int2", "smallint", int, str, str, integer_literal("smallint", 16), ORDERED),
         Scalar("int4", "Int", int, str, str, integer_literal("Int", 32), ORDERED),
         Scalar("int8", "bigint", int, str, str, integer_literal("bigint", 64), ORDERED),
+        _unsigned("uint2", 16),
+        _unsigned("uint4", 32),
+        _unsigned("uint8", 64),
+        _unsigned("mz_timestamp", 64),
         Scalar(
             "float4",
             "Float",
@@ -236,6 +252,8 @@ def _build() -> dict[str, Scalar]:
         ),
     ]
     names = "json jsonb bpchar bytea interval timetz money inet cidr macaddr macaddr8 bit varbit xml name oid citext point ltree hstore tsvector int4range int8range numrange tsrange tstzrange daterange"
+    # Materialize's; lists and maps are common names for tables, so their GraphQL names keep out of the way
+    rows += [_pass("list", "mz_list"), _pass("map", "mz_map")]
     return {scalar.name: scalar for scalar in rows} | {name: _pass(name, name) for name in names.split()}
 
 
@@ -251,10 +269,10 @@ _ALIASES: Final = {
 
 # The type names of a configuration file and the SQL types each accepts; the first is meant where none is known.
 CONFIG_TYPES: Final[dict[str, tuple[str, ...]]] = {
-    "Integer": ("int4", "int2", "int8"),
-    "BigInt": ("int8", "int4", "int2"),
+    "Integer": ("int4", "int2", "int8", "uint2", "uint4", "uint8"),
+    "BigInt": ("int8", "int4", "int2", "uint2", "uint4", "uint8", "mz_timestamp"),
     "Float": ("float8", "float4", "numeric"),
-    "Numeric": ("numeric", "int8", "int4", "int2"),
+    "Numeric": ("numeric", "int8", "int4", "int2", "uint2", "uint4", "uint8"),
     "String": ("text", "varchar", "bpchar", "citext", "name"),
     "UUID": ("uuid",),
     "Timestamp": ("timestamp", "timestamptz"),
@@ -262,7 +280,7 @@ CONFIG_TYPES: Final[dict[str, tuple[str, ...]]] = {
     "Time": ("time", "timetz"),
     "Boolean": ("bool",),
     "JSON": ("jsonb", "json"),
-    "Array": ("_text", *(f"_{name}" for name in SCALARS if name != "text")),
+    "Array": ("_text", "list", *(f"_{name}" for name in SCALARS if name != "text")),
 }
 
 
@@ -289,6 +307,10 @@ def _canonical(sql_type: str) -> str:
     name = name.removeprefix("pg_catalog.")
     if name.startswith("interval "):
         name = "interval"
+    elif name.endswith(" list") and '"' not in name:  # Materialize spells types that have no name: int4 list
+        name = "list"
+    elif name.startswith("map["):
+        name = "map"
     name = _ALIASES.get(name, name)
     return f"_{name}" if array else name
 
@@ -311,8 +333,8 @@ def _graphql_name(name: str) -> str:
 
 @cache
 def stringified(scalar: Scalar) -> Scalar:
-    """``scalar`` with its numbers as JSON strings, where Hasura's stringify_numeric_types does so."""
-    if scalar.name not in ("int8", "numeric", "float8"):
+    """``scalar`` with its numbers as JSON strings, where a browser would lose digits of them (Hasura's list, and ours)."""
+    if scalar.name not in ("int8", "numeric", "float8", "uint8", "mz_timestamp"):
         return scalar
     text = scalar.text
     return replace(scalar, json=lambda cell: f'"{text(cell)}"')
