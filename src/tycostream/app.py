@@ -1,26 +1,31 @@
 """The whole wiring, read top to bottom: every part is built here and handed what it needs.
 
-    config ─▶ engines ─▶ row types ─▶ planner (GraphQL) ┐
-                  │                                     ├─▶ transports (one port)
-                  └──▶ feeds ─▶ hub ────────────────────┘
+    config ─▶ engines ─▶ feeds ─▶ hub ──────────────────────┐
+                           │                                ├─▶ transports (one port)
+                           └─▶ row types ─▶ planner (GraphQL)┘
 
-``App`` is also the ``Operations`` that transports see. A reload (`tycostream dev`) has its place in ``_wire``: it makes
-planner and sources from a configuration and row types, and touches no engine and no socket.
+A source is in the schema from the moment its database has described it, and again anew when it is another one. ``App``
+is also the ``Operations`` that transports see. A reload (`tycostream dev`) has its place in ``_described``: it makes a
+source and a planner from a row type, and touches no engine and no socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.config.model import Config, DatabaseConfig, EngineName, SourceConfig
+from tycostream.config.rules import SOURCE_FIELDS
 from tycostream.engines.base import Engine, Finding
-from tycostream.errors import Action, UpstreamError
-from tycostream.graphql.execute import Planner
+from tycostream.errors import Action, ConfigError, RequestError, UpstreamError
+from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed import Feed, run_feeds
@@ -28,38 +33,55 @@ from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub, SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
-from tycostream.observe.events import Emit, Event
+from tycostream.live.source_feed import SourceFeed
+from tycostream.observe.events import Emit, Event, OperationFailed
 from tycostream.rows import RowType
+
+_UNKNOWN_ROOT: Final = re.compile(r"field '([^']*)' not found in type: '(?:query|subscription)_root'")
+_WAITING: Final = "its database has not described it yet; /readyz says what it waits for"
 
 
 def make_engine(name: str, database: DatabaseConfig, config: Config, emit: Emit, clock: Clock) -> Engine:
     """The driver of a configured database."""
-    if database.engine is not EngineName.POSTGRES:
-        raise UpstreamError(
-            "engine-missing",
-            f"database {name!r} is a {database.engine.value}, which this version cannot read yet",
-            action=Action.FAIL,
-            hint="this version streams PostgreSQL; Materialize and RisingWave come with the next ones",
-        )
-    from tycostream.engines.postgres import PostgresEngine
+    match database.engine:
+        case EngineName.POSTGRES:
+            from tycostream.engines.postgres import PostgresEngine
 
-    return PostgresEngine(name, database, config.name, config.enums, emit, clock)
+            return PostgresEngine(name, database, config.name, config.enums, emit, clock)
+        case EngineName.MATERIALIZE:
+            from tycostream.engines.materialize import MaterializeEngine
+
+            return MaterializeEngine(name, database, config.enums, emit, clock)
+    raise UpstreamError(
+        "engine-missing",
+        f"database {name!r} is a {database.engine.value}, which this version cannot read yet",
+        action=Action.FAIL,
+        hint="this version streams PostgreSQL and Materialize; RisingWave comes with the next one",
+    )
 
 
 @dataclass
 class _Database:
-    """A database at work: its engine and what the configuration reads from it."""
+    """A database at work: its engine, what the configuration reads from it, and the feed that does."""
 
     name: str
     engine: Engine
     sources: list[SourceConfig]
+    feed: Feed | None = None
 
 
 class App:
-    """One process: engines, feeds, hub and planner of one configuration."""
+    """One process: engines, feeds, hub and planner of one configuration.
 
-    def __init__(self, config: Config, clock: Clock, emit: Emit) -> None:
+    ``renew`` gives each database's URL as the configuration has it now; it is asked before connecting again after a
+    failure, so that a rotated password is picked up.
+    """
+
+    def __init__(
+        self, config: Config, clock: Clock, emit: Emit, renew: Callable[[], Mapping[str, str]] | None = None
+    ) -> None:
         self.config = config
+        self._renew = renew
         self._clock = clock
         self._emit = emit
         self._settled = asyncio.Event()
@@ -73,16 +95,35 @@ class App:
         ]
         cursors = CursorBox(config.server.cursor_key)
         self.hub = Hub(clock, emit, cursors, outbox_bytes_max=config.server.outbox_bytes_max)
-        self.planner: Planner | None = None
-        self._feeds: list[Feed] = []
+        self._row_types: dict[str, RowType] = {}
+        self._planner: Planner | None = None
+        for database in self._databases:
+            if database.sources:
+                database.feed = self._feed(database)
+
+    def _feed(self, database: _Database) -> Feed:
+        return Feed(
+            database.name,
+            database.engine,
+            {source.name: source for source in database.sources},
+            self.hub,
+            self._clock,
+            self._observe,
+            self.config.databases[database.name],
+            self._described,
+            functools.partial(self._renew_url, database),
+        )
+
+    @property
+    def _feeds(self) -> list[Feed]:
+        return [database.feed for database in self._databases if database.feed is not None]
 
     # life
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Connect, describe every source, build the schema and keep the feeds alive until the block ends."""
+        """Keep the feeds alive until the block ends; what is down at the start is waited for, like everything later."""
         try:
-            self._wire(await self.describe())
             feeds = asyncio.create_task(run_feeds(self._feeds), name="feeds")
             try:
                 yield
@@ -92,6 +133,23 @@ class App:
                     await feeds
         finally:
             await self.close()
+
+    def _described(self, row_type: RowType) -> None:
+        """A source is known, or another than it was: the hub has it anew, and so has the schema."""
+        self.hub.add_source(row_type, self.config.sources[row_type.source].live)
+        self._row_types[row_type.source] = row_type
+        self._planner = None
+
+    def _renew_url(self, database: _Database) -> None:
+        if self._renew is None:
+            return
+        try:
+            url = self._renew().get(database.name)
+        except ConfigError as error:
+            self._emit(OperationFailed(error.code, "the configuration cannot be read again", str(error)))
+            return
+        if url is not None:
+            database.engine.renew(url)
 
     async def describe(self) -> dict[str, RowType]:
         """The row type of every source, from its database; all that cannot be read are named in one error."""
@@ -119,25 +177,9 @@ class App:
             )
         return row_types
 
-    def _wire(self, row_types: Mapping[str, RowType]) -> None:
-        server = self.config.server
-        ordered = [row_types[name] for name in self.config.sources]
-        self.planner = Planner(
-            ordered,
-            stringify_numbers=server.stringify_numbers,
-            multi_root_subscriptions=server.multi_root_subscriptions,
-        )
-        for row_type in ordered:
-            self.hub.add_source(row_type, self.config.sources[row_type.source].live)
-        for database in self._databases:
-            sources = {source.name: (row_types[source.name], source) for source in database.sources}
-            if sources:
-                feed = Feed(database.name, database.engine, sources, self.hub, self._clock, self._observe)
-                self._feeds.append(feed)
-
     def _observe(self, event: Event) -> None:
         self._emit(event)
-        if all(source.state is not SourceState.STARTING for source in self.hub.sources.values()):
+        if all(feed.settled for feed in self._feeds):
             self._settled.set()
 
     async def settled(self) -> None:
@@ -163,6 +205,21 @@ class App:
 
     # Operations
 
+    @property
+    def planner(self) -> Planner:
+        """The planner of all sources that are known by now."""
+        if self._planner is None:
+            if not self._row_types:
+                raise RequestError("source-not-ready", "no source is known yet", hint=_WAITING)
+            known = [self._row_types[name] for name in self.config.sources if name in self._row_types]
+            server = self.config.server
+            self._planner = Planner(
+                known,
+                stringify_numbers=server.stringify_numbers,
+                multi_root_subscriptions=server.multi_root_subscriptions,
+            )
+        return self._planner
+
     def prepare(
         self,
         query: str,
@@ -171,8 +228,27 @@ class App:
         session: Session,
     ) -> Plan:
         """See Operations."""
-        assert self.planner is not None, "App.running() comes first"
-        return self.planner.plan(query, operation_name, variables, session)
+        try:
+            return self.planner.plan(query, operation_name, variables, session)
+        except InvalidRequest as invalid:
+            raise InvalidRequest([self._explained(error) for error in invalid.errors]) from None
+
+    def _explained(self, error: RequestError) -> RequestError:
+        """An unknown field that a source will have once its database has described it is not the client's mistake."""
+        match = _UNKNOWN_ROOT.fullmatch(error.message)
+        for name in self.config.sources if match else ():
+            if (
+                name not in self._row_types
+                and match
+                and match[1] in [f"{name}{end}" for end in SOURCE_FIELDS]
+            ):
+                return RequestError(
+                    "source-not-ready",
+                    f"the source {name!r} is not known yet",
+                    path=error.path,
+                    hint=_WAITING,
+                )
+        return error
 
     def query(self, plan: Plan) -> bytes:
         """See Operations."""
@@ -190,16 +266,20 @@ class App:
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:
         """See Operations."""
-        reasons = {
-            source.name: feed.reason
-            for feed, database in zip(self._feeds, (d for d in self._databases if d.sources), strict=True)
-            for source in database.sources
-        }
-        sources: list[dict[str, object]] = []
-        for name, source in self.hub.sources.items():
-            entry: dict[str, object] = {"source": name, "state": source.state.value}
-            reason = str(source.error) if source.error else reasons.get(name, "")
-            if source.state is not SourceState.LIVE and reason:
-                entry["reason"] = reason
-            sources.append(entry)
-        return all(source.state is SourceState.LIVE for source in self.hub.sources.values()), sources
+        entries = {}
+        for database in self._databases:
+            if database.feed is not None:
+                for source in database.feed.sources.values():
+                    entries[source.name] = self._readiness(database.feed, source)
+        ordered = [entries[name] for name in self.config.sources if name in entries]
+        return all(entry["state"] == SourceState.LIVE.value for entry in ordered), ordered
+
+    def _readiness(self, feed: Feed, source: SourceFeed) -> dict[str, object]:
+        live = self.hub.sources.get(source.name)
+        # the hub knows of duplicate keys, the feed of everything before the first snapshot
+        state, error = (live.state, live.error) if live is not None else (source.state, source.error)
+        entry: dict[str, object] = {"source": source.name, "database": feed.database, "state": state.value}
+        reason = str(error or source.error or feed.reason)
+        if state is not SourceState.LIVE and reason:
+            entry["reason"] = reason
+        return entry

@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,11 +105,16 @@ def serve(
     config: ConfigPath = DEFAULT_CONFIG,
     host: Annotated[str | None, typer.Option(help="Overrides server.host.")] = None,
     port: Annotated[int | None, typer.Option(help="Overrides server.port.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 unless every source is live at the start.")
+    ] = False,
 ) -> None:
-    """Serve the API of a configuration.
+    """Serve the API of a configuration. A database that is down is waited for; /readyz says what is missing.
 
     Example: tycostream serve --config tycostream.yaml --port 4000
     """
+    from tycostream.config.load import credentials
+
     loaded = _load(config)
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     if changes:
@@ -120,7 +125,7 @@ def serve(
         if problem := public_host_problem(server):
             raise TycoError("host-public", f"--host: {problem}")
         loaded = loaded.model_copy(update={"server": server})
-    _run(_serve(loaded, [], [], page="graphql"))
+    _run(_serve(loaded, [], [], page="graphql", strict=strict, renew=lambda: credentials(config)))
 
 
 @cli.command()
@@ -180,25 +185,14 @@ def init(
 
     Example: tycostream init --database-url postgresql://localhost/shop > tycostream.yaml
     """
-    from tycostream.config.model import DatabaseConfig
     from tycostream.config.render import TableFacts, render_yaml
 
-    async def work() -> list[CatalogueTable]:
-        from tycostream.clock import SystemClock
-        from tycostream.engines.postgres import PostgresEngine
-        from tycostream.observe.events import silent
-
-        engine = PostgresEngine(
-            "main", DatabaseConfig(url=database_url), "tycostream", {}, silent, SystemClock()
-        )
-        try:
-            return list(await engine.catalogue())
-        finally:
-            await engine.close()
-
-    tables = _chosen(_run(work()), source or [])
-    facts = [TableFacts(t.schema, t.name, t.columns, t.primary_key, t.enums, t.comment) for t in tables]
-    text = render_yaml("${DATABASE_URL}", "postgres", facts)
+    engine, tables = _run(_catalogue(database_url))
+    facts = [
+        TableFacts(t.schema, t.name, t.columns, t.primary_key, t.enums, t.comment)
+        for t in _chosen(tables, source or [], keyless=engine == "materialize")
+    ]
+    text = render_yaml("${DATABASE_URL}", engine, facts)
     if output is None:
         typer.echo(text, nl=False)
     elif output.exists():
@@ -210,9 +204,26 @@ def init(
         )
 
 
-def _chosen(tables: list[CatalogueTable], wanted: list[str]) -> list[CatalogueTable]:
+async def _catalogue(url: str) -> tuple[str, list[CatalogueTable]]:
+    """What a database is, and what it offers as sources."""
+    from tycostream.app import make_engine
+    from tycostream.clock import SystemClock
+    from tycostream.config.model import Config, DatabaseConfig, EngineName
+    from tycostream.engines.libpq import product_at
+    from tycostream.observe.events import silent
+
+    product = EngineName(await product_at(url, DatabaseConfig(url=url)))
+    config = DatabaseConfig(url=url, engine=product)
+    engine = make_engine("main", config, Config(databases={"main": config}), silent, SystemClock())
+    try:
+        return product.value, list(await engine.catalogue())
+    finally:
+        await engine.close()
+
+
+def _chosen(tables: list[CatalogueTable], wanted: list[str], *, keyless: bool) -> list[CatalogueTable]:
     if not wanted:
-        return [table for table in tables if table.primary_key]
+        return [table for table in tables if table.primary_key or keyless]
     by_name = {f"{table.schema}.{table.name}": table for table in tables}
     by_name |= {table.name: table for table in tables if table.schema == "public"}
     missing = [name for name in wanted if name not in by_name]
@@ -276,6 +287,8 @@ async def _serve(
     examples: list[str],
     *,
     page: str,
+    strict: bool = False,
+    renew: Callable[[], Mapping[str, str]] | None = None,
     prepare: Callable[[App], Awaitable[Callable[[], Coroutine[Any, Any, None]]]] | None = None,
 ) -> None:
     """Run an App and its port until SIGTERM or SIGINT, then drain: clients are told to reconnect.
@@ -291,7 +304,7 @@ async def _serve(
 
     setup(config.server.log_level, config.server.log_format)
     clock = SystemClock()
-    app = App(config, clock, log_sink)
+    app = App(config, clock, log_sink, renew)
     beside = None
     if prepare is not None:
         try:
@@ -305,7 +318,12 @@ async def _serve(
         url = await server.start()
         typer.echo(f"listening {url}")
         with contextlib.suppress(TimeoutError):  # a large snapshot takes longer: /readyz tells when
-            await asyncio.wait_for(app.settled(), _SETTLE_S)
+            await asyncio.wait_for(app.settled(), None if strict else _SETTLE_S)
+        if missing := _not_live(app):
+            typer.echo(missing, err=True)
+            if strict:
+                await server.stop(_GRACE_S)
+                raise typer.Exit(1)
         typer.echo(f"ready {url}/{page}")
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -320,6 +338,15 @@ async def _serve(
                 with contextlib.suppress(asyncio.CancelledError):
                     await companion
             await server.stop(_GRACE_S)
+
+
+def _not_live(app: App) -> str:
+    """What is not there, a line each, or nothing."""
+    entries = [entry for entry in app.ready()[1] if entry["state"] != "live"]
+    return "\n".join(
+        f"source {entry['source']} is {entry['state']}: {entry.get('reason', 'no snapshot yet')}"
+        for entry in entries
+    )
 
 
 async def _first(*waits: Awaitable[Any]) -> None:

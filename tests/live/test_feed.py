@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.live.live_harness import COPIES, ITEMS, Client, plan
-from tycostream.config.model import LiveConfig, SourceConfig
+from tycostream.config.model import DatabaseConfig, LiveConfig, SourceConfig
 from tycostream.errors import Action, UpstreamError
 from tycostream.graphql.plan import Mode
 from tycostream.live.cursor import CursorBox
@@ -28,10 +28,17 @@ class World:
         self.engine.tables["items"] = [(1, 1, "a"), (2, 2, "b")]
         self.events: list[Event] = []
         self.hub = Hub(self.clock, self.events.append, CursorBox(), outbox_bytes_max=1 << 20)
-        for row_type in (ITEMS, COPIES):
-            self.hub.add_source(row_type, LiveConfig())
-        sources = {r.source: (r, SourceConfig(name=r.source)) for r in (ITEMS, COPIES)}
-        self.feed = Feed("main", self.engine, sources, self.hub, self.clock, self.events.append)
+        sources = {r.source: SourceConfig(name=r.source) for r in (ITEMS, COPIES)}
+        self.feed = Feed(
+            "main",
+            self.engine,
+            sources,
+            self.hub,
+            self.clock,
+            self.events.append,
+            DatabaseConfig(url="postgresql://scripted"),
+            lambda row_type: self.hub.add_source(row_type, LiveConfig()),
+        )
         self.task = asyncio.create_task(run_feeds([self.feed]))
 
     async def until(self, condition: Callable[[], bool], advance_s: float = 0.0) -> None:
@@ -44,7 +51,11 @@ class World:
 
     async def live(self, advance_s: float = 0.0) -> None:
         await self.until(
-            lambda: all(s.state is SourceState.LIVE for s in self.hub.sources.values()), advance_s=advance_s
+            lambda: (
+                len(self.hub.sources) == 2
+                and all(s.state is SourceState.LIVE for s in self.hub.sources.values())
+            ),
+            advance_s=advance_s,
         )
 
     def states(self) -> list[str]:
@@ -54,6 +65,7 @@ class World:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     world = World()
+    await world.until(lambda: len(world.hub.sources) == 2)
     yield world
     world.task.cancel()
     with pytest.raises(asyncio.CancelledError):

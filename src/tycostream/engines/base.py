@@ -106,6 +106,9 @@ class Engine(Protocol):
     async def catalogue(self) -> Sequence[CatalogueTable]:
         """What ``init`` may offer: the tables that the user can read."""
 
+    def renew(self, url: str) -> None:
+        """Connect to ``url`` from now on: the configuration's credentials may have been rotated."""
+
     async def close(self) -> None:
         """Free what the engine holds (an embedded server stops here)."""
 

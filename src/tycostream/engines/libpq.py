@@ -143,3 +143,17 @@ async def _assert_settings(connection: Connection, shows: Mapping[str, str], pro
                 f"the server does not honour {name}={wanted}: it shows {row[0] if row else None}",
                 hint=f"connect to {product} itself: a pooler must not drop start-up options",
             )
+
+
+async def product_at(url: str, config: DatabaseConfig) -> str:
+    """Which engine a URL leads to, as the server tells it at start-up: postgres, materialize or risingwave."""
+    connection = await open_connection(url, config, options={}, shows={})
+    try:
+        if connection.pgconn.parameter_status(b"mz_version") is not None:
+            return "materialize"
+        row = await (await connection.execute(b"SELECT version()")).fetchone()
+    except psycopg.Error as error:
+        raise translate(error, url, "asking which database this is", product="the server") from None
+    finally:
+        await connection.close()
+    return "risingwave" if row is not None and "RisingWave" in str(row[0]) else "postgres"

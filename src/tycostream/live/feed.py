@@ -1,26 +1,36 @@
-"""A feed keeps one upstream stream alive: connect, snapshot, follow; on a loss wait, connect again, tell the difference.
+"""A feed keeps one database's stream alive: describe, connect, snapshot, follow; on a loss wait, connect again, tell the difference.
 
 States (design 4): STARTING until every source has its first snapshot, LIVE, STALE while the upstream is away (stores
-stay readable, subscriptions stay open), RESYNCING while a fresh snapshot is compared with the stores, FAILED when only
-a person can mend it; even then it tries again, slowly, since the mending is done elsewhere.
+stay readable, subscriptions stay open), RESYNCING while sources catch up after a loss, FAILED when only a person can
+mend it; even then it tries again, since the mending is done elsewhere and nobody tells us.
+
+Every source stands for itself: it is described, added, found stalled, failed and healed alone. The stream as a whole is
+given up only when it ends itself or none of its sources is left.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
+from typing import Any, Final
 
-from tycostream.clock import Clock
-from tycostream.config.model import SourceConfig
-from tycostream.engines.base import Engine, Event, Progress, SnapshotPart, SourceFailed, Stream
-from tycostream.errors import Action, UpstreamError
+from tycostream.clock import Clock, Timer
+from tycostream.config.model import DatabaseConfig, SourceConfig
+from tycostream.engines.base import Engine, Event, Finished, Progress, SnapshotPart, SourceFailed, Stream
+from tycostream.errors import Action, TycoError, UpstreamError
 from tycostream.live.hub import Hub, SourceState
-from tycostream.observe.events import Emit, FeedStateChanged
-from tycostream.resilience.backoff import Backoff
-from tycostream.rows import Batch, Change, Position, Row, RowType
+from tycostream.live.source_feed import SourceFeed
+from tycostream.observe.events import BreakerChanged, Emit, FeedStateChanged
+from tycostream.resilience.breaker import Breaker, BreakerState
+from tycostream.rows import Batch, Change, Position, RowType
 
-_FAILED_RETRY_S = 30.0
+_FAILED_RETRY_S: Final = 30.0  # the longest a mended source waits to be tried again
+_DESCRIBED_AT_ONCE: Final = 8
+_OF_THE_DATABASE: Final = frozenset({"auth", "database-missing", "output-settings"})  # no source is to blame
+_PATIENCE_S: Final = 600.0  # the longest silence of a database that answers before a source connects anew
+_CHECKS_PER_STALL: Final = 4  # how often silence is looked for within `stall_after`
 
 
 class FeedState(Enum):
@@ -34,150 +44,419 @@ class FeedState(Enum):
 
 
 class Feed:
-    """One database's feed: all its sources over one stream."""
+    """One database's feed: all its sources over one stream.
+
+    ``described`` is told each source's row type when it is first known and whenever it is another one; ``renew`` is
+    called before connecting again after a failure: credentials may have been rotated.
+    """
 
     def __init__(
         self,
         database: str,
         engine: Engine,
-        sources: Mapping[str, tuple[RowType, SourceConfig]],
+        sources: Mapping[str, SourceConfig],
         hub: Hub,
         clock: Clock,
         emit: Emit,
+        config: DatabaseConfig,
+        described: Callable[[RowType], None],
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         self.database = database
         self.state = FeedState.STARTING
         self.reason = ""
+        cap_s = config.reconnect_delay_max.total_seconds()
+        self.breaker = Breaker(clock.random, cap_s=cap_s)
+        self.sources = {
+            name: SourceFeed(
+                source, Breaker(clock.random, threshold=1, base_s=min(1.0, cap_s), cap_s=_FAILED_RETRY_S)
+            )
+            for name, source in sources.items()
+        }
         self._engine = engine
-        self._sources = dict(sources)
         self._hub = hub
         self._clock = clock
         self._emit = emit
-        self._backoff = Backoff(clock.random)
-        self._loaded: set[str] = set()  # sources whose store has held a snapshot before
-        self._parts: dict[str, list[Row]] = {}  # snapshots that are still arriving
+        self._described = described
+        self._renew = renew
+        self._stall_s = config.stall_after.total_seconds()
+        self._tried = False  # an attempt has ended: whoever waits for the start need not wait for us
+        self._live_since_s: float | None = None
+        self._look_timer: Timer | None = None
+        self._together: set[str] = set()  # sources that come back at one position, until all have
         self._resync: dict[str, Sequence[Change]] = {}
-        self._together: set[str] = set()  # sources of the shared first snapshot, until it is released
         self._resync_position: Position | None = None
-        self._heal_at_s: dict[str, float] = {}  # failed sources: when each is tried again
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._broken: UpstreamError | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to wait for: every source is there, or why it is not is known."""
+        return self._tried or all(
+            source.state is not SourceState.STARTING for source in self.sources.values()
+        )
+
+    # the life of a stream
 
     async def run(self) -> None:
         """Keep the stream alive until cancelled."""
         while True:
-            started = self._clock.monotonic()
             try:
+                if self.breaker.try_again():
+                    self._tell_breaker()
+                    await self._engine.probe()
+                    self.breaker.answered()
+                    self._tell_breaker()
                 await self._follow()
             except UpstreamError as error:
-                await self._wait_after(error, self._clock.monotonic() - started)
+                await self._pause(error)
+            except Exception as error:  # a bug in one feed must not stop the others, nor itself for ever
+                await self._pause(_unexpected(error))
+            self._renew()
 
     async def _follow(self) -> None:
-        self._parts = {name: [] for name in self._sources}
-        self._resync = {}
-        self._heal_at_s = {}
-        self._together = set(self._sources)
+        self._begin()
+        await self._describe_all()
         stream = await self._engine.open()
+        reading: asyncio.Task[Sequence[Event]] | None = None
+        self._look()
         try:
-            for name in self._sources:
-                await self._add(stream, name)
-            if self._loaded:
+            await asyncio.gather(
+                *(self._add(stream, source) for source in self.sources.values() if source.wanted)
+            )
+            if any(source.loaded for source in self.sources.values()):
                 self._enter(FeedState.RESYNCING)
+            self._settle()
             while True:
-                for event in await stream.read():
-                    self._take(event)
-                await self._heal(stream)
+                if reading is None:
+                    reading = asyncio.ensure_future(stream.read())
+                    reading.add_done_callback(lambda _: self._wake.set())
+                await self._wake.wait()
+                self._wake.clear()
+                if reading.done():
+                    events, reading = reading.result(), None
+                    for event in events:
+                        self._take(event)
+                self._supervise(stream)
                 # a busy upstream always has more: the sockets must have their turn of the loop
                 await self._clock.sleep(0)
         finally:
-            await stream.close()
+            await self._stop(stream, reading)
+
+    def _begin(self) -> None:
+        now = self._clock.monotonic()
+        for source in self.sources.values():
+            source.begin(now, self._stall_s)
+        self._resync = {}
+        self._broken = self._live_since_s = None
+        self._wake.clear()
+
+    async def _stop(self, stream: Stream, reading: asyncio.Task[Sequence[Event]] | None) -> None:
+        """Nothing of this stream may go on: neither its tasks nor half of a snapshot."""
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await stream.close()
+        if reading is not None:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError, UpstreamError):
+                await reading
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for source in self.sources.values():
+            self._drop_partial(source)
+
+    async def _pause(self, error: UpstreamError) -> None:
+        """Mark what is stale, and wait: a jittered moment, or longer where only a person can help."""
+        failed = error.action is Action.FAIL
+        for source in self.sources.values():
+            if error.action is Action.RESYNC:
+                source.position = None
+            if failed and source.state is SourceState.STARTING:
+                self._mark(source, SourceState.FAILED, error)
+            elif source.state is SourceState.LIVE:
+                self._mark(source, SourceState.STALE, error)
+            elif source.state is SourceState.STARTING:
+                source.error = error
+        self._tried = True
+        delay_s = self.breaker.failed(self._lived_s(self._live_since_s))
+        self._enter(FeedState.FAILED if failed else FeedState.STALE, str(error), error.hint)
+        if self.breaker.state is BreakerState.OPEN:
+            self._tell_breaker()
+        await self._clock.sleep(_FAILED_RETRY_S if failed else delay_s)
+
+    def _lived_s(self, since_s: float | None) -> float:
+        return 0.0 if since_s is None else self._clock.monotonic() - since_s
+
+    # describing and adding
+
+    async def _describe_all(self) -> None:
+        """The row type of every source; one that cannot be had fails alone, unless nothing can be had."""
+        gate = asyncio.Semaphore(_DESCRIBED_AT_ONCE)
+        errors: list[UpstreamError] = []
+
+        async def describe(source: SourceFeed) -> None:
+            async with gate:
+                if errors:
+                    return  # the database is away: the others would say the same
+                try:
+                    await self._describe(source)
+                except UpstreamError as error:
+                    if error.action is Action.FAIL and error.code not in _OF_THE_DATABASE:
+                        self._source_failed(source, error)
+                    else:
+                        errors.append(error)
+
+        await asyncio.gather(*(describe(source) for source in self.sources.values()))
+        if errors:
+            raise errors[0]
+        self._together = (
+            {s.name for s in self.sources.values() if s.wanted} if self._engine.share_positions else set()
+        )
+
+    async def _describe(self, source: SourceFeed) -> None:
+        row_type = await self._engine.describe(source.config)
+        if row_type != source.row_type:
+            source.row_type, source.loaded, source.position = row_type, False, None
+            self._described(row_type)
+            source.state = SourceState.STARTING
+
+    async def _add(self, stream: Stream, source: SourceFeed) -> None:
+        assert source.row_type is not None
+        source.added = source.awaiting = True
+        source.heard_s = self._clock.monotonic()
+        if source.state is SourceState.FAILED and not source.loaded:
+            self._mark(source, SourceState.STARTING, source.error)  # operations may wait for it again
+        try:
+            await stream.add(source.row_type, source.config, source.position if source.loaded else None)
+        except UpstreamError as error:
+            self._source_failed(source, error)
+
+    async def _again(self, stream: Stream, source: SourceFeed) -> None:
+        """Validate a source anew and add it: its table may be another, its rights may be back."""
+        try:
+            await self._describe(source)
+        except UpstreamError as error:
+            self._source_failed(source, error)
+            return
+        await self._add(stream, source)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that raised something else than it should ends the stream, not the process; the wake tells of it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken = error if isinstance(error, UpstreamError) else _unexpected(error)
+        self._wake.set()
+
+    # events
 
     def _take(self, event: Event) -> None:
+        now = self._clock.monotonic()
         match event:
-            case Batch():
+            case Batch(position, changes):
                 if self._resync:
                     self._release_resync()
                 self._hub.apply(event, self.database)
-            case SnapshotPart(source, rows, position):
-                self._parts[source].extend(rows)
+                for name in changes:
+                    self._heard(self.sources[name], position, now)
+            case SnapshotPart(name, rows, position):
+                source = self.sources[name]
+                source.heard_s = now
+                self._part(source, rows)
                 if position is not None:
-                    self._snapshot_complete(source, position)
-            case Progress(position):
-                self._hub.progress(self._live_sources(), position)
-            case SourceFailed(source, error):
-                self._source_failed(source, error)
-        if self._resync and not (self._together & self._parts.keys()):
-            self._release_resync()
-        if not self._parts and self.state is not FeedState.LIVE:
-            self._enter(FeedState.LIVE)
+                    self._snapshot_complete(source, position, now)
+            case Progress(position, only):
+                told = [source for source in self.sources.values() if only in (None, source.name)]
+                for source in told:
+                    source.heard_s = now
+                    if only is not None or (source.added and not source.awaiting):
+                        self._heard(source, position, now)
+                self._hub.progress([source.name for source in told if source.following], position)
+            case Finished(name):
+                self.sources[name].finished = True
+            case SourceFailed(name, error):
+                self._source_failed(self.sources[name], error)
+        self._settle()
 
-    def _live_sources(self) -> list[str]:
-        behind = self._parts.keys() | self._resync.keys() | self._heal_at_s.keys()
-        return [name for name in self._sources if name not in behind]
-
-    def _snapshot_complete(self, source: str, position: Position) -> None:
-        rows = self._parts.pop(source)
-        if source not in self._loaded:
-            self._hub.load(source, rows, position)
-            self._loaded.add(source)
+    def _heard(self, source: SourceFeed, position: Position, now: float) -> None:
+        """Everything of ``source`` up to ``position`` is in its store: one that was resumed, or had stalled, is live."""
+        source.heard_s = now
+        if source.name in self._resync or not source.loaded:
             return
-        changes = self._hub.sources[source].store.diff(rows)
-        if source in self._together:
-            # the tables of one database come back as one set, at the one position they share
-            self._resync[source] = changes
+        self._together.discard(source.name)
+        if source.state is SourceState.LIVE:
+            source.position = position
+        else:
+            self._live(source, position, now)
+
+    def _part(self, source: SourceFeed, rows: Sequence[tuple[Any, ...]]) -> None:
+        if not source.loaded:
+            source.filling = True
+            self._hub.fill(source.name, rows)
+            return
+        if source.difference is None:
+            source.difference = self._hub.sources[source.name].store.difference()
+        source.difference.take(rows)
+
+    def _snapshot_complete(self, source: SourceFeed, position: Position, now: float) -> None:
+        if not source.loaded:
+            source.filling, source.loaded = False, True
+            self._together.discard(source.name)
+            self._hub.loaded(source.name, position)
+            self._live(source, position, now)
+            return
+        assert source.difference is not None
+        changes, source.difference = source.difference.changes(), None
+        if source.name in self._together:
+            # sources of one database come back as one set, at the one position they share
+            self._together.discard(source.name)
+            self._resync[source.name] = changes
             self._resync_position = position
-        else:  # it came later, alone; held back, it would undo the batches applied meanwhile
-            self._hub.apply(Batch(position, {source: changes}, resync=True), self.database)
-            self._hub.mark(source, SourceState.LIVE)
+        else:  # alone; held back, it would undo the batches applied meanwhile
+            self._hub.apply(Batch(position, {source.name: changes}, resync=True), self.database)
+            self._live(source, position, now)
 
     def _release_resync(self) -> None:
         changes, self._resync = self._resync, {}
         self._together = set()
-        assert self._resync_position is not None
-        self._hub.apply(Batch(self._resync_position, changes, resync=True), self.database)
+        position, now = self._resync_position, self._clock.monotonic()
+        assert position is not None, "a difference has its position"
+        self._hub.apply(Batch(position, changes, resync=True), self.database)
         for name in changes:
-            self._hub.mark(name, SourceState.LIVE)
+            self._live(self.sources[name], position, now)
 
-    def _source_failed(self, source: str, error: UpstreamError) -> None:
-        self._parts.pop(source, None)
-        self._resync.pop(source, None)
-        self._together.discard(source)
-        self._hub.mark(source, SourceState.FAILED, error)
-        self._emit(FeedStateChanged(self.database, "failed", source, error.message, error.hint))
+    def _live(self, source: SourceFeed, position: Position, now: float) -> None:
+        source.position = position
+        source.awaiting = False
+        source.ask_after_s = self._stall_s
+        source.live_since_s = now
+        source.breaker.answered()
+        self._mark(source, SourceState.LIVE)
 
-        self._heal_at_s[source] = self._clock.monotonic() + _FAILED_RETRY_S
+    def _settle(self) -> None:
+        """Release what waited for all, and say so when everything is where it should be."""
+        if self._resync and not self._together:
+            self._release_resync()
+        pending = any(s.state in (SourceState.STARTING, SourceState.STALE) for s in self.sources.values())
+        if not pending and self.state is not FeedState.LIVE:
+            self._live_since_s = self._clock.monotonic()
+            self._enter(FeedState.LIVE)
 
-    async def _heal(self, stream: Stream) -> None:
-        """Try failed sources again: whoever mends one does it in the database, and nobody tells us."""
+    # failing and healing
+
+    def _source_failed(self, source: SourceFeed, error: UpstreamError) -> None:
+        self._drop_partial(source)
+        self._together.discard(source.name)
+        self._resync.pop(source.name, None)
+        source.added = source.awaiting = source.finished = False
+        if error.action is Action.RESYNC:
+            source.position = None
+        delay_s = source.breaker.failed(self._lived_s(source.live_since_s))
+        source.live_since_s = None
+        source.retry_at_s = self._clock.monotonic() + delay_s
+        self._clock.call_later(delay_s, self._wake.set)
+        if error.action is Action.FAIL:
+            self._mark(source, SourceState.FAILED, error)
+        elif source.state is SourceState.LIVE:
+            self._mark(source, SourceState.STALE, error)
+        else:
+            source.error = error
+        self._emit(FeedStateChanged(self.database, source.state.value, source.name, str(error), error.hint))
+        self._wake.set()
+
+    def _drop_partial(self, source: SourceFeed) -> None:
+        """Forget half a snapshot."""
+        source.difference = None
+        if source.filling:
+            source.filling = False
+            self._hub.abandon(source.name)
+
+    def _supervise(self, stream: Stream) -> None:
+        """Add again what is due, ask after what is silent, give up what has nothing left."""
+        if self._broken is not None:
+            raise self._broken
         now = self._clock.monotonic()
-        for name in [name for name, at_s in self._heal_at_s.items() if at_s <= now]:
-            del self._heal_at_s[name]
-            self._parts[name] = []
-            await self._add(stream, name)
+        for source in self.sources.values():
+            if source.retry_at_s is not None and source.retry_at_s <= now:
+                source.retry_at_s = None
+                source.breaker.try_again()
+                source.added = True  # from here on it counts as being tried
+                self._spawn(self._again(stream, source))
+            elif source.added and not source.finished and now - source.heard_s > self._stall_s:
+                self._stalled(stream, source, now - source.heard_s)
+        down = [source.error for source in self.sources.values() if not source.added]
+        gone = [
+            error for error in down if isinstance(error, UpstreamError) and error.action is not Action.FAIL
+        ]
+        if gone and len(down) == len(self.sources):
+            raise gone[0]  # nothing is left of the connection: the database is away
 
-    async def _add(self, stream: Stream, name: str) -> None:
-        row_type, source = self._sources[name]
+    def _stalled(self, stream: Stream, source: SourceFeed, silent_s: float) -> None:
+        """No sign of life for too long: mark it, ask the database, and connect anew if that does not help."""
+        error = UpstreamError(
+            "stalled",
+            f"source {source.name}: no sign of life for {silent_s:.0f} s",
+            action=Action.RETRY,
+            hint="is a replica restarting, or a network path broken? See `stall_after`",
+        )
+        if source.state is SourceState.LIVE:
+            self._mark(source, SourceState.STALE, error)
+            self._emit(FeedStateChanged(self.database, "stale", source.name, str(error), error.hint))
+        if not source.asking and silent_s > source.ask_after_s:
+            source.asking = True
+            self._spawn(self._ask(stream, source, error))
+
+    async def _ask(self, stream: Stream, source: SourceFeed, error: UpstreamError) -> None:
+        """A database that answers may only be slow: be patient, longer each time. One that does not is lost."""
+        first = source.ask_after_s <= self._stall_s
+        source.ask_after_s = min(2 * source.ask_after_s, _PATIENCE_S)
         try:
-            await stream.add(row_type, source)
-        except UpstreamError as error:
-            if error.action is not Action.FAIL:
-                raise
-            self._source_failed(name, error)
+            await self._engine.probe()
+        except UpstreamError as lost:
+            error = lost
+        else:
+            if first or not source.loaded:
+                return  # a first snapshot may take as long as it takes
+        finally:
+            source.asking = False
+        if self._engine.share_positions and not any(
+            s.heard_s > source.heard_s for s in self.sources.values()
+        ):
+            self._broken = error  # all sources come over one connection, and nothing does
+            return
+        await stream.remove(source.name)
+        self._source_failed(source, error)
+
+    def _look(self) -> None:
+        """Look after silence a few times within ``stall_after``: it rings no bell."""
+        self._wake.set()
+        self._look_timer = self._clock.call_later(self._stall_s / _CHECKS_PER_STALL, self._look)
+
+    # telling
+
+    def _mark(self, source: SourceFeed, state: SourceState, error: TycoError | None = None) -> None:
+        source.state, source.error = state, error
+        if source.row_type is not None:
+            self._hub.mark(source.name, state, error)
 
     def _enter(self, state: FeedState, reason: str = "", hint: str = "") -> None:
         self.state, self.reason = state, reason
         self._emit(FeedStateChanged(self.database, state.value, None, reason, hint))
 
-    async def _wait_after(self, error: UpstreamError, lived_s: float) -> None:
-        """Mark what is stale, and wait: a jittered moment, or longer where only a person can help."""
-        failed = error.action is Action.FAIL
-        for name in self._sources:
-            source = self._hub.sources[name]
-            if failed and source.state is SourceState.STARTING:
-                self._hub.mark(name, SourceState.FAILED, error)
-            elif source.state is SourceState.LIVE:
-                self._hub.mark(name, SourceState.STALE, error)
-        self._enter(FeedState.FAILED if failed else FeedState.STALE, str(error), error.hint)
-        delay_s = _FAILED_RETRY_S if failed else self._backoff.delay_s(lived_s)
-        await self._clock.sleep(delay_s)
+    def _tell_breaker(self) -> None:
+        self._emit(BreakerChanged(self.database, self.breaker.state.value, None, self.breaker.failures))
+
+
+def _unexpected(error: BaseException) -> UpstreamError:
+    """Nothing can be taken for granted after it: sources are read again."""
+    return UpstreamError("unexpected", "internal error in a feed", action=Action.RESYNC, detail=repr(error))
 
 
 async def run_feeds(feeds: Sequence[Feed]) -> None:

@@ -18,6 +18,24 @@ class FeedStateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamNotice:
+    """A database sent a notice, such as a replica's change of status."""
+
+    database: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """The circuit breaker of a database (or of one failed source) opened, tries again, or closed."""
+
+    database: str
+    state: str
+    source: str | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class BatchApplied:
     """A batch went through the hub."""
 
@@ -72,6 +90,8 @@ class OperationFailed:
 
 Event = (
     FeedStateChanged
+    | UpstreamNotice
+    | BreakerChanged
     | BatchApplied
     | CohortQuarantined
     | EnumLabelUnlisted

@@ -1,0 +1,132 @@
+"""From what a catalogue says and what the configuration chooses to a row type: the same rules for every engine."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tycostream.config.model import SourceConfig
+from tycostream.engines.libpq import fail
+from tycostream.errors import UpstreamError
+from tycostream.rows import Column
+from tycostream.scalars import CONFIG_TYPES, Scalar, config_scalar, enum_scalar, scalar_for
+
+_LABELLED = frozenset(
+    {"text", "varchar", "bpchar", "name", "citext"}
+)  # what an enum of the file may stand on
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogColumn:
+    """A column as a catalogue knows it; ``labels``: of a database's own enum type, in order."""
+
+    name: str
+    type_name: str
+    nullable: bool = True
+    comment: str | None = None
+    labels: tuple[str, ...] | None = None
+
+
+def quoted(*names: str) -> str:
+    """An SQL identifier, quoted whatever it is."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def literal(text: str) -> str:
+    """An SQL string constant (standard_conforming_strings is on wherever we connect)."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """``did you mean x?``, or nothing."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def missing_column(source: SourceConfig, relation: str, name: str, names: Sequence[str]) -> UpstreamError:
+    """A column that the configuration names and the database has not."""
+    return fail(
+        "column-missing",
+        f"source {source.name}: {relation} has no column {name}",
+        detail=f"columns that exist: {', '.join(names)}",
+        hint=closest(name, names) or "correct the column's name",
+    )
+
+
+def choose_columns(
+    source: SourceConfig,
+    relation: str,
+    columns: Mapping[str, CatalogColumn],
+    chosen: Mapping[str, str | None],
+    key: Sequence[str],
+    enums: Mapping[str, tuple[str, ...]],
+    unlisted: Callable[[str, str], None],
+) -> tuple[Column, ...]:
+    """The columns of the row type; UpstreamError names what does not exist or has another type."""
+    names = list(columns)
+    for name in (*chosen, *key, *source.column_config):
+        if name not in columns:
+            raise missing_column(source, relation, name, names)
+    if lacking := [name for name in key if name not in chosen]:
+        raise fail(
+            "key-column-left-out",
+            f"source {source.name}: `columns` leaves out key column {', '.join(lacking)}",
+            hint=f"add {', '.join(lacking)} to `columns:`",
+        )
+    result = []
+    for name, wanted in chosen.items():
+        info, choice = columns[name], source.column_config.get(name)
+        scalar = choose_scalar(source, info, wanted, enums, unlisted)
+        result.append(
+            Column(
+                name,
+                scalar,
+                (choice.name if choice else None) or name,
+                # an unlisted label is shown as null, NOT NULL or not
+                nullable=info.nullable or (scalar.enum is not None and name not in key),
+                comment=(choice.comment if choice else None) or info.comment,
+            )
+        )
+    return tuple(result)
+
+
+def choose_scalar(
+    source: SourceConfig,
+    column: CatalogColumn,
+    wanted: str | None,
+    enums: Mapping[str, tuple[str, ...]],
+    unlisted: Callable[[str, str], None],
+) -> Scalar:
+    """The scalar of a column: the database's type, read as the configuration says where both agree."""
+    actual = scalar_for(column.type_name)
+    if wanted is None:
+        if column.labels:
+            name = column.type_name.rpartition(".")[2].strip('"')
+            return enum_scalar(name, enums.get(name, column.labels), lambda label: unlisted(name, label))
+        return actual
+    if wanted in enums:
+        if actual.name in _LABELLED or column.labels:
+            return enum_scalar(wanted, enums[wanted], lambda label: unlisted(wanted, label))
+        raise _other_type(source, column, wanted, "an enum needs a text or enum column")
+    if wanted in CONFIG_TYPES:
+        if actual.name in CONFIG_TYPES[wanted] or (wanted == "Array" and actual.name.startswith("_")):
+            return actual
+        fitting = [name for name, accepted in CONFIG_TYPES.items() if actual.name in accepted]
+        raise _other_type(
+            source, column, wanted, f"write {' or '.join(fitting)}" if fitting else "leave the type out"
+        )
+    scalar = config_scalar(wanted)
+    if scalar is None:
+        raise fail("column-type", f"source {source.name}: column {column.name}: there is no type {wanted}")
+    if scalar.name != actual.name:
+        raise _other_type(source, column, wanted, f"write {actual.name}, or leave the type out")
+    return scalar
+
+
+def _other_type(source: SourceConfig, column: CatalogColumn, wanted: str, hint: str) -> UpstreamError:
+    return fail(
+        "column-type",
+        f"source {source.name}: column {column.name} is {column.type_name} in the database, and {wanted} in the configuration",
+        hint=f"{hint}, or convert it in the database",
+    )

@@ -1,0 +1,273 @@
+"""Materialize's SUBSCRIBE … WITH (PROGRESS), as COPY sends it: lines → snapshot rows, whole timestamps, progress. Pure.
+
+A line is ``mz_timestamp, mz_progressed, mz_diff, data columns…``. Rows of one timestamp come in any order, an insert
+before the delete that it replaces; ``mz_diff`` is a multiplicity. Only a progress row closes the timestamps below it, or
+the end of the stream all that are left: nothing is given out before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Final
+
+from tycostream.engines.decode.copytext import decode_line
+from tycostream.errors import Action, UpstreamError
+from tycostream.rows import Change, Row, RowType
+
+_COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
+_ROW_BYTES: Final = 200  # what an open row costs besides its text
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of the snapshot, which is not complete yet."""
+
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEnd:
+    """All rows of the snapshot were given: together they are true at ``timestamp``."""
+
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Everything that happened at ``timestamp``, netted per key."""
+
+    timestamp: int
+    changes: list[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Everything up to and including ``timestamp`` was given."""
+
+    timestamp: int
+
+
+Item = Rows | SnapshotEnd | Closed | Frontier
+
+
+class SubscribeDecoder:
+    """One SUBSCRIBE's lines, netted.
+
+    ``width`` is the number of data columns of a line, ``places`` says which of them are the row type's. ``resumed``: the
+    stream was asked for changes after that timestamp, without a snapshot.
+    """
+
+    def __init__(
+        self,
+        row_type: RowType,
+        width: int,
+        places: Sequence[int],
+        *,
+        resumed: int | None = None,
+        open_bytes_max: int = 256 * 2**20,
+    ) -> None:
+        self._row_type = row_type
+        self._width = width
+        self._cells = [
+            (place, column.scalar.parse, column.name)
+            for place, column in zip(places, row_type.columns, strict=True)
+        ]
+        self._open_bytes_max = open_bytes_max
+        self._snapshot_at: int | None = None  # AS OF, told by the first line; None again once it is complete
+        self._started = False
+        self._resumed = resumed
+        self._given = -1 if resumed is None else resumed  # the last frontier that was told
+        self._snapshot: list[Row] = []
+        self._open: dict[int, list[tuple[int, Row]]] = {}
+        self._open_bytes = 0
+        self._items: list[Item] = []
+        self._last_text, self._last = b"", -1  # timestamps repeat: one conversion a run
+
+    def line(self, line: bytes) -> None:
+        """Take one line, without its newline. UpstreamError if it does not read or breaks a promise."""
+        try:
+            head, progressed, diff, data = line.split(b"\t", 3)
+            if head != self._last_text:
+                self._last_text, self._last = head, int(head)
+            timestamp = self._last
+            if progressed == b"t":
+                self._progress(timestamp)
+                return
+            count = int(diff)
+        except ValueError:
+            raise _protocol(f"a line that is no update: {line[:80]!r}") from None
+        if not self._started or timestamp <= self._given:
+            raise _protocol(f"an update at {timestamp} although {self._given} was closed")
+        row = self._row(data)
+        if timestamp == self._snapshot_at:
+            self._snapshot_row(row, count)
+            return
+        self._open_bytes += len(data) + _ROW_BYTES
+        if self._open_bytes > self._open_bytes_max:
+            raise UpstreamError(
+                "transaction-too-large",
+                f"{self._row_type.source}: one timestamp holds more than {self._open_bytes_max >> 20} MiB of changes",
+                action=Action.RESYNC,
+                hint="it is read again as a snapshot; make smaller transactions upstream",
+            )
+        rows = self._open.get(timestamp)
+        if rows is None:
+            rows = self._open[timestamp] = []
+        rows.append((count, row))
+
+    def finish(self) -> None:
+        """The stream has ended by itself: what is open is complete, for nothing more will come."""
+        if not self._started:
+            raise _protocol("the stream ended before it began")
+        last = max(self._open, default=self._snapshot_at if self._snapshot_at is not None else self._given)
+        self._close(last + 1)
+
+    def take(self) -> list[Item]:
+        """What is known by now, in order; rows of a snapshot as they come."""
+        self._flush_snapshot()
+        items, self._items = self._items, []
+        return items
+
+    def _flush_snapshot(self) -> None:
+        if self._snapshot:
+            self._items.append(Rows(self._snapshot))
+            self._snapshot = []
+
+    def _row(self, data: bytes) -> Row:
+        try:
+            texts = decode_line(data, self._width)
+        except ValueError as error:  # UnicodeDecodeError is one
+            raise _protocol(str(error)) from None
+        try:
+            return tuple(
+                [None if (text := texts[place]) is None else parse(text) for place, parse, _ in self._cells]
+            )
+        except (ValueError, ArithmeticError, LookupError):
+            raise self._unreadable(texts) from None
+
+    def _unreadable(self, texts: Sequence[str | None]) -> UpstreamError:
+        for (place, parse, name), column in zip(self._cells, self._row_type.columns, strict=True):
+            text = texts[place]
+            try:
+                if text is not None:
+                    parse(text)
+            except (ValueError, ArithmeticError, LookupError) as error:
+                shown = text if len(text or "") <= 80 else f"{(text or '')[:79]}…"
+                return UpstreamError(
+                    "value",
+                    f"source {self._row_type.source}: column {name} holds {shown!r}, which is not a {column.scalar.name}",
+                    action=Action.FAIL,
+                    detail=str(error)[:200],
+                    hint="give the column another type in `columns:`",
+                )
+        raise AssertionError("every cell reads")
+
+    def _snapshot_row(self, row: Row, count: int) -> None:
+        if count < 0:
+            raise UpstreamError(
+                "negative-count",
+                f"source {self._row_type.source}: the view holds a row {count} times",
+                action=Action.FAIL,
+                hint="the view retracts rows that were never there: look at its definition, or at the source's upstream",
+            )
+        if count == 1:
+            self._snapshot.append(row)
+        else:
+            self._snapshot += [row] * self._copies(count)
+
+    def _copies(self, count: int) -> int:
+        if abs(count) > _COPIES_MAX:
+            raise UpstreamError(
+                "copies",
+                f"source {self._row_type.source}: {abs(count)} equal rows are more than can be told apart",
+                action=Action.FAIL,
+                hint="count them upstream: SELECT …, count(*) … GROUP BY …",
+            )
+        return abs(count)
+
+    def _progress(self, timestamp: int) -> None:
+        if not self._started:
+            self._started = True
+            if self._resumed is None:
+                self._snapshot_at = timestamp
+                self._given = timestamp - 1
+            return  # it only repeats AS OF; taken for news, it would move a resumed position backwards
+        self._close(timestamp)
+
+    def _close(self, end: int) -> None:
+        """Every timestamp below ``end`` is complete."""
+        at = self._snapshot_at
+        if at is not None:
+            if end <= at:
+                return
+            self._flush_snapshot()
+            self._items.append(SnapshotEnd(at))
+            self._snapshot_at = None
+            self._given = at
+        if self._open:
+            for timestamp in sorted(time for time in self._open if time < end):
+                changes = self._net(self._open.pop(timestamp))
+                if changes:
+                    self._items.append(Closed(timestamp, changes))
+            if not self._open:
+                self._open_bytes = 0
+        if end - 1 > self._given:
+            self._given = end - 1
+            self._items.append(Frontier(end - 1))
+
+    # netting: what a timestamp amounts to
+
+    def _net(self, rows: list[tuple[int, Row]]) -> list[Change]:
+        return self._net_keyed(rows) if self._row_type.keyed else self._net_copies(rows)
+
+    def _net_keyed(self, rows: list[tuple[int, Row]]) -> list[Change]:
+        key_of = self._row_type.key_of
+        gone: dict[Hashable, Row] = {}
+        come: dict[Hashable, Row] = {}
+        odd: dict[Hashable, list[tuple[int, Row]]] = {}  # keys with more than one row on a side
+        for count, row in rows:
+            key = key_of(row)
+            side = come if count > 0 else gone
+            if key in odd:
+                odd[key].append((count, row))
+            elif key in side or count not in (1, -1):
+                odd[key] = [(count, row)]
+                odd[key] += [(1, come.pop(key))] if key in come else []
+                odd[key] += [(-1, gone.pop(key))] if key in gone else []
+            else:
+                side[key] = row
+        changes = [Change(key, gone.pop(key, None), row) for key, row in come.items()]
+        changes += [Change(key, row, None) for key, row in gone.items()]
+        for key, entries in odd.items():
+            minus, plus = self._split(entries)
+            changes += [Change(key, old, new) for old, new in zip_longest(minus, plus)]
+        return changes
+
+    def _net_copies(self, rows: list[tuple[int, Row]]) -> list[Change]:
+        minus, plus = self._split(rows)
+        return [Change(None, row, None) for row in minus] + [Change(None, None, row) for row in plus]
+
+    def _split(self, entries: list[tuple[int, Row]]) -> tuple[list[Row], list[Row]]:
+        """What goes and what comes, each as often as it does: a projection may have made different rows equal."""
+        identity = self._row_type.identity
+        counts: dict[Hashable, int] = {}
+        images: dict[Hashable, Row] = {}
+        for count, row in entries:
+            name = identity(row)
+            images[name] = row
+            counts[name] = counts.get(name, 0) + count
+        minus = [images[name] for name, n in counts.items() if n < 0 for _ in range(self._copies(n))]
+        plus = [images[name] for name, n in counts.items() if n > 0 for _ in range(self._copies(n))]
+        return minus, plus
+
+
+def _protocol(detail: str) -> UpstreamError:
+    return UpstreamError(
+        "protocol",
+        "the stream does not read as Materialize's SUBSCRIBE",
+        action=Action.RESYNC,
+        detail=detail,
+        hint="a proxy or pooler between us and Materialize must pass COPY through unchanged",
+    )

@@ -1,0 +1,5 @@
+"""Materialize, by SUBSCRIBE."""
+
+from tycostream.engines.materialize.engine import MaterializeEngine
+
+__all__ = ["MaterializeEngine"]

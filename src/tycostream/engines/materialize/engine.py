@@ -1,0 +1,127 @@
+"""Materialize as an Engine: what a source is, what an operator should know, and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import psycopg
+
+from tycostream.clock import Clock
+from tycostream.config.model import Consistency, DatabaseConfig, SourceConfig
+from tycostream.engines.base import CatalogueTable, Finding
+from tycostream.engines.libpq import Connection, retry
+from tycostream.engines.materialize import catalogue
+from tycostream.engines.materialize.catalogue import Relation
+from tycostream.engines.materialize.check import Check
+from tycostream.engines.materialize.connect import Control, connect
+from tycostream.engines.materialize.errors import meaning, server_error, translate
+from tycostream.engines.materialize.stream import MaterializeStream
+from tycostream.observe.events import Emit, EnumLabelUnlisted
+from tycostream.rows import RowType
+
+
+class MaterializeEngine:
+    """See Engine."""
+
+    def __init__(
+        self,
+        name: str,
+        config: DatabaseConfig,
+        enums: Mapping[str, tuple[str, ...]],
+        emit: Emit,
+        clock: Clock,
+    ) -> None:
+        self.name, self.config, self.clock, self.emit = name, config, clock, emit
+        self.share_positions = config.consistency is Consistency.DATABASE
+        self.patience_s = config.stall_after.total_seconds() / 2
+        self.control = Control(self.connect, config)
+        self.role = ""
+        self._enums = enums
+        self._relations: dict[str, Relation] = {}
+        self._streams: set[MaterializeStream] = set()
+
+    @property
+    def url(self) -> str:
+        """Where we connect."""
+        return self.config.url or ""
+
+    def renew(self, url: str) -> None:
+        """See Engine."""
+        self.config = self.config.model_copy(update={"url": url})
+
+    async def connect(self) -> Connection:
+        """A connection with our session settings."""
+        connection = await connect(self.url, self.config)
+        self.role = connection.info.user
+        return connection
+
+    async def probe(self) -> None:
+        """See Engine."""
+        connection = await self.connect()
+        try:
+            async with asyncio.timeout(self.config.statement_timeout.total_seconds()):
+                await connection.execute(b"SELECT 1")
+        except TimeoutError:
+            raise retry("statement-timeout", "Materialize accepts connections and answers nothing") from None
+        except psycopg.Error as error:
+            raise translate(error, self.url, "probing") from None
+        finally:
+            await connection.close()
+
+    async def describe(self, source: SourceConfig) -> RowType:
+        """See Engine."""
+        try:
+            relation = await catalogue.load_relation(self.control.run, self.control.describe, source)
+        except psycopg.Error as error:
+            raise meaning(server_error(error), source.name, self.url, self.role) from None
+        row_type = catalogue.row_type(relation, source, self._enums, self._unlisted)
+        self._relations[source.name] = relation
+        return row_type
+
+    def _unlisted(self, enum: str, label: str) -> None:
+        self.emit(EnumLabelUnlisted(enum, label))
+
+    async def relation_of(self, source: SourceConfig) -> Relation:
+        """What a source reads, as ``describe`` saw it."""
+        if source.name not in self._relations:
+            await self.describe(source)
+        return self._relations[source.name]
+
+    def forget(self, source: str) -> None:
+        """Describe a source anew when it is next asked for: it failed, so it may be another object now."""
+        self._relations.pop(source, None)
+
+    def group_identity(self) -> str:
+        """What the positions of a whole group depend on: every object that a source of it reads."""
+        text = "|".join(f"{name}={relation.identity}" for name, relation in sorted(self._relations.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    async def open(self) -> MaterializeStream:
+        """See Engine."""
+        try:
+            environment = (await self.control.run(catalogue.IDENTITY))[0][0]
+        except psycopg.Error as error:
+            raise translate(error, self.url, "asking which Materialize this is") from None
+        stream = MaterializeStream(self, str(environment))
+        self._streams = {s for s in self._streams if not s.closed} | {stream}
+        return stream
+
+    async def catalogue(self) -> Sequence[CatalogueTable]:
+        """See Engine."""
+        try:
+            return await catalogue.load_all(self.control.run)
+        except psycopg.Error as error:
+            raise translate(error, self.url, "reading the catalogue") from None
+
+    async def check(self, sources: Sequence[SourceConfig]) -> Sequence[Finding]:
+        """See Engine."""
+        return await Check(self).findings(sources)
+
+    async def close(self) -> None:
+        """See Engine."""
+        for stream in self._streams:
+            await stream.close()
+        self._streams.clear()
+        await self.control.close()

@@ -1,0 +1,374 @@
+"""All SUBSCRIBEs of one Materialize: a connection each, read as their sockets have something.
+
+Materialize allows one SUBSCRIBE a connection and sends as fast as we read: what we do not read waits in the kernel's
+buffers, then in Materialize, which ends a stream that stays behind. A source that fails takes its own connection along
+and nothing else; the feed adds it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg import pq
+
+from tycostream.config.model import SourceConfig
+from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed
+from tycostream.engines.decode.copytext import CopyLines
+from tycostream.engines.decode.subscribe import Closed, Frontier, Rows, SnapshotEnd, SubscribeDecoder
+from tycostream.engines.libpq import Connection, retry
+from tycostream.engines.materialize.catalogue import Relation, Subscription, subscription
+from tycostream.engines.materialize.errors import ServerError, compacted, meaning, translate
+from tycostream.engines.materialize.frontier import CommonFrontier
+from tycostream.errors import UpstreamError
+from tycostream.observe.events import UpstreamNotice
+from tycostream.rows import Batch, Position, RowType
+
+if TYPE_CHECKING:
+    from tycostream.engines.materialize.engine import MaterializeEngine
+
+_READ_LINES: Final = 1_000  # of one source at a time: no source, and no stream, ever hogs the loop
+_COMMON_DELAY_MS: Final = 100  # how far ahead the common start of a group lies: time to send every SUBSCRIBE
+
+
+class _State(Enum):
+    PREPARED = "prepared"  # connected, nothing asked yet
+    ASKED = "asked"  # SUBSCRIBE sent, COPY has not begun
+    COPYING = "copying"
+
+
+@dataclass(eq=False)
+class _Source:
+    """A source's connection and what has come over it."""
+
+    name: str
+    row_type: RowType
+    target: Subscription
+    keep_ms: int
+    incarnation: str
+    connection: Connection
+    group: CommonFrontier
+    after: int | None
+    state: _State = _State.PREPARED
+    lines: CopyLines = field(default_factory=CopyLines)
+    decoder: SubscribeDecoder | None = None
+
+    @property
+    def pgconn(self) -> pq.abc.PGconn:
+        return self.connection.pgconn
+
+
+class MaterializeStream:
+    """See Stream. Made by ``MaterializeEngine.open``."""
+
+    def __init__(self, engine: MaterializeEngine, environment: str) -> None:
+        self._engine = engine
+        self._environment = environment
+        self._clock = engine.clock
+        self._sources: dict[str, _Source] = {}
+        self._ready: dict[_Source, None] = {}
+        self._watched: dict[_Source, int] = {}  # sockets that the loop watches for us
+        self._shared = CommonFrontier() if engine.share_positions else None
+        self._lagging_s: dict[str, float] = {}
+        self._events: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._error: UpstreamError | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+        return self._error is not None
+
+    # Stream
+
+    async def add(self, row_type: RowType, source: SourceConfig, after: Position | None = None) -> None:
+        """See Stream."""
+        if self._error is not None:
+            raise self._error
+        await self.remove(source.name)
+        relation = await self._engine.relation_of(source)
+        incarnation = self._incarnation(relation)
+        resumable = after is not None and after.incarnation == incarnation
+        connection = await self._engine.connect()
+        connection.add_notice_handler(self._notice)
+        if self.closed:
+            await connection.close()
+            raise retry("closed", "the stream was closed meanwhile")
+        group = self._shared if self._shared is not None else CommonFrontier()
+        mine = _Source(
+            source.name,
+            row_type,
+            subscription(relation, source, row_type),
+            int(source.live.log.keep.total_seconds() * 1000),
+            incarnation,
+            connection,
+            group,
+            after.offset if resumable and after is not None else None,
+        )
+        self._sources[source.name] = mine
+        group.join(source.name, -1 if mine.after is None else mine.after)
+        self._wake.set()
+
+    async def remove(self, source: str) -> None:
+        """See Stream."""
+        mine = self._sources.get(source)
+        if mine is not None:
+            self._forget(mine)
+            await mine.connection.close()
+
+    async def read(self) -> Sequence[Event]:
+        """See Stream."""
+        while self._error is None:
+            self._wake.clear()
+            if any(mine.state is _State.PREPARED for mine in self._sources.values()):
+                await self._ask()
+            for mine in list(self._ready):
+                self._drain(mine)
+            if self._events:
+                events = list(self._events)
+                self._events.clear()
+                return events
+            if self._error is None and not self._ready:
+                await self._wake.wait()
+            elif self._ready:
+                await asyncio.sleep(0)  # what libpq holds already is not announced by the socket again
+        raise self._error
+
+    async def close(self) -> None:
+        """See Stream."""
+        if self._error is None:
+            self._error = retry("closed", "the stream was closed")
+        self._wake.set()
+        sources = list(self._sources.values())
+        for mine in sources:
+            self._forget(mine)
+        for mine in sources:
+            await mine.connection.close()
+
+    # asking
+
+    def _incarnation(self, relation: Relation) -> str:
+        """Another object of the same name has another history; a group's positions belong to all its members."""
+        if self._shared is not None:
+            return f"{self._environment}/{self._engine.group_identity()}"
+        return f"{self._environment}/{relation.identity}"
+
+    async def _ask(self) -> None:
+        """Send what is prepared. Members of a group that start together do so at one timestamp."""
+        try:
+            now = int((await self._engine.control.run("SELECT mz_now()"))[0][0])
+        except psycopg.Error as error:
+            self._error = translate(error, self._engine.url, "asking for the time")
+            return
+        except UpstreamError as error:
+            self._error = error
+            return
+        for mine in [mine for mine in self._sources.values() if mine.state is _State.PREPARED]:
+            if mine.after is not None:
+                self._subscribe(mine, f"AS OF {mine.after}")
+            elif self._shared is not None:
+                self._subscribe(mine, f"AS OF {now + _COMMON_DELAY_MS}")
+            else:
+                # as far back as the log reaches and Materialize remembers: one stream fills store and log
+                self._subscribe(mine, f"AS OF AT LEAST {max(0, now - mine.keep_ms)}")
+
+    def _subscribe(self, mine: _Source, as_of: str) -> None:
+        snapshot = "false" if mine.after is not None else "true"
+        statement = (
+            f"COPY (SUBSCRIBE {mine.target.target} WITH (PROGRESS, SNAPSHOT = {snapshot}) {as_of}) TO STDOUT"
+        )
+        mine.decoder = SubscribeDecoder(
+            mine.row_type, mine.target.width, mine.target.places, resumed=mine.after
+        )
+        mine.lines = CopyLines()
+        mine.state = _State.ASKED
+        try:
+            mine.pgconn.send_query(statement.encode())
+            mine.pgconn.flush()
+        except psycopg.Error as error:
+            self._lost(mine, error)
+            return
+        self._watch(mine)
+
+    # reading
+
+    def _watch(self, mine: _Source) -> None:
+        """Have the loop tell once when the socket has something: only what is asked for is read."""
+        if mine not in self._watched and self._sources.get(mine.name) is mine:
+            descriptor = mine.pgconn.socket
+            self._watched[mine] = descriptor
+            asyncio.get_running_loop().add_reader(descriptor, self._readable, mine)
+
+    def _unwatch(self, mine: _Source) -> None:
+        descriptor = self._watched.pop(mine, None)
+        if descriptor is not None:
+            asyncio.get_running_loop().remove_reader(descriptor)
+
+    def _readable(self, mine: _Source) -> None:
+        self._unwatch(mine)
+        self._ready[mine] = None
+        self._wake.set()
+
+    def _drain(self, mine: _Source) -> None:
+        del self._ready[mine]
+        try:
+            mine.pgconn.consume_input()
+            mine.pgconn.flush()
+            if mine.state is _State.ASKED and not self._begun(mine):
+                return
+            more = self._copy(mine)
+        except psycopg.Error as error:
+            self._lost(mine, error)
+            return
+        except UpstreamError as error:
+            self._failed(mine, error)
+            return
+        self._give(mine)
+        if more is None:
+            self._events.append(Finished(mine.name))
+            self._unwatch(mine)
+        elif more:
+            self._ready[mine] = None
+        else:
+            self._watch(mine)
+
+    def _begun(self, mine: _Source) -> bool:
+        """Whether COPY has begun; UpstreamError if the server refused."""
+        if mine.pgconn.is_busy():
+            self._watch(mine)
+            return False
+        result = mine.pgconn.get_result()
+        if result is not None and result.status == pq.ExecStatus.COPY_OUT:
+            mine.state = _State.COPYING
+            return True
+        self._refused(mine, _error_of(result))
+        return False
+
+    def _copy(self, mine: _Source) -> bool | None:
+        """Decode some lines: True if there are more, False if the socket must bring them, None at the end."""
+        decoder = mine.decoder
+        assert decoder is not None
+        pgconn, line, feed = mine.pgconn, decoder.line, mine.lines.feed
+        for _ in range(_READ_LINES):
+            size, data = pgconn.get_copy_data(1)
+            if size > 0:
+                for text in feed(bytes(data)):
+                    line(text)
+            elif size == 0:
+                return False
+            else:
+                return self._ended(mine)
+        return True
+
+    def _ended(self, mine: _Source) -> bool | None:
+        result = mine.pgconn.get_result()
+        if result is None or result.status != pq.ExecStatus.COMMAND_OK:
+            self._give(mine)  # what was complete before the error is true
+            error = _error_of(result)
+            if not error.state:
+                raise psycopg.OperationalError(error.message or "the connection was closed")
+            self._refused(mine, error)
+            return False
+        try:
+            mine.lines.finish()
+        except ValueError as error:
+            raise retry("protocol", f"source {mine.name}: {error}") from None
+        assert mine.decoder is not None
+        mine.decoder.finish()
+        return None
+
+    def _refused(self, mine: _Source, error: ServerError) -> None:
+        if compacted(error) and mine.after is not None and self._shared is None:
+            # the history is gone, the rows are not: the same connection asks for a snapshot instead
+            while mine.pgconn.get_result() is not None:
+                pass
+            mine.after = None
+            mine.group.join(mine.name)
+            mine.state = _State.PREPARED
+            self._wake.set()
+            self._unwatch(mine)
+            return
+        raised = meaning(error, mine.name, self._engine.url, self._engine.role)
+        if compacted(error) and self._shared is not None:
+            self._error = raised  # a member alone would start at another moment than the group
+        raise raised
+
+    def _lost(self, mine: _Source, error: psycopg.Error) -> None:
+        self._failed(mine, meaning(ServerError("", str(error)), mine.name, self._engine.url))
+
+    def _failed(self, mine: _Source, error: UpstreamError) -> None:
+        if self._sources.get(mine.name) is mine:
+            self._forget(mine)
+            mine.pgconn.finish()
+            self._engine.forget(mine.name)
+            self._events.append(SourceFailed(mine.name, error))
+
+    def _forget(self, mine: _Source) -> None:
+        self._unwatch(mine)
+        self._ready.pop(mine, None)
+        self._lagging_s.pop(mine.name, None)
+        mine.group.remove(mine.name)
+        if self._sources.get(mine.name) is mine:
+            del self._sources[mine.name]
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        self._engine.emit(UpstreamNotice(self._engine.name, diagnostic.message_primary or ""))
+
+    # giving
+
+    def _give(self, mine: _Source) -> None:
+        """Turn what the decoder knows into events."""
+        assert mine.decoder is not None
+        group, name = mine.group, mine.name
+        for item in mine.decoder.take():
+            match item:
+                case Rows(rows):
+                    self._events.append(SnapshotPart(name, rows))
+                case SnapshotEnd(timestamp):
+                    self._events.append(SnapshotPart(name, [], self._position(mine, timestamp)))
+                    group.advance(name, timestamp)
+                case Closed(timestamp, changes):
+                    group.closed(name, timestamp, changes)
+                case Frontier(timestamp):
+                    group.advance(name, timestamp)
+        if self._shared is not None:
+            self._let_go(group)
+        for release in group.release():
+            position = self._position(mine, release.timestamp)
+            if release.changes:
+                self._events.append(Batch(position, release.changes))
+            else:
+                self._events.extend(Progress(position, source) for source in release.sources)
+
+    def _position(self, mine: _Source, timestamp: int) -> Position:
+        return Position(mine.incarnation, 0, timestamp)
+
+    def _let_go(self, group: CommonFrontier) -> None:
+        """A member that is silent too long leaves the group: the others must not seem silent too."""
+        now, laggards = self._clock.monotonic(), group.laggards()
+        self._lagging_s = {name: self._lagging_s.get(name, now) for name in laggards}
+        for name, since in self._lagging_s.items():
+            if group.overfull or now - since > self._engine.patience_s:
+                group.leave(name)
+
+
+def _error_of(result: pq.abc.PGresult | None) -> ServerError:
+    if result is None:
+        return ServerError("", "the connection was closed")
+
+    def field_of(which: pq.DiagnosticField) -> str:
+        with contextlib.suppress(UnicodeDecodeError):
+            return (result.error_field(which) or b"").decode()
+        return ""
+
+    return ServerError(
+        field_of(pq.DiagnosticField.SQLSTATE),
+        field_of(pq.DiagnosticField.MESSAGE_PRIMARY) or result.get_error_message(),
+        field_of(pq.DiagnosticField.MESSAGE_DETAIL),
+    )

@@ -1,0 +1,57 @@
+"""Where one source stands in its feed: what it has, what it waits for, and when it is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tycostream.config.model import SourceConfig
+from tycostream.dataflow.difference import Difference
+from tycostream.errors import TycoError
+from tycostream.live.hub import SourceState
+from tycostream.resilience.breaker import Breaker
+from tycostream.rows import Position, RowType
+
+
+@dataclass(eq=False)
+class SourceFeed:
+    """A source of a feed. Times are the clock's monotonic seconds."""
+
+    config: SourceConfig
+    breaker: Breaker  # of this source alone: a failed one is tried again, ever more slowly
+    state: SourceState = SourceState.STARTING
+    error: TycoError | None = None
+    row_type: RowType | None = None
+    loaded: bool = False  # the store holds a snapshot, if an old one
+    position: Position | None = None  # everything up to here is in the store: where to resume
+    added: bool = False  # it is on the stream, or on its way there
+    awaiting: bool = False  # nothing of its own has come yet: what all sources are told does not hold for it
+    filling: bool = False  # its first snapshot is arriving
+    difference: Difference | None = None  # a later snapshot is arriving
+    finished: bool = False  # it will never change
+    heard_s: float = 0.0
+    live_since_s: float | None = None
+    retry_at_s: float | None = None
+    asking: bool = False  # a probe is under way because it is silent
+    ask_after_s: float = 0.0  # the silence that makes us ask
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.config.name
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be added now: it is described and has not just failed."""
+        return self.row_type is not None and self.retry_at_s is None
+
+    @property
+    def following(self) -> bool:
+        """Whether its store stands at the positions that the stream tells."""
+        return self.state is SourceState.LIVE and not self.awaiting
+
+    def begin(self, now: float, stall_s: float) -> None:
+        """A new stream."""
+        self.added = self.awaiting = self.finished = self.asking = False
+        self.retry_at_s = self.live_since_s = None
+        self.heard_s = now
+        self.ask_after_s = max(self.ask_after_s, stall_s)
