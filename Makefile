@@ -20,7 +20,7 @@ ARGS ?=
 pytest = $(PY) -m pytest $(1) $(ARGS) || { code=$$?; \
 	[ $$code -ne 5 ] || echo "$@: pytest found no test to run; an empty suite is no success" >&2; exit $$code; }
 
-.PHONY: help demo test lint format test-slow test-e2e bench schema chromium clean setup
+.PHONY: help demo test lint format test-slow test-e2e test-real bench schema chromium clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,8 @@ help: ## list the targets
 demo: $(STAMP) ## a live market on http://127.0.0.1:4000/demo (PORT=, RATE=)
 	$(PY) -m tycostream demo --port $(PORT) --rate $(RATE) $(ARGS)
 
-test: $(STAMP) ## the tests, but for the slow ones and those that need a browser (ARGS='-k name')
-	@$(call pytest,-n $(WORKERS) --dist loadfile -m 'not slow and not e2e')
+test: $(STAMP) ## the tests, but for the slow ones and those that need a browser or Docker (ARGS='-k name')
+	@$(call pytest,-n $(WORKERS) --dist loadfile -m 'not slow and not e2e and not real')
 
 lint: $(STAMP) ## style, formatting, types, and the direction of imports
 	$(VENV)/bin/ruff check .
@@ -42,10 +42,13 @@ format: $(STAMP) ## mend what ruff can mend
 	$(VENV)/bin/ruff format .
 
 test-slow: $(STAMP) ## long property runs and resilience
-	@$(call pytest,-n $(WORKERS) --dist loadfile -m 'slow and not e2e')
+	@$(call pytest,-n $(WORKERS) --dist loadfile -m 'slow and not e2e and not real')
 
 test-e2e: $(STAMP) $(NPM_STAMP) chromium ## foreign clients (npm, PyPI) and a browser against the running demo
 	@$(call pytest,-m e2e)
+
+test-real: $(STAMP) ## against the databases' own images; needs a Docker engine
+	@$(call pytest,-m real)
 
 bench: $(STAMP) ## benchmarks: JSON on standard output, never a test
 	$(PY) bench/run.py $(ARGS)
