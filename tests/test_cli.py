@@ -77,12 +77,14 @@ def test_check_is_for_scripts_too(configured: Path, shop: str) -> None:
             "databases: {main: {url: '${DATABASE_URL}', manage: true}}\nsources: {loose: {}}",
             "REPLICA IDENTITY",
         ),
-        ("databases: {main: {url: x=1, engine: materialize}}\nsources: {trades: {}}", "error"),
+        ("databases: {main: {url: x=1, engine: materialize}}\nsources: {trades: {}}", "source trades is"),
     ],
 )
-def test_serve_refuses_with_a_reason_and_exit_1(shop: str, tmp_path: Path, text: str, expected: str) -> None:
+def test_serve_strict_refuses_with_a_reason_and_exit_1(
+    shop: str, tmp_path: Path, text: str, expected: str
+) -> None:
     (tmp_path / "tycostream.yaml").write_text(text)
-    served = run("serve", "--port", "0", cwd=tmp_path, url=shop)
+    served = run("serve", "--strict", "--port", "0", cwd=tmp_path, url=shop)
     assert served.returncode == 1
     assert expected in served.stderr
     assert "Traceback" not in served.stderr
@@ -129,6 +131,7 @@ async def opened(ws: Any, query: str) -> None:
 
 async def following(ws: Any) -> dict[str, Any]:
     message = json.loads(await asyncio.wait_for(ws.recv(), 20))
+    assert message["type"] == "next", message
     data: dict[str, Any] = message["payload"]["data"]
     return data
 

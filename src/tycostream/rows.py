@@ -118,6 +118,15 @@ class RowType:
         loose = tuple(i for i, column in enumerate(self.columns) if column.scalar.loose)
         object.__setattr__(self, "_loose", loose)
 
+    @property
+    def shape(self) -> Hashable:
+        """Equal for two row types whose rows read and compare alike, whenever they were made."""
+        columns = tuple(
+            (c.name, c.field, c.scalar.name, c.scalar.graphql, c.scalar.enum, c.nullable, c.comment)
+            for c in self.columns
+        )
+        return self.source, columns, self.key, self.comment, self.watched
+
     def key_of(self, row: Row) -> Key:
         """The key of ``row``: a cell, or a tuple of cells for a composite key; None for a source without one."""
         return self._key_of(row)

@@ -218,7 +218,7 @@ class Feed:
 
     async def _describe(self, source: SourceFeed) -> None:
         row_type = await self._engine.describe(source.config)
-        if row_type != source.row_type:
+        if source.row_type is None or row_type.shape != source.row_type.shape:
             source.row_type, source.loaded, source.position = row_type, False, None
             self._described(row_type)
             source.state = SourceState.STARTING
