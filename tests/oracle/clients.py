@@ -1,0 +1,199 @@
+"""Clients of the real App, in process: live queries, rows by key and change feeds, and what the database says instead."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.oracle.shapes import Order, Table, Where, graphql_value, literal, order_sql, where_sql
+from tycostream.app import App
+from tycostream.auth.session import Session
+from tycostream.graphql.plan import Plan
+from tycostream.testing.scripted import LineFraming, RecordingSink
+
+
+def exact(text: str | bytes) -> Any:
+    """JSON with its numbers as they are written."""
+    return json.loads(text, parse_float=str, parse_int=str)
+
+
+async def query(app: App, plan: Plan) -> Any:
+    """The answer to a one-shot query, whether or not the App's ``query`` has to be awaited."""
+    answer: Any = app.query(plan)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    return exact(answer)["data"]["root"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a client asks of one table. ``key`` asks for one row, ``feed`` for changes; else it is a window in an order."""
+
+    table: Table
+    selection: tuple[str, ...]
+    where: Where
+    order: Order = ()
+    limit: int | None = None
+    offset: int = 0
+    feed: bool = False
+    key: tuple[str, ...] | None = None
+    coalesce_ms: int | None = None
+
+    def graphql(self, operation: str, after: str | None = None) -> tuple[str, dict[str, Any]]:
+        """The document and its variables."""
+        name, columns = self.table.name, " ".join(self.selection)
+        coalesce = (
+            "" if self.coalesce_ms is None or operation == "query" else f" @coalesce(ms: {self.coalesce_ms})"
+        )
+        if self.feed:
+            document = (
+                f"subscription($w: {name}_bool_exp, $a: String){coalesce} {{ root: {name}_changes(where: $w, after: $a) "
+                f"{{ phase complete cursor changes {{ operation changed row {{ {columns} }} old {{ {columns} }} }} }} }}"
+            )
+            return document, {"w": self.where, "a": after}
+        if self.key is not None:
+            types = self.table.columns
+            pairs = zip(self.table.key, self.key, strict=True)
+            given = ", ".join(f"{c}: {json.dumps(graphql_value(v, types[c]))}" for c, v in pairs)
+            return f"{operation}{coalesce} {{ root: {name}_by_pk({given}) {{ {columns} }} }}", {}
+        document = (
+            f"{operation}($w: {name}_bool_exp, $o: [{name}_order_by!], $l: Int, $f: Int){coalesce} "
+            f"{{ root: {name}(where: $w, order_by: $o, limit: $l, offset: $f) {{ {columns} }} }}"
+        )
+        order = [{column: direction} for column, direction in self.order]
+        return document, {"w": self.where, "o": order, "l": self.limit, "f": self.offset}
+
+    def sql(self, schema: str) -> str:
+        """The database's own SELECT, one JSON object a row."""
+        pairs = ", ".join(f"'{column}', {column}" for column in self.selection)
+        select = f"SELECT json_build_object({pairs})::text FROM {schema}.{self.table.name}"
+        if self.key is not None:
+            types = self.table.columns
+            same = [f"{c} = {literal(v, types[c])}" for c, v in zip(self.table.key, self.key, strict=True)]
+            return f"{select} WHERE {' AND '.join(same)}"
+        select += f" WHERE {where_sql(self.where, self.table)}"
+        if self.feed:
+            return select
+        limit = "ALL" if self.limit is None else self.limit
+        return f"{select} {order_sql(self.order, self.table)} LIMIT {limit} OFFSET {self.offset}"
+
+    def expected(self, texts: Sequence[str]) -> Any:
+        """What a client shows if the SELECT gave these."""
+        if self.feed:
+            return Counter(json.dumps(exact(text), sort_keys=True) for text in texts)
+        shown = [exact(text) for text in texts]
+        if self.key is None:
+            return shown
+        return shown[0] if shown else None
+
+
+class Socket(RecordingSink):
+    """A socket whose owner may wait for the next write."""
+
+    def __init__(self, room: int | None) -> None:
+        super().__init__(room)
+        self.written = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.written.set()
+
+
+class Client:
+    """One connection with one operation. ``shown`` is what its user sees: a result, or the fold of a feed."""
+
+    def __init__(
+        self, app: App, question: Question, room: int | None = None, back: Client | None = None
+    ) -> None:
+        self.app, self.question, self.room = app, question, room
+        self.sink = Socket(room)
+        outbox = app.outbox(LineFraming(), self.sink)
+        self.sink.outbox = outbox
+        self.outbox = outbox
+        self.shown: Any = back.shown if back else Counter() if question.feed else None
+        self.cursor: str | None = back.cursor if back else None
+        self._pending: Counter[str] | None = None
+        self._read = 0
+        document, variables = question.graphql("subscription", self.cursor)
+        plan = app.prepare(document, None, variables, Session())
+        self.subscription = app.subscribe(plan, outbox, b"1", self._ended)
+        self.ended = False
+
+    def _ended(self) -> None:
+        self.ended = True
+        self.sink.written.set()
+
+    def leave(self) -> None:
+        """The connection is gone; what had arrived was read."""
+        self.read()
+        self.subscription.cancel()
+        self.outbox.close()
+
+    def read(self) -> None:
+        """Take what has arrived."""
+        data = bytes(self.sink.data)
+        end = data.rfind(b"\n") + 1
+        for line in data[self._read : end].splitlines():
+            message = exact(line)
+            assert "error" not in message, message
+            value = message["next"]["data"]["root"]
+            if self.question.feed:
+                self._fold(value)
+            else:
+                self.shown = value
+        self._read = end
+
+    def _fold(self, value: dict[str, Any]) -> None:
+        phase = value["phase"]
+        self.cursor = value["cursor"] or self.cursor
+        if phase in ("snapshot", "reset"):
+            if self._pending is None or phase == "reset":
+                self._pending = Counter()
+            for change in value["changes"]:
+                assert (change["operation"], change["old"]) == ("insert", None)
+                self._pending[json.dumps(change["row"], sort_keys=True)] += 1
+            return
+        if phase == "ready" and self._pending is not None:
+            self.shown, self._pending = self._pending, None
+        for change in value["changes"]:
+            self._apply(change)
+        self.shown = +self.shown
+
+    def _apply(self, change: dict[str, Any]) -> None:
+        old, row = change["old"], change["row"]
+        kind = {(True, False): "insert", (False, True): "delete", (False, False): "update"}
+        assert change["operation"] == kind[old is None, row is None]
+        if old is not None:
+            text = json.dumps(old, sort_keys=True)
+            self.shown[text] -= 1  # below zero for a moment if its row comes later in the set
+        if row is not None:
+            self.shown[json.dumps(row, sort_keys=True)] += 1
+        if change["operation"] == "update":
+            differs = {column for column in row if row[column] != old[column]}
+            assert differs
+            assert differs <= set(change["changed"])
+
+    async def shows(self, expected: Any, timeout_s: float) -> None:
+        """Wait until the user sees what the database says; AssertionError with both if that never comes."""
+
+        async def reached(done: Callable[[], bool]) -> None:
+            while True:
+                self.sink.written.clear()
+                self.sink.drain()
+                self.read()
+                if done():
+                    return
+                assert not self.ended, "the server ended the operation"
+                await self.sink.written.wait()
+
+        try:
+            async with asyncio.timeout(timeout_s):
+                await reached(lambda: self._pending is None and self.shown == expected)
+        except TimeoutError:
+            assert self._pending is None, "the snapshot never became ready"
+            assert self.shown == expected, self.question

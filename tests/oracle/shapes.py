@@ -1,0 +1,227 @@
+"""Random tables, values, conditions, orders and statements, each with its GraphQL and its SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+_STAMPS = [
+    "2024-02-29 00:00:00",
+    "0044-03-15 12:00:00.1 BC",
+    "infinity",
+    "-infinity",
+    "1969-12-31 23:59:59.000001",
+]
+_TEXTS = ["", "a", "B", "b", "é", "Z", "a ", "\U0001f600", "\uffff", "q\"\\'%"]
+# Few values a type, so that they meet; none that is a matter of taste.
+POOLS: dict[str, list[str]] = {
+    "boolean": ["t", "f"],
+    "smallint": ["0", "-32768", "7"],
+    "integer": ["0", "-1", "2147483647"],
+    "bigint": ["0", "-9223372036854775808", "9007199254740993"],
+    "real": ["0", "-0", "1.5", "NaN", "-Infinity", "16777216", "0.1"],
+    "double precision": ["0", "-0", "0.1", "NaN", "Infinity", "1e23", "5e-324"],
+    "numeric": ["0", "1.0", "1.00", "-2.5", "NaN", "1e20", "99999999999999999.5"],
+    "text": _TEXTS,
+    "varchar": _TEXTS,
+    "uuid": ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "00000000-0000-0000-0000-000000000000"],
+    "date": ["2024-02-29", "0044-03-15 BC", "infinity", "-infinity", "5874897-12-31"],
+    "time": ["00:00:00", "24:00:00", "12:34:56.5"],
+    "timestamp": _STAMPS,
+    "timestamptz": [f"{s[:-3]}+00 BC" if s.endswith("BC") else s if "inf" in s else f"{s}+00" for s in _STAMPS],
+}  # fmt: skip
+# Equal values of different text: among equal rows without a key, the database's order is anybody's.
+_TWINS = {"-0", "1.00"}
+_SIGNS = {"_eq": "=", "_neq": "<>", "_lt": "<", "_lte": "<=", "_gt": ">", "_gte": ">="}
+_ORDERS = {
+    "asc": "ASC NULLS LAST",
+    "asc_nulls_first": "ASC NULLS FIRST",
+    "asc_nulls_last": "ASC NULLS LAST",
+    "desc": "DESC NULLS FIRST",
+    "desc_nulls_first": "DESC NULLS FIRST",
+    "desc_nulls_last": "DESC NULLS LAST",
+}
+Where = dict[str, Any]
+
+
+def literal(value: str | None, sql_type: str) -> str:
+    """A value as SQL."""
+    return "NULL" if value is None else "'" + value.replace("'", "''") + f"'::{sql_type}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; ``key`` holds its key columns' names, none: a multiset. ``full``: REPLICA IDENTITY FULL."""
+
+    name: str
+    columns: dict[str, str]  # name → SQL type
+    key: tuple[str, ...]
+    full: bool
+
+    def values(self, column: str) -> list[str]:
+        """What the column may hold."""
+        return [v for v in POOLS[self.columns[column]] if self.key or v not in _TWINS]
+
+    def constants(self, column: str) -> list[str]:
+        """Those of them that GraphQL can say: its Float has no NaN and no infinities."""
+        inexpressible = {"NaN", "-Infinity"} if self.columns[column] == "real" else set()
+        return [value for value in self.values(column) if value not in inexpressible]
+
+    def create(self, schema: str) -> list[str]:
+        """The statements that make it."""
+        parts = [f"{name} {sql_type}" for name, sql_type in self.columns.items()]
+        if self.key:
+            parts.append(f"PRIMARY KEY ({', '.join(self.key)})")
+        made = [f"CREATE TABLE {schema}.{self.name} ({', '.join(parts)})"]
+        if self.full or not self.key:
+            made.append(f"ALTER TABLE {schema}.{self.name} REPLICA IDENTITY FULL")
+        return made
+
+    def collated(self, column: str) -> str:
+        """The column for comparisons: text by code point."""
+        return f'{column} COLLATE "C"' if self.columns[column] in ("text", "varchar") else column
+
+
+@st.composite
+def tables(draw: st.DrawFn, name: str) -> Table:
+    types = draw(st.lists(st.sampled_from(sorted(POOLS)), min_size=2, max_size=4))
+    columns = {f"c{i}": sql_type for i, sql_type in enumerate(types)}
+    size = draw(st.sampled_from([0, 1, 1, 1, 2]))
+    # a key over two values would make every other statement a conflict
+    wide = [name for name, sql_type in columns.items() if len(POOLS[sql_type]) > 2]
+    return Table(name, columns, tuple(wide[:size]), draw(st.booleans()))
+
+
+def cells(table: Table, column: str) -> st.SearchStrategy[str | None]:
+    value = st.sampled_from(table.values(column))
+    return value if column in table.key else st.one_of(st.none(), value, value, value)
+
+
+def rows(table: Table) -> st.SearchStrategy[list[str | None]]:
+    return st.tuples(*(cells(table, column) for column in table.columns)).map(list)
+
+
+def graphql_value(value: str, sql_type: str) -> Any:
+    """A value as a GraphQL variable: GraphQL's own scalars want JSON's types, all others take the text."""
+    match sql_type:
+        case "boolean":
+            return value == "t"
+        case "integer":
+            return int(value)
+        case "real":
+            return float(value)
+    return value
+
+
+@st.composite
+def _comparisons(draw: st.DrawFn, table: Table, column: str) -> Where:
+    sql_type = table.columns[column]
+    found: Where = {}
+    for operator in draw(st.lists(st.sampled_from([*_SIGNS, "_in", "_nin", "_is_null"]), max_size=2)):
+        value = st.sampled_from(table.constants(column)).map(lambda v: graphql_value(v, sql_type))
+        if operator == "_is_null":
+            found[operator] = draw(st.booleans())
+        else:
+            found[operator] = draw(value if operator in _SIGNS else st.lists(value, max_size=3))
+    return found
+
+
+@st.composite
+def _leaves(draw: st.DrawFn, table: Table) -> Where:
+    chosen = draw(st.lists(st.sampled_from(list(table.columns)), max_size=2, unique=True))
+    return {column: draw(_comparisons(table, column)) for column in chosen}
+
+
+def wheres(table: Table) -> st.SearchStrategy[Where]:
+    def deeper(inner: st.SearchStrategy[Where]) -> st.SearchStrategy[Where]:
+        many = st.lists(inner, max_size=3)
+        return st.one_of(
+            st.fixed_dictionaries({}, optional={"_and": many, "_or": many, "_not": inner}),
+            st.tuples(_leaves(table), inner).map(lambda pair: {**pair[0], "_not": pair[1]}),
+        )
+
+    return st.one_of(st.just({}), _leaves(table), st.recursive(_leaves(table), deeper, max_leaves=5))
+
+
+def where_sql(where: Where, table: Table) -> str:
+    """The same condition as SQL, written from the documentation of ``where``, not from its code."""
+    parts = []
+    for name, inner in where.items():
+        if name == "_and":
+            parts.append("(" + " AND ".join(["TRUE", *(where_sql(item, table) for item in inner)]) + ")")
+        elif name == "_or":
+            parts.append("(" + " OR ".join(["FALSE", *(where_sql(item, table) for item in inner)]) + ")")
+        elif name == "_not":
+            parts.append(f"NOT {where_sql(inner, table)}")
+        else:
+            parts += [_comparison_sql(table, name, operator, value) for operator, value in inner.items()]
+    return "(" + " AND ".join(["TRUE", *parts]) + ")"
+
+
+def _comparison_sql(table: Table, column: str, operator: str, value: Any) -> str:
+    sql_type = table.columns[column]
+
+    def constant(item: Any) -> str:
+        return literal({True: "t", False: "f"}[item] if isinstance(item, bool) else str(item), sql_type)
+
+    if operator == "_is_null":
+        return f"{column} IS {'' if value else 'NOT '}NULL"
+    if operator in _SIGNS:
+        return f"{table.collated(column)} {_SIGNS[operator]} {constant(value)}"
+    if not value:
+        return "FALSE" if operator == "_in" else "TRUE"
+    sign = "IN" if operator == "_in" else "NOT IN"
+    return f"{column} {sign} ({', '.join(constant(item) for item in value)})"
+
+
+Order = Sequence[tuple[str, str]]  # column and direction
+
+
+def orders(table: Table) -> st.SearchStrategy[Order]:
+    # columns of few values first: ties are where an order is wrong
+    columns = sorted(table.columns, key=lambda column: len(POOLS[table.columns[column]]))
+    term = st.tuples(st.sampled_from(columns), st.sampled_from(sorted(_ORDERS)))
+    return st.lists(term, min_size=1, max_size=2, unique_by=lambda pair: pair[0])
+
+
+def order_sql(order: Order, table: Table) -> str:
+    """ORDER BY: the terms, then the key, without which the order would not be total."""
+    named = {column for column, _ in order}
+    terms = [f"{table.collated(column)} {_ORDERS[direction]}" for column, direction in order]
+    rest = [table.collated(column) for column in table.key or table.columns if column not in named]
+    return f"ORDER BY {', '.join([*terms, *rest])}"
+
+
+def insert_sql(made: list[list[str | None]], table: Table, schema: str) -> str:
+    """An INSERT of those rows whose keys are free."""
+    types = list(table.columns.values())
+    values = ", ".join(f"({', '.join(map(literal, row, types))})" for row in made)
+    return f"INSERT INTO {schema}.{table.name} VALUES {values} ON CONFLICT DO NOTHING"
+
+
+@st.composite
+def statements(draw: st.DrawFn, table: Table, schema: str) -> str:
+    """One statement; it may break the key's uniqueness, and is then to be rolled back."""
+    name = f"{schema}.{table.name}"
+    kind = draw(
+        st.sampled_from(["insert"] * 5 + ["update"] * 4 + ["delete"] * 2 + ["move"] * 2 + ["truncate"])
+    )
+    if kind == "insert":
+        return insert_sql(draw(st.lists(rows(table), min_size=1, max_size=4)), table, schema)
+    if kind == "truncate":
+        return f"TRUNCATE {name}"
+    if kind == "delete":
+        return f"DELETE FROM {name} WHERE {where_sql(draw(wheres(table)), table)}"
+    if kind == "update":
+        loose = [column for column in table.columns if column not in table.key] or list(table.columns)
+        condition = where_sql(draw(wheres(table)), table)
+    else:  # one row, whose key may move
+        loose = list(table.key or table.columns)
+        place = draw(st.integers(0, 5))
+        condition = f"ctid = (SELECT ctid FROM {name} {order_sql([], table)} LIMIT 1 OFFSET {place})"
+    chosen = draw(st.lists(st.sampled_from(loose), min_size=1, max_size=2, unique=True))
+    settings = [f"{c} = {literal(draw(cells(table, c)), table.columns[c])}" for c in chosen]
+    return f"UPDATE {name} SET {', '.join(settings)} WHERE {condition}"

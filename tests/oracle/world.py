@@ -1,0 +1,163 @@
+"""A history: tables in a real PostgreSQL, the App over them, transactions, and clients that come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+from hypothesis import strategies as st
+
+from tests.oracle.clients import Client, Question, query
+from tests.oracle.shapes import Table, insert_sql, orders, rows, statements, tables, wheres
+from tycostream.app import App
+from tycostream.auth.session import Session
+from tycostream.clock import SystemClock
+from tycostream.config.load import loads
+from tycostream.config.model import Config, LiveConfig, LogConfig
+from tycostream.observe.events import CohortQuarantined, Event
+
+_TIMEOUT_S = 15.0
+_numbers = itertools.count()
+_MARKER = Table("marker", {"id": "integer", "n": "bigint"}, ("id",), False)
+
+
+class World:
+    """One history. Every transaction counts a marker up: who sees the marker, sees the transaction."""
+
+    def __init__(self, data: st.DataObject, connection: psycopg.AsyncConnection[Any], url: str) -> None:
+        self.draw = data.draw
+        self.connection = connection
+        self.url = url
+        self.schema = f"history{next(_numbers)}"
+        count = self.draw(st.integers(2, 3), label="tables")
+        self.tables = [self.draw(tables(f"t{i}")) for i in range(count)]
+        self.marked = 0
+        self.troubles: list[Event] = []
+        self.clients: list[Client] = []
+        self.away: list[Client] = []
+        self.app: App
+        self.marker: Client
+
+    async def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        cursor = await self.connection.execute(statement.encode())
+        return await cursor.fetchall() if cursor.description else []
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The tables with some rows, and the App over them; all is gone afterwards."""
+        await self.execute(f"CREATE SCHEMA {self.schema}")
+        for table in (*self.tables, _MARKER):
+            for statement in table.create(self.schema):
+                await self.execute(statement)
+        await self.execute(f"INSERT INTO {self.schema}.marker VALUES (1, 0)")
+        for table in self.tables:
+            filled = self.draw(st.lists(rows(table), min_size=5, max_size=9), label="rows")
+            await self.execute(insert_sql(filled, table, self.schema))
+        try:
+            self.app = App(self._config(), SystemClock(), self._observe)
+            async with self.app.running():
+                await self.app.settled()
+                self.marker = Client(self.app, Question(_MARKER, ("n",), {}))
+                yield
+        finally:
+            await self.execute(f"DROP SCHEMA {self.schema} CASCADE")
+            await self.execute(f"DROP PUBLICATION IF EXISTS tycostream_{self.schema}")
+
+    def _config(self) -> Config:
+        sources = "".join(
+            f"  {table.name}: {{table: {self.schema}.{table.name}}}\n" for table in (*self.tables, _MARKER)
+        )
+        database = f"databases: {{main: {{url: '{self.url}', manage: true}}}}"
+        config = loads(f"name: {self.schema}\n{database}\nsources:\n{sources}", environ={})
+        # Smaller than a configuration may ask for: then clients fall off the log and start again.
+        log = LogConfig(bytes=self.draw(st.sampled_from([1, 2000, 64 * 2**20]), label="log"))
+        live = LiveConfig(log=log)
+        made = {name: source.model_copy(update={"live": live}) for name, source in config.sources.items()}
+        return config.model_copy(update={"sources": made})
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, CohortQuarantined):
+            self.troubles.append(event)
+
+    # steps
+
+    async def transaction(self, *, settle: bool) -> None:
+        """Some statements in one transaction, now and then rolled back, wholly or one of them."""
+        abandoned = self.draw(st.integers(0, 9), label="abandoned") == 9
+        async with self.connection.transaction() as transaction:
+            for _ in range(self.draw(st.integers(1, 4), label="statements")):
+                table = self.draw(st.sampled_from(self.tables))
+                statement = self.draw(statements(table, self.schema), label="SQL")
+                with contextlib.suppress(psycopg.errors.UniqueViolation):
+                    async with self.connection.transaction():
+                        await self.execute(statement)
+            await self.execute(f"UPDATE {self.schema}.marker SET n = {self.marked + 1}")
+            if abandoned:
+                raise psycopg.Rollback(transaction)
+        self.marked += not abandoned
+        if settle:
+            await self.arrived()
+
+    async def arrived(self) -> None:
+        """Wait until every committed transaction has arrived: not for a time, for its mark."""
+        await self.marker.shows([{"n": str(self.marked)}], _TIMEOUT_S)
+        assert not self.troubles
+
+    def join(self) -> None:
+        """A client comes; one with little room is slow, and reads only when all is checked."""
+        draw = self.draw
+        table = draw(st.sampled_from(self.tables))
+        columns = list(table.columns)
+        selection = draw(st.lists(st.sampled_from(columns), min_size=1, unique=True))
+        kind = draw(st.sampled_from(["feed", "feed", "list", "list", "list", *["row"] * bool(table.key)]))
+        coalesce = draw(st.one_of(st.none(), st.integers(1, 20)))
+        where = draw(wheres(table), label="where")
+        if kind == "feed":
+            question = Question(table, tuple(selection), where, feed=True, coalesce_ms=coalesce)
+        elif kind == "row":
+            key = tuple(draw(st.sampled_from(table.constants(column))) for column in table.key)
+            question = Question(table, tuple(selection), {}, key=key, coalesce_ms=coalesce)
+        else:
+            limit, offset = draw(st.one_of(st.none(), st.integers(0, 4))), draw(st.integers(0, 3))
+            order = draw(orders(table))
+            question = Question(table, tuple(selection), where, order, limit, offset, coalesce_ms=coalesce)
+        room = draw(st.sampled_from([None, None, 1, 300]), label="room")
+        self.clients.append(Client(self.app, question, room))
+
+    def leave(self) -> None:
+        """A client's connection is lost; it may come back with its cursor."""
+        feeds = [client for client in self.clients if client.question.feed and client.room is None]
+        if feeds:
+            client = self.draw(st.sampled_from(feeds))
+            client.leave()
+            self.clients.remove(client)
+            if client.cursor is not None:
+                self.away.append(client)
+
+    def come_back(self) -> None:
+        """Who is away resumes."""
+        self.clients += [Client(self.app, client.question, client.room, client) for client in self.away]
+        self.away = []
+
+    async def cut(self) -> None:
+        """The database ends our connection; the App bridges the gap by itself."""
+        await self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND backend_type = 'walsender'"
+        )
+
+    async def check(self) -> None:
+        """Every client shows, and a query asked now answers, what the database's own SELECT says."""
+        await self.arrived()
+        for client in self.clients:
+            question = client.question
+            texts = [row[0] for row in await self.execute(question.sql(self.schema))]
+            expected = question.expected(texts)
+            if not question.feed:
+                document, variables = question.graphql("query")
+                answer = await query(self.app, self.app.prepare(document, None, variables, Session()))
+                assert answer == expected, question
+            await client.shows(expected, _TIMEOUT_S)
