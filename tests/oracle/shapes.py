@@ -35,8 +35,8 @@ POOLS: dict[str, list[str]] = {
 }  # fmt: skip
 # Equal values of different text: among equal rows without a key, the database's order is anybody's.
 _TWINS = {"-0", "1.00"}
-_SIGNS = {"_eq": "=", "_neq": "<>", "_lt": "<", "_lte": "<=", "_gt": ">", "_gte": ">="}
-_ORDERS = {
+SIGNS = {"_eq": "=", "_neq": "<>", "_lt": "<", "_lte": "<=", "_gt": ">", "_gte": ">="}
+ORDERS = {
     "asc": "ASC NULLS LAST",
     "asc_nulls_first": "ASC NULLS FIRST",
     "asc_nulls_last": "ASC NULLS LAST",
@@ -120,12 +120,12 @@ def graphql_value(value: str, sql_type: str) -> Any:
 def _comparisons(draw: st.DrawFn, table: Table, column: str) -> Where:
     sql_type = table.columns[column]
     found: Where = {}
-    for operator in draw(st.lists(st.sampled_from([*_SIGNS, "_in", "_nin", "_is_null"]), max_size=2)):
+    for operator in draw(st.lists(st.sampled_from([*SIGNS, "_in", "_nin", "_is_null"]), max_size=2)):
         value = st.sampled_from(table.constants(column)).map(lambda v: graphql_value(v, sql_type))
         if operator == "_is_null":
             found[operator] = draw(st.booleans())
         else:
-            found[operator] = draw(value if operator in _SIGNS else st.lists(value, max_size=3))
+            found[operator] = draw(value if operator in SIGNS else st.lists(value, max_size=3))
     return found
 
 
@@ -143,7 +143,8 @@ def wheres(table: Table) -> st.SearchStrategy[Where]:
             st.tuples(_leaves(table), inner).map(lambda pair: {**pair[0], "_not": pair[1]}),
         )
 
-    return st.one_of(st.just({}), _leaves(table), st.recursive(_leaves(table), deeper, max_leaves=5))
+    negated = _leaves(table).map(lambda leaf: {"_not": leaf})
+    return st.one_of(st.just({}), _leaves(table), negated, st.recursive(_leaves(table), deeper, max_leaves=5))
 
 
 def where_sql(where: Where, table: Table) -> str:
@@ -169,8 +170,8 @@ def _comparison_sql(table: Table, column: str, operator: str, value: Any) -> str
 
     if operator == "_is_null":
         return f"{column} IS {'' if value else 'NOT '}NULL"
-    if operator in _SIGNS:
-        return f"{table.collated(column)} {_SIGNS[operator]} {constant(value)}"
+    if operator in SIGNS:
+        return f"{table.collated(column)} {SIGNS[operator]} {constant(value)}"
     if not value:
         return "FALSE" if operator == "_in" else "TRUE"
     sign = "IN" if operator == "_in" else "NOT IN"
@@ -183,14 +184,14 @@ Order = Sequence[tuple[str, str]]  # column and direction
 def orders(table: Table) -> st.SearchStrategy[Order]:
     # columns of few values first: ties are where an order is wrong
     columns = sorted(table.columns, key=lambda column: len(POOLS[table.columns[column]]))
-    term = st.tuples(st.sampled_from(columns), st.sampled_from(sorted(_ORDERS)))
+    term = st.tuples(st.sampled_from(columns), st.sampled_from(sorted(ORDERS)))
     return st.lists(term, min_size=1, max_size=2, unique_by=lambda pair: pair[0])
 
 
 def order_sql(order: Order, table: Table) -> str:
     """ORDER BY: the terms, then the key, without which the order would not be total."""
     named = {column for column, _ in order}
-    terms = [f"{table.collated(column)} {_ORDERS[direction]}" for column, direction in order]
+    terms = [f"{table.collated(column)} {ORDERS[direction]}" for column, direction in order]
     rest = [table.collated(column) for column in table.key or table.columns if column not in named]
     return f"ORDER BY {', '.join([*terms, *rest])}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -19,6 +19,7 @@ from tycostream.config.load import loads
 from tycostream.config.model import Config, LiveConfig, LogConfig
 from tycostream.observe.events import CohortQuarantined, Event
 
+Draw = Callable[..., Any]
 _TIMEOUT_S = 15.0
 _numbers = itertools.count()
 _MARKER = Table("marker", {"id": "integer", "n": "bigint"}, ("id",), False)
@@ -27,13 +28,12 @@ _MARKER = Table("marker", {"id": "integer", "n": "bigint"}, ("id",), False)
 class World:
     """One history. Every transaction counts a marker up: who sees the marker, sees the transaction."""
 
-    def __init__(self, data: st.DataObject, connection: psycopg.AsyncConnection[Any], url: str) -> None:
-        self.draw = data.draw
+    def __init__(self, draw: Draw, connection: psycopg.AsyncConnection[Any], url: str) -> None:
+        self.draw = draw
         self.connection = connection
         self.url = url
         self.schema = f"history{next(_numbers)}"
-        count = self.draw(st.integers(2, 3), label="tables")
-        self.tables = [self.draw(tables(f"t{i}")) for i in range(count)]
+        self.tables: list[Table] = []
         self.marked = 0
         self.troubles: list[Event] = []
         self.clients: list[Client] = []
@@ -45,19 +45,28 @@ class World:
         cursor = await self.connection.execute(statement.encode())
         return await cursor.fetchall() if cursor.description else []
 
+    def draw_tables(self) -> None:
+        """Random tables."""
+        count = self.draw(st.integers(2, 3), label="tables")
+        self.tables = [self.draw(tables(f"t{i}")) for i in range(count)]
+
+    async def fill(self) -> None:
+        """Some rows for each table, to begin with."""
+        for table in self.tables:
+            filled = self.draw(st.lists(rows(table), min_size=5, max_size=9), label="rows")
+            await self.execute(insert_sql(filled, table, self.schema))
+
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """The tables with some rows, and the App over them; all is gone afterwards."""
+    async def running(self, fill: Callable[[], Awaitable[None]], log_bytes: int) -> AsyncIterator[None]:
+        """The tables, filled, and the App over them; all is gone afterwards."""
         await self.execute(f"CREATE SCHEMA {self.schema}")
         for table in (*self.tables, _MARKER):
             for statement in table.create(self.schema):
                 await self.execute(statement)
         await self.execute(f"INSERT INTO {self.schema}.marker VALUES (1, 0)")
-        for table in self.tables:
-            filled = self.draw(st.lists(rows(table), min_size=5, max_size=9), label="rows")
-            await self.execute(insert_sql(filled, table, self.schema))
+        await fill()
         try:
-            self.app = App(self._config(), SystemClock(), self._observe)
+            self.app = App(self._config(log_bytes), SystemClock(), self._observe)
             async with self.app.running():
                 await self.app.settled()
                 self.marker = Client(self.app, Question(_MARKER, ("n",), {}))
@@ -66,15 +75,14 @@ class World:
             await self.execute(f"DROP SCHEMA {self.schema} CASCADE")
             await self.execute(f"DROP PUBLICATION IF EXISTS tycostream_{self.schema}")
 
-    def _config(self) -> Config:
+    def _config(self, log_bytes: int) -> Config:
         sources = "".join(
             f"  {table.name}: {{table: {self.schema}.{table.name}}}\n" for table in (*self.tables, _MARKER)
         )
         database = f"databases: {{main: {{url: '{self.url}', manage: true}}}}"
         config = loads(f"name: {self.schema}\n{database}\nsources:\n{sources}", environ={})
         # Smaller than a configuration may ask for: then clients fall off the log and start again.
-        log = LogConfig(bytes=self.draw(st.sampled_from([1, 2000, 64 * 2**20]), label="log"))
-        live = LiveConfig(log=log)
+        live = LiveConfig(log=LogConfig(bytes=log_bytes))
         made = {name: source.model_copy(update={"live": live}) for name, source in config.sources.items()}
         return config.model_copy(update={"sources": made})
 
@@ -153,11 +161,14 @@ class World:
         """Every client shows, and a query asked now answers, what the database's own SELECT says."""
         await self.arrived()
         for client in self.clients:
-            question = client.question
-            texts = [row[0] for row in await self.execute(question.sql(self.schema))]
-            expected = question.expected(texts)
-            if not question.feed:
-                document, variables = question.graphql("query")
-                answer = await query(self.app, self.app.prepare(document, None, variables, Session()))
-                assert answer == expected, question
-            await client.shows(expected, _TIMEOUT_S)
+            await client.shows(await self.answer(client.question), _TIMEOUT_S)
+
+    async def answer(self, question: Question) -> Any:
+        """What the database says; AssertionError if a query of ours, asked now, says something else."""
+        texts = [row[0] for row in await self.execute(question.sql(self.schema))]
+        expected = question.expected(texts)
+        if not question.feed:
+            document, variables = question.graphql("query")
+            answer = await query(self.app, self.app.prepare(document, None, variables, Session()))
+            assert answer == expected, question
+        return expected
