@@ -7,6 +7,7 @@ newline and backslash of a value, so a line without a backslash is split and don
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
 _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -23,20 +24,23 @@ def _unescape(match: re.Match[str]) -> str:
     return code
 
 
+def unescaped(cells: Sequence[str]) -> list[str | None]:
+    """The values that cells as they stand in a line stand for."""
+    return [
+        cell if "\\" not in cell else None if cell == "\\N" else _ESCAPE.sub(_unescape, cell)
+        for cell in cells
+    ]
+
+
 def decode_line(line: bytes, width: int) -> list[str | None]:
     """The cells of one line (without its newline); ValueError if it is not UTF-8 or has not ``width`` cells."""
     text = line.decode()
     if width == 0 and not text:
         return []
-    cells: list[str | None] = list(text.split("\t"))
+    cells = text.split("\t")
     if len(cells) != width:
         raise ValueError(f"a line with {len(cells)} cells where {width} were due")
-    if "\\" in text:
-        for i, cell in enumerate(cells):
-            assert cell is not None
-            if "\\" in cell:
-                cells[i] = None if cell == "\\N" else _ESCAPE.sub(_unescape, cell)
-    return cells
+    return unescaped(cells) if "\\" in text else [*cells]
 
 
 class CopyLines:

@@ -7,15 +7,16 @@ the end of the stream all that are left: nothing is given out before.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
-from tycostream.engines.decode.copytext import decode_line
+from tycostream.engines.decode.copytext import unescaped
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Change, Row, RowType
+from tycostream.rows import Change, Column, Row, RowType
 
+_HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
 _COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
 _ROW_BYTES: Final = 200  # what an open row costs besides its text
 
@@ -69,11 +70,11 @@ class SubscribeDecoder:
         open_bytes_max: int = 256 * 2**20,
     ) -> None:
         self._row_type = row_type
-        self._width = width
+        self._width = width + _HEAD
         self._cells = [
-            (place, column.scalar.parse, column.name)
-            for place, column in zip(places, row_type.columns, strict=True)
+            (place + _HEAD, column) for place, column in zip(places, row_type.columns, strict=True)
         ]
+        self._read = _reader(self._cells)
         self._open_bytes_max = open_bytes_max
         self._snapshot_at: int | None = None  # AS OF, told by the first line; None again once it is complete
         self._started = False
@@ -83,28 +84,35 @@ class SubscribeDecoder:
         self._open: dict[int, list[tuple[int, Row]]] = {}
         self._open_bytes = 0
         self._items: list[Item] = []
-        self._last_text, self._last = b"", -1  # timestamps repeat: one conversion a run
+        self._last_text, self._last = "", -1  # timestamps repeat: one conversion a run
 
     def line(self, line: bytes) -> None:
-        """Take one line, without its newline. UpstreamError if it does not read or breaks a promise."""
+        """Take one line, its newline included. UpstreamError if it does not read or breaks a promise."""
         try:
-            head, progressed, diff, data = line.split(b"\t", 3)
-            if head != self._last_text:
-                self._last_text, self._last = head, int(head)
+            text = str(line, "utf-8")
+            texts: list[str] = text.split("\t")
+            if len(texts) != self._width or texts[-1][-1:] != "\n":
+                raise ValueError(f"{len(texts)} cells where {self._width} were due")
+            texts[-1] = texts[-1][:-1]
+            if texts[0] != self._last_text:
+                self._last_text, self._last = texts[0], int(texts[0])
             timestamp = self._last
-            if progressed == b"t":
+            if texts[1] == "t":
                 self._progress(timestamp)
                 return
-            count = int(diff)
-        except ValueError:
-            raise _protocol(f"a line that is no update: {line[:80]!r}") from None
+            count = int(texts[2])
+        except ValueError as error:  # UnicodeDecodeError is one
+            raise _protocol(f"{error}: {line[:80]!r}") from None
         if not self._started or timestamp <= self._given:
             raise _protocol(f"an update at {timestamp} although {self._given} was closed")
-        row = self._row(data)
+        try:
+            row = self._read(texts) if "\\" not in text else self._row(unescaped(texts))
+        except (ValueError, ArithmeticError, LookupError):
+            raise self._unreadable(unescaped(texts)) from None
         if timestamp == self._snapshot_at:
             self._snapshot_row(row, count)
             return
-        self._open_bytes += len(data) + _ROW_BYTES
+        self._open_bytes += len(line) + _ROW_BYTES
         if self._open_bytes > self._open_bytes_max:
             raise UpstreamError(
                 "transaction-too-large",
@@ -135,29 +143,26 @@ class SubscribeDecoder:
             self._items.append(Rows(self._snapshot))
             self._snapshot = []
 
-    def _row(self, data: bytes) -> Row:
-        try:
-            texts = decode_line(data, self._width)
-        except ValueError as error:  # UnicodeDecodeError is one
-            raise _protocol(str(error)) from None
-        try:
-            return tuple(
-                [None if (text := texts[place]) is None else parse(text) for place, parse, _ in self._cells]
-            )
-        except (ValueError, ArithmeticError, LookupError):
-            raise self._unreadable(texts) from None
+    def _row(self, texts: Sequence[str | None]) -> Row:
+        """A row in which a cell may be NULL."""
+        return tuple(
+            [
+                None if (text := texts[place]) is None else column.scalar.parse(text)
+                for place, column in self._cells
+            ]
+        )
 
     def _unreadable(self, texts: Sequence[str | None]) -> UpstreamError:
-        for (place, parse, name), column in zip(self._cells, self._row_type.columns, strict=True):
+        for place, column in self._cells:
             text = texts[place]
             try:
                 if text is not None:
-                    parse(text)
+                    column.scalar.parse(text)
             except (ValueError, ArithmeticError, LookupError) as error:
                 shown = text if len(text or "") <= 80 else f"{(text or '')[:79]}…"
                 return UpstreamError(
                     "value",
-                    f"source {self._row_type.source}: column {name} holds {shown!r}, which is not a {column.scalar.name}",
+                    f"source {self._row_type.source}: column {column.name} holds {shown!r}, which is not a {column.scalar.name}",
                     action=Action.FAIL,
                     detail=str(error)[:200],
                     hint="give the column another type in `columns:`",
@@ -261,6 +266,21 @@ class SubscribeDecoder:
         minus = [images[name] for name, n in counts.items() if n < 0 for _ in range(self._copies(n))]
         plus = [images[name] for name, n in counts.items() if n > 0 for _ in range(self._copies(n))]
         return minus, plus
+
+
+def _reader(cells: Sequence[tuple[int, Column]]) -> Callable[[Sequence[str]], Row]:
+    """A function from a line's texts, none of them NULL, to a row. One generated tuple is twice as fast as a loop.
+
+    The code holds places and names of ours only, never a text of the catalogue's.
+    """
+    parsers = {f"p{i}": column.scalar.parse for i, (_, column) in enumerate(cells)}
+    parts = [
+        f"t[{place}]" if column.scalar.parse is str else f"p{i}(t[{place}])"
+        for i, (place, column) in enumerate(cells)
+    ]
+    source = f"lambda t: ({', '.join(parts)}{',' if parts else ''})"
+    read: Callable[[Sequence[str]], Row] = eval(source, {"__builtins__": {}, **parsers})  # noqa: S307 - our own text
+    return read
 
 
 def _protocol(detail: str) -> UpstreamError:

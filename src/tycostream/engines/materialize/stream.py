@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,6 @@ from psycopg import pq
 
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed
-from tycostream.engines.decode.copytext import CopyLines
 from tycostream.engines.decode.subscribe import Closed, Frontier, Rows, SnapshotEnd, SubscribeDecoder
 from tycostream.engines.libpq import Connection, retry
 from tycostream.engines.materialize.catalogue import Relation, Subscription, subscription
@@ -56,7 +55,6 @@ class _Source:
     group: CommonFrontier
     after: int | None
     state: _State = _State.PREPARED
-    lines: CopyLines = field(default_factory=CopyLines)
     decoder: SubscribeDecoder | None = None
 
     @property
@@ -186,7 +184,6 @@ class MaterializeStream:
         mine.decoder = SubscribeDecoder(
             mine.row_type, mine.target.width, mine.target.places, resumed=mine.after
         )
-        mine.lines = CopyLines()
         mine.state = _State.ASKED
         try:
             mine.pgconn.send_query(statement.encode())
@@ -254,12 +251,11 @@ class MaterializeStream:
         """Decode some lines: True if there are more, False if the socket must bring them, None at the end."""
         decoder = mine.decoder
         assert decoder is not None
-        pgconn, line, feed = mine.pgconn, decoder.line, mine.lines.feed
+        pgconn, line = mine.pgconn, decoder.line
         for _ in range(_READ_LINES):
             size, data = pgconn.get_copy_data(1)
             if size > 0:
-                for text in feed(bytes(data)):
-                    line(text)
+                line(bytes(data))  # Materialize puts one row into each CopyData message
             elif size == 0:
                 return False
             else:
@@ -275,10 +271,6 @@ class MaterializeStream:
                 raise psycopg.OperationalError(error.message or "the connection was closed")
             self._refused(mine, error)
             return False
-        try:
-            mine.lines.finish()
-        except ValueError as error:
-            raise retry("protocol", f"source {mine.name}: {error}") from None
         assert mine.decoder is not None
         mine.decoder.finish()
         return None
