@@ -15,7 +15,7 @@ from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.hub import Hub
 from tycostream.live.outbox import Outbox
-from tycostream.live.query_cohort import QuerySubscriber
+from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.observe.events import silent
 from tycostream.rows import Column, Row, RowType
 from tycostream.scalars import Scalar
@@ -152,8 +152,18 @@ class Client:
                 self.rows.append(new)
 
 
+def answer(hub: Hub, operation: Plan) -> Any:
+    """The value of a one-shot query over so few rows that it needs no event loop: it never awaits."""
+    query = hub.query(operation)
+    try:
+        query.send(None)
+    except StopIteration as stop:
+        return json.loads(stop.value)
+    raise AssertionError("the query awaits")
+
+
 def brute(rows: Sequence[Row], predicate: Predicate) -> list[list[Any]]:
     return sorted((list(row) for row in rows if evaluate(predicate, row)), key=repr)
 
 
-__all__ = ["COPIES", "ITEMS", "Client", "RequestError", "brute", "make_hub", "plan"]
+__all__ = ["COPIES", "ITEMS", "Client", "RequestError", "answer", "brute", "make_hub", "plan"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.live_harness import ITEMS, Client, make_hub, plan
+from tests.live.live_harness import ITEMS, Client, answer, make_hub, plan
 from tycostream.dataflow.predicate import Compare
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Coalesce, Mode, Strategy
@@ -244,7 +244,7 @@ def test_subscribers_wait_for_the_first_snapshot() -> None:
     clock.run()
     assert not feed.sink.data
     with pytest.raises(RequestError, match="no snapshot yet"):
-        hub.query(plan(ITEMS, Mode.LIST))
+        answer(hub, plan(ITEMS, Mode.LIST))
     hub.load("items", [(1, 1, "a")], Position("life", 0, 1))
     clock.run()
     feed.read()

@@ -93,7 +93,7 @@ async def test_a_cut_is_bridged_by_the_net_difference_only(world: World) -> None
     world.engine.cut()
     await world.until(lambda: world.feed.state is FeedState.STALE)
     assert world.hub.sources["items"].state is SourceState.STALE
-    assert world.hub.query(plan(ITEMS, Mode.LIST))  # stale is readable
+    assert await world.hub.query(plan(ITEMS, Mode.LIST))  # stale is readable
     world.engine.commit(
         {"items": [((1, 1, "a"), None), (None, (4, 4, "d"))], "copies": [(None, (5, "n"))] * 2}
     )

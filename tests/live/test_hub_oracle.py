@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cmp_to_key
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.live.live_harness import COPIES, ITEMS, Client, brute, make_hub, plan
+from tests.live.live_harness import COPIES, ITEMS, Client, answer, brute, make_hub, plan
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import (
     TRUE,
@@ -201,7 +200,7 @@ class World:
                 end = None if root.limit is None else root.offset + root.limit
                 expected = [list(row) for row in brute_order(members, root.order)[root.offset : end]]
                 assert client.shown == expected
-                assert json.loads(self.hub.query(client.operation))["data"]["root"] == expected
+                assert answer(self.hub, client.operation)["data"]["root"] == expected
 
 
 STEPS = ["tx", "tx", "tx", "tx", "join", "drain", "drain", "time", "tick", "tick", "reconnect", "check"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tycostream.rows import Cell, Key, Row, RowType
 
@@ -36,6 +36,8 @@ class _Reversed:
 
 
 SortKey = tuple[Any, ...]
+# types whose cells are integers, or infinities: negated they sort backwards exactly, and cost no object of their own
+_NEGATED: Final = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz"})
 
 
 def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Key, Row], SortKey]:
@@ -59,14 +61,23 @@ def _term(term: OrderBy, row_type: RowType) -> Callable[[Row], Any]:
     i = term.column
     column = row_type.columns[i]
     nullable = column.nullable or i not in row_type.key
+    negated = column.scalar.name in _NEGATED
     if not nullable:
-        return (lambda row: _Reversed(row[i])) if term.descending else (lambda row: row[i])
+        if not term.descending:
+            return lambda row: row[i]
+        return (lambda row: -row[i]) if negated else (lambda row: _Reversed(row[i]))
     null_rank = 0 if term.nulls_first else 2  # a present cell ranks 1
 
     def rank(row: Row) -> Any:
         cell = row[i]
         if cell is None:
             return (null_rank,)
-        return (1, _Reversed(cell)) if term.descending else (1, cell)
+        return (1, cell)
 
-    return rank
+    def rank_down(row: Row) -> Any:
+        cell = row[i]
+        if cell is None:
+            return (null_rank,)
+        return (1, -cell) if negated else (1, _Reversed(cell))
+
+    return rank_down if term.descending else rank

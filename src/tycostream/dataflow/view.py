@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from tycostream.dataflow.order import OrderBy, SortKey, compile_order
+from tycostream.dataflow.hydration import Hydration
+from tycostream.dataflow.members import Members
+from tycostream.dataflow.order import OrderBy, compile_order
 from tycostream.dataflow.predicate import Predicate, compile_predicate, equality
 from tycostream.dataflow.store import Store
-from tycostream.rows import Change, Key, Row
+from tycostream.rows import Cell, Change, Key, Row
 
 
 class View:
     """The rows of ``store`` that satisfy ``predicate``, ordered, and a window [offset, offset + limit) of them.
 
-    ``hydrate`` computes it from the store; ``push`` follows a batch. The two agree: that is the property test.
+    ``hydrate`` computes it from the store; ``push`` follows a batch. The two agree: that is the property test. A
+    large one is hydrated in steps: ``hydration``, its steps, ``adopt``, and then what was pushed meanwhile.
     """
 
     def __init__(
@@ -32,51 +35,66 @@ class View:
         self._sort_key = compile_order(order, store.row_type)
         self._start = offset
         self._end = None if limit is None else offset + limit
-        self._sorts: list[SortKey] = []  # parallel to _keys: bisect then needs no key function
-        self._keys: list[Key] = []
+        self._members = Members()
 
-    def hydrate(self) -> None:
-        """Compute the members from the store as it is."""
-        sort_key = self._sort_key
-        members = sorted(
-            ((sort_key(key, row), key) for key, row in self._candidates()), key=lambda pair: pair[0]
-        )
-        self._sorts = [sort for sort, _ in members]
-        self._keys = [key for _, key in members]
+    @property
+    def candidates(self) -> int:
+        """How many rows ``hydrate`` must look at."""
+        given = self._given()
+        return len(self._store.rows) if given is None else len(given)
 
-    def _candidates(self) -> list[tuple[Key, Row]]:
-        rows, match = self._store.rows, self._match
+    def _given(self) -> Collection[Cell] | None:
+        """The keys that the predicate names: they are looked up rather than found by a scan."""
         key = self._store.row_type.key
         if len(key) == 1 and (found := equality(self._predicate)) and found[0] == key[0]:
-            # the key is given: look it up rather than scan the source
-            return [(k, row) for k in found[1] if (row := rows.get(k)) is not None and match(row)]
-        return [(k, row) for k, row in rows.items() if match(row)]
+            return found[1]
+        return None
+
+    def hydrate(self) -> None:
+        """Compute the members from the store as it is, in one go."""
+        hydration = self.hydration()
+        while not hydration.step():
+            pass
+        self.adopt(hydration)
+
+    def hydration(self, effort: int = 1) -> Hydration:
+        """Begin to compute the members from the store as it is now; ``adopt`` ends it."""
+        rows, given = self._store.rows, self._given()
+        if given is None:
+            return Hydration(list(rows), list(rows.values()), self._match, self._sort_key, effort=effort)
+        there = [key for key in given if key in rows]
+        return Hydration(there, [rows[key] for key in there], self._match, self._sort_key, effort=effort)
+
+    def adopt(self, hydration: Hydration) -> None:
+        """Take over what a hydration found; what happened since it began must be pushed next."""
+        self._members = hydration.members
 
     def push(self, changes: Sequence[Change]) -> bool:
         """Follow changes as this view's predicate sees them; True if the window may look different now."""
-        if len(changes) > 64 + len(self._keys) // 2:  # a new sort is cheaper than that many insertions
-            self.hydrate()
-            return True
-        touched = False
-        sort_key, sorts, keys = self._sort_key, self._sorts, self._keys
+        sort_key, members = self._sort_key, self._members
+        end = self._end
+        touched = end is None
+        # As long as nothing in the window or before it changed, its last row is the same.
+        edge = members.sort_at(end - 1) if end else None
         for key, old, new in changes:
             was = None if old is None else sort_key(key, old)
             now = None if new is None else sort_key(key, new)
-            place = None
             if was is not None:
-                place = bisect_left(sorts, was)
-                touched = touched or self._end is None or place < self._end
+                touched = touched or (bool(end) and (edge is None or not edge < was))
                 if was == now:
+                    members.replace(was, new)  # type: ignore[arg-type]
                     continue
-                del sorts[place], keys[place]
+                members.remove(was)
             if now is not None:
-                place = bisect_left(sorts, now)
-                sorts.insert(place, now)
-                keys.insert(place, key)
-                touched = touched or self._end is None or place < self._end
+                members.add(now, key, new)  # type: ignore[arg-type]
+                touched = touched or (bool(end) and (edge is None or now < edge))
         return touched
 
-    def window(self) -> list[tuple[Key, Row]]:
-        """The keys and rows in the window, in order."""
-        rows = self._store.rows
-        return [(key, rows[key]) for key in self._keys[self._start : self._end]]
+    def window(self) -> tuple[list[Key], list[Row]]:
+        """The keys and rows in the window, in order, as lists of their own."""
+        return self._members.window(self._start, self._end)
+
+    def released(self) -> list[list[Any]]:
+        """Empty the view; gives what it held, for the caller to free at leisure."""
+        held, self._members = self._members.lists(), Members()
+        return held

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import Predicate
@@ -113,10 +113,36 @@ class Plan:
     key: Hashable
     coalesce: Coalesce | None = None
 
-    def payload(self, values: Sequence[bytes]) -> bytes:
-        """The whole execution result, ``{"data":{…}}``, from one JSON value per root, in order."""
-        fields = b",".join(
-            b'"' + root.response_key.encode() + b'":' + value
-            for root, value in zip(self.roots, values, strict=True)
+    @property
+    def cohort_key(self) -> Hashable:
+        """What a query and a subscription have in common if they give the same result."""
+        return tuple(
+            [
+                (root.response_key, root.value if isinstance(root, StaticRoot) else root.key)
+                for root in self.roots
+            ]
         )
-        return b'{"data":{' + fields + b"}}"
+
+    def payload(self, values: Sequence[bytes], stale: bool | None = None) -> bytes:
+        """The whole execution result, ``{"data":{…}}``, from one JSON value per root, in order.
+
+        ``stale`` adds ``"extensions":{"stale":…}``: whether the upstream is away, where that is news.
+        """
+        return self.joined([(value,) for value in values], stale)
+
+    def joined(self, values: Sequence[Sequence[bytes]], stale: bool | None = None) -> bytes:
+        """``payload`` of values that are in pieces: a large result is copied once, not at every bracket."""
+        parts = [b'{"data":{']
+        for n, (root, pieces) in enumerate(zip(self.roots, values, strict=True)):
+            parts.append(b'%b"%b":' % (b"," if n else b"", root.response_key.encode()))
+            parts += pieces
+        parts.append(b"}}" if stale is None else b"}" + _STALE[stale])
+        return b"".join(parts)
+
+
+_STALE: Final = {True: b',"extensions":{"stale":true}}', False: b',"extensions":{"stale":false}}'}
+
+
+def with_stale(payload: bytes, stale: bool) -> bytes:
+    """A payload that was made without it, with ``extensions.stale``."""
+    return payload[:-1] + _STALE[stale]

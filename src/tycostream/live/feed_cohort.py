@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tycostream.clock import Clock, Timer
@@ -10,14 +10,18 @@ from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import TRUE, compile_predicate
 from tycostream.dataflow.router import mask
 from tycostream.dataflow.store import Store
-from tycostream.graphql.plan import ChangeEncoder, Phase, Plan, RootPlan
+from tycostream.graphql.plan import ChangeEncoder, Phase, Plan, RootPlan, with_stale
+from tycostream.live.change_chunks import ChangeChunks
 from tycostream.live.cursor import CursorBox, plan_digest
 from tycostream.live.feed_subscriber import FeedSubscriber
-from tycostream.live.outbox import CHUNK_BYTES, Ticker
+from tycostream.live.outbox import Ticker
+from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change, Row
 
-_ROWS_PER_CHUNK_MAX = 1000
 _BROADCAST_CHANGES_MAX = 200  # a larger transaction is sliced: members pull it in shared chunks
+
+
+Chunks = ChangeChunks[Row] | ChangeChunks[tuple[Row | None, Row | None]]
 
 
 class Changes(Protocol):
@@ -25,61 +29,6 @@ class Changes(Protocol):
 
     store: Store
     log: Log
-
-
-class ChangeChunks:
-    """A set of changes in shared payloads of about CHUNK_BYTES: each is encoded once, when first asked for.
-
-    Used for snapshots and for nets alike. ``to_seq`` is where a reader stands when it has read all of them, and
-    ``cursor`` says so to the client.
-    """
-
-    def __init__(
-        self,
-        cohort: FeedCohort,
-        changes: Sequence[tuple[Row | None, Row | None]],
-        phase: Phase,
-        to_seq: int,
-        *,
-        resync: bool = False,
-    ) -> None:
-        self._cohort = cohort
-        self._changes = changes
-        self.phase = phase
-        self._resync = resync
-        self._at = 0  # the first change that is not yet encoded
-        self._payloads: list[bytes] = []
-        self.to_seq = to_seq
-        self.cursor = cohort.cursor()
-        self.readers = 0
-
-    def payload(self, place: int) -> bytes | None:
-        """The payload at ``place``; None when there are no more."""
-        while place >= len(self._payloads):
-            if self._at >= len(self._changes) and self._payloads:
-                return None
-            self._payloads.append(self._encode())
-        return self._payloads[place]
-
-    def _encode(self) -> bytes:
-        encoder, changes = self._cohort.encoder, self._changes
-        encoded: list[bytes] = []
-        size = 0
-        at = self._at
-        end = min(len(changes), at + _ROWS_PER_CHUNK_MAX)
-        while at < end and size < CHUNK_BYTES:
-            old, new = changes[at]
-            encoded.append(encoder.change(old, new))
-            size += len(encoded[-1])
-            at += 1
-        self._at = at
-        complete = at >= len(changes)
-        cursor = (
-            self.cursor if complete and self.phase is Phase.LIVE else None
-        )  # a snapshot's is told by `ready`
-        return self._cohort.payload(
-            self.phase, encoded, complete=complete, resync=self._resync, cursor=cursor
-        )
 
 
 class FeedCohort:
@@ -100,7 +49,7 @@ class FeedCohort:
         cursors: CursorBox,
         on_empty: Callable[[FeedCohort], None],
     ) -> None:
-        self.key = plan.key
+        self.key = plan.cohort_key
         self.predicate = root.predicate
         self.encoder = encoder
         self.source_name = root.source
@@ -119,8 +68,10 @@ class FeedCohort:
         self._pacing: dict[FeedSubscriber, None] = {}  # coalescing members, told that something was published
         self._published: list[bytes] = []
         self._base_seq = 0  # where members at the head stood before anything in _published
-        self._snapshot: ChangeChunks | None = None
-        self._nets: dict[tuple[int, int], ChangeChunks] = {}
+        self._snapshot: ChangeChunks[Row] | None = None
+        self._nets: dict[tuple[int, int], ChangeChunks[tuple[Row | None, Row | None]]] = {}
+        self.stale = False
+        self._telling = False  # the staleness is among what was published
         self.linger: Timer | None = None
 
     # what the hub calls
@@ -151,6 +102,18 @@ class FeedCohort:
         for member in list(self._pacing):
             member.heartbeat()
 
+    def tell_stale(self, stale: bool) -> None:
+        """The source went stale, or is live again: every member learns it, those that are behind when they pull."""
+        if stale is self.stale:
+            return
+        self.stale = stale
+        if self.at_head:
+            payload = self.payload(Phase.LIVE, (), complete=True, resync=False, cursor=self.cursor())
+            self._telling = True
+            self._offer(with_stale(payload, stale), self._source.log.head)
+        for member in list(self._pacing):
+            member.hurry()
+
     def _publish(self, payload: bytes, base_seq: int) -> None:
         for member in list(self._pacing):
             member.published(base_seq)
@@ -168,6 +131,7 @@ class FeedCohort:
             member.published(base_seq)
         base_seq = self._base_seq if self._published else base_seq
         self._published.clear()
+        self._telling = False
         behind, self.at_head = self.at_head, {}
         for member in behind:
             member.fall_behind(base_seq)
@@ -177,22 +141,13 @@ class FeedCohort:
         payloads, self._published = self._published, []
         if not payloads:
             return
-        shared: dict[tuple[Hashable, int], list[bytes]] = {}
-        behind = []
-        for member in self.at_head:
-            outbox = member.outbox
-            if outbox.idle:
-                length = len(member.operation_id)
-                key = (outbox.framing.key, length)
-                parts = shared.get(key)
-                if parts is None:
-                    parts = shared[key] = outbox.framing.next_parts(payloads, length)
-                outbox.offer(member.operation_id.join(parts))
-            else:
-                behind.append(member)
-        for member in behind:
+        for member in offer_all(self.at_head, payloads):
             del self.at_head[member]
             member.fall_behind(self._base_seq)
+        if self._telling:
+            self._telling = False
+            for member in self.at_head:
+                member.told_stale = self.stale
 
     # what subscribers call
 
@@ -224,24 +179,30 @@ class FeedCohort:
         if not self.members:
             self._on_empty(self)
 
-    def snapshot(self) -> ChangeChunks:
+    def snapshot(self) -> ChangeChunks[Row]:
         """The rows in sight as they are now, in shared chunks; joiners of one tick and later share one in progress."""
         current = self._snapshot
-        if current is not None and current.readers and self.on_log(current.to_seq):
+        if current is not None and current.read and self.on_log(current.to_seq):
             return current
-        rows = self._source.store.rows.values()
-        match = self._match
-        visible = [(None, row) for row in rows if match is None or match(row)]
-        self._snapshot = ChangeChunks(self, visible, Phase.SNAPSHOT, self.head)
+        # one step copies references only; who is in sight is asked, and encoded, chunk by chunk
+        rows = list(self._source.store.rows.values())
+        self._snapshot = ChangeChunks(
+            rows, self._inserted(), self.payload, Phase.SNAPSHOT, self.head, self.cursor()
+        )
         return self._snapshot
 
-    def release(self, chunks: ChangeChunks) -> None:
+    def _inserted(self) -> Callable[[Row], bytes | None]:
+        change, match = self.encoder.change, self._match
+        if match is None:
+            return lambda row: change(None, row)
+        return lambda row: change(None, row) if match(row) else None
+
+    def release(self, chunks: Chunks) -> None:
         """A reader of ``chunks`` is done; a snapshot that nobody reads is not kept."""
-        chunks.readers -= 1
-        if not chunks.readers and chunks is self._snapshot:
+        if chunks is self._snapshot and not chunks.read:
             self._snapshot = None
 
-    def net(self, seq: int) -> ChangeChunks | None:
+    def net(self, seq: int) -> Chunks | None:
         """The net of (seq, head] as this cohort sees it, shared by all who ask for it; None: nothing to tell."""
         key = (seq, self.head)
         if key in self._nets:
@@ -256,7 +217,16 @@ class FeedCohort:
             return None
         if any(to != self.head for _, to in self._nets):
             self._nets.clear()  # only nets up to the present head can be asked for again
-        self._nets[key] = chunks = ChangeChunks(self, visible, Phase.LIVE, self.head, resync=resync)
+        change = self.encoder.change
+        self._nets[key] = chunks = ChangeChunks(
+            visible,
+            lambda pair: change(*pair),
+            self.payload,
+            Phase.LIVE,
+            self.head,
+            self.cursor(),
+            resync=resync,
+        )
         return chunks
 
     def cursor(self) -> str | None:

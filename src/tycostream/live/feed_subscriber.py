@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tycostream.clock import Timer
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Coalesce, Phase, Strategy
 from tycostream.live.outbox import Outbox
+from tycostream.live.subscriber import BaseSubscriber
 
 if TYPE_CHECKING:
-    from tycostream.live.feed_cohort import ChangeChunks, FeedCohort
+    from tycostream.live.feed_cohort import Chunks, FeedCohort
 
 _DEBOUNCE_LIMIT = 10  # a debounced feed that is never quiet is told after this many periods
 
 
-class FeedSubscriber:
+class FeedSubscriber(BaseSubscriber):
     """A member of a FeedCohort.
 
     At the head it does nothing: the cohort hands its outbox shared bytes. Behind, it pulls: first the set it is in
@@ -31,22 +31,18 @@ class FeedSubscriber:
         coalesce: Coalesce | None,
         on_end: Callable[[], None],
     ) -> None:
-        self.outbox = outbox
-        self.operation_id = operation_id
+        super().__init__(outbox, operation_id, on_end)
         self.paced = coalesce is not None and coalesce.ms > 0
         self._coalesce = coalesce
         self.cohort = cohort
-        self._on_end = on_end
         self._seq = 0
         self._opening: list[Phase] = []  # empty sets to send: `reset` before a snapshot, `ready` after it
-        self._sending: ChangeChunks | None = None
+        self._sending: Chunks | None = None
         self._place = 0
-        self._timer: Timer | None = None
         self._first_s: float | None = None  # debounce: when the first untold change came
         self._last_s = float("-inf")  # throttle: when the last set was sent
         self._untold = False
         self._cursor: str | None = None  # of the snapshot just sent, for its `ready`
-        self.ended = False
         cohort.members.add(self)
 
     # how it starts
@@ -81,10 +77,10 @@ class FeedSubscriber:
         self._opening = [Phase.RESET] if reset else []
         self._take(self.cohort.snapshot())
 
-    def _take(self, chunks: ChangeChunks) -> None:
+    def _take(self, chunks: Chunks) -> None:
         self._sending = chunks
         self._place = 0
-        chunks.readers += 1
+        chunks.enter()
 
     # how it follows
 
@@ -96,10 +92,9 @@ class FeedSubscriber:
     def pull(self) -> bytes | None:
         """See Puller."""
         payload = self._next_payload()
-        if payload is None:
-            return None
-        parts = self.outbox.framing.next_parts([payload], len(self.operation_id))
-        return self.operation_id.join(parts)
+        if not payload:
+            return payload
+        return self.framed(payload, self.cohort.stale)
 
     def _next_payload(self) -> bytes | None:
         if self.ended:
@@ -109,9 +104,9 @@ class FeedSubscriber:
             return self._empty(self._opening.pop(0))
         while True:
             if self._sending is not None:
-                payload = self._sending.payload(self._place)
+                payload = self._sending.next(self._place)
                 if payload is not None:
-                    self._place += 1
+                    self._place += bool(payload)
                     return payload
                 self._finish()
             if self._opening:
@@ -126,6 +121,9 @@ class FeedSubscriber:
                 self._seq = cohort.head
                 break
             self._take(net)
+        if self.told_stale is not cohort.stale:
+            self._cursor = cohort.cursor()
+            return self._empty(Phase.LIVE)
         self._last_s = cohort.clock.monotonic()
         cohort.join_head(self)
         return None
@@ -133,6 +131,7 @@ class FeedSubscriber:
     def _finish(self) -> None:
         chunks, self._sending = self._sending, None
         assert chunks is not None
+        chunks.leave(self._place)
         self.cohort.release(chunks)
         self._seq = chunks.to_seq
         if chunks.phase is Phase.SNAPSHOT:
@@ -141,6 +140,8 @@ class FeedSubscriber:
 
     def _empty(self, phase: Phase) -> bytes:
         cursor = None if phase is Phase.RESET else self._cursor
+        if phase is Phase.READY and self.cohort.stale:
+            self.told_stale = False  # a client that swaps its snapshot in learns there and then how old it is
         return self.cohort.payload(phase, (), complete=True, resync=False, cursor=cursor)
 
     # pacing: a timer over the same log
@@ -163,12 +164,9 @@ class FeedSubscriber:
                 if self._first_s is None:
                     self._first_s = now
                 due = min(now + period, self._first_s + _DEBOUNCE_LIMIT * period)
-                if self._timer is not None:
-                    self._timer.cancel()
-                    self._timer = None
+                self.stop_timer()
         if due <= now:
-            if self._timer is not None:
-                self._timer.cancel()
+            self.stop_timer()
             self._due()
         elif self._timer is None:
             self._timer = clock.call_later(due - now, self._due)
@@ -189,23 +187,18 @@ class FeedSubscriber:
         self.cohort.leave_head(self)
         self.outbox.enqueue(self)
 
+    def hurry(self) -> None:
+        """The staleness changed: tell now, with whatever else waits."""
+        if not self._untold:
+            self._seq = self.cohort.head
+        self.stop_timer()
+        self._due()
+
     # how it ends
 
-    def cancel(self) -> None:
-        """The client ended it, or its connection is gone. Idempotent."""
-        if self.ended:
-            return
-        self.ended = True
-        if self._timer is not None:
-            self._timer.cancel()
+    def left(self) -> None:
+        """See BaseSubscriber."""
         if self._sending is not None:
+            self._sending.leave(self._place)
             self.cohort.release(self._sending)
-        self.outbox.forget(self)
         self.cohort.leave(self)
-
-    def fail(self, error: RequestError) -> None:
-        """The server ends it with an error."""
-        if not self.ended:
-            self.cancel()
-            self.outbox.control(self.outbox.framing.error(self.operation_id, [error]))
-            self._on_end()

@@ -26,7 +26,9 @@ from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
-from tycostream.live.query_cohort import Fragments, LiveRoot, QueryCohort, QuerySubscriber
+from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
+from tycostream.live.query_subscriber import QuerySubscriber
+from tycostream.live.rendering import Fragments, LiveRoot, Rendering
 from tycostream.live.slices import Discard, Slices
 from tycostream.observe.events import BatchApplied, CohortQuarantined, Emit, FeedStateChanged
 from tycostream.rows import Batch, Change, Position, Row, RowType
@@ -116,6 +118,7 @@ class Hub:
         for cohort in self._cohorts_of(source):
             self._fail(cohort, error)
         self._free(source.store)
+        self._slices.add(Discard(*(fragments.released() for fragments in source.fragments.values())))
 
     def _free(self, store: Store) -> None:
         self._slices.add(Discard(*store.released()))
@@ -224,7 +227,10 @@ class Hub:
             source.waiting.clear()
             for cohort in self._cohorts_of(source):
                 self._fail(cohort, self._source_error(source))
-        elif state is SourceState.LIVE:
+            return
+        for cohort in self._cohorts_of(source):
+            cohort.tell_stale(_stale(each for each, _, _ in self._targets[cohort]))
+        if state is SourceState.LIVE:
             waiting, source.waiting = source.waiting, {}
             for subscriber, start in waiting.items():
                 self._start_waiting(subscriber, start)
@@ -235,25 +241,55 @@ class Hub:
         """A connection's way out."""
         return Outbox(framing, sink, self._ticker, bytes_max=self._outbox_bytes_max)
 
-    def query(self, plan: Plan) -> bytes:
-        """Answer a one-shot query: the first answer of the same plan's subscription."""
-        values = []
-        for root in plan.roots:
-            if isinstance(root, StaticRoot):
-                values.append(root.value)
-                continue
-            source = self._source(root)
-            if source.state is SourceState.STARTING:
-                raise RequestError(
-                    "source-not-ready",
-                    f"the source {root.source!r} has no snapshot yet",
-                    path=f"$.selectionSet.{root.response_key}",
-                    hint="try again shortly; /readyz says what it waits for",
-                )
-            live = self._live_root(root, source)
-            live.view.hydrate()
-            values.append(live.value())
-        return plan.payload(values)
+    async def query(self, plan: Plan) -> bytes:
+        """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting."""
+        roots = [root for root in plan.roots if isinstance(root, RootPlan)]
+        sources = [self._readable(root) for root in roots]
+        cohort = self._cohorts.get(plan.cohort_key)
+        if isinstance(cohort, QueryCohort) and cohort.hydrated:
+            rendering = cohort.rendering()
+        else:
+            live = [self._live_root(root, source) for root, source in zip(roots, sources, strict=True)]
+            if sum(root.view.candidates for root in live) <= ROWS_AT_ONCE:
+                for root in live:
+                    root.view.hydrate()
+                rendering = Rendering(plan, live, _statics(plan), kept=False)
+            else:
+                rendering = await self._captured(plan, roots, sources)
+        stale = _stale(sources) or None
+        if not rendering.step():
+            await self._slices.run(rendering.step)
+        return rendering.payload(stale)
+
+    async def _captured(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Rendering:
+        """The result of a cohort that has to be hydrated first: one in the making, or one made for this."""
+        cohort = self._cohorts.get(plan.cohort_key) or self._new_cohort(plan, roots, sources)
+        assert isinstance(cohort, QueryCohort)
+        cohort.queries += 1
+        try:
+            while not cohort.hydrated:
+                if cohort.closed:
+                    raise cohort.error or RequestError(
+                        "unexpected", "internal error: this operation was ended"
+                    )
+                cohort.hydrate()
+                await cohort.hydration()
+            return cohort.rendering()
+        finally:
+            cohort.queries -= 1
+            if not (cohort.queries or cohort.members or cohort.linger or cohort.closed):
+                self._drop(cohort)
+
+    def _readable(self, root: RootPlan) -> LiveSource:
+        source = self._source(root)
+        if source.state is SourceState.STARTING:
+            raise RequestError(
+                "source-not-ready",
+                f"the source {root.source!r} has no snapshot yet",
+                path=f"$.selectionSet.{root.response_key}",
+                hint="try again shortly; /readyz says what it waits for",
+            )
+        return source
 
     def subscribe(
         self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
@@ -261,7 +297,7 @@ class Hub:
         """Start a subscription. Its cohort is found or made; what it gets first is made when its socket can take it."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
         sources = [self._source(root) for root in roots]
-        cohort = self._cohorts.get(plan.key)
+        cohort = self._cohorts.get(plan.cohort_key)
         if cohort is None:
             cohort = self._new_cohort(plan, roots, sources)
         if cohort.linger is not None:
@@ -307,15 +343,19 @@ class Hub:
         if unloaded is not None:
             self._wait(unloaded, query, functools.partial(self._start_query, query, cohort, sources))
             return
-        if not cohort.hydrated:
-            cohort.hydrate()
+        cohort.hydrate()
         query.start()
 
     def _linger(self, cohort: Cohort) -> None:
         """The last member of a cohort left: keep it for a while, somebody may come back."""
         if cohort in self._targets and cohort.linger is None:
             linger_s = max(source.config.linger.total_seconds() for source, _, _ in self._targets[cohort])
-            cohort.linger = self._clock.call_later(linger_s, functools.partial(self._drop, cohort))
+            cohort.linger = self._clock.call_later(linger_s, functools.partial(self._expire, cohort))
+
+    def _expire(self, cohort: Cohort) -> None:
+        cohort.linger = None
+        if not (isinstance(cohort, QueryCohort) and cohort.queries):  # else the last of them drops it
+            self._drop(cohort)
 
     # cohorts
 
@@ -359,14 +399,23 @@ class Hub:
             )
             pushes = [cohort.push]
         else:
-            statics = {i: root.value for i, root in enumerate(plan.roots) if isinstance(root, StaticRoot)}
             live = [self._live_root(root, source) for root, source in zip(roots, sources, strict=True)]
             floor_s = max((source.config.coalesce.total_seconds() for source in sources), default=0.0)
             cohort = QueryCohort(
-                plan, live, statics, self._ticker, self._clock, self._linger, floor_s=floor_s
+                plan,
+                live,
+                _statics(plan),
+                self._ticker,
+                self._slices,
+                self._clock,
+                self._linger,
+                self._quarantine,
+                floor_s=floor_s,
+                bytes_max=self._outbox_bytes_max,
             )
             pushes = [functools.partial(cohort.push, root) for root in live]
-        self._cohorts[plan.key] = cohort
+        self._cohorts[plan.cohort_key] = cohort
+        cohort.stale = _stale(sources)
         targets = []
         for source, root, push in zip(sources, roots, pushes, strict=True):
             guarded = functools.partial(self._guarded, cohort, push)
@@ -399,12 +448,12 @@ class Hub:
         )
 
     def _fail(self, cohort: Cohort, error: RequestError) -> None:
-        self._drop(cohort)
+        self._drop(cohort, error)
         members: list[Subscriber] = [*cohort.members]
         for member in members:
             member.fail(error)
 
-    def _drop(self, cohort: Cohort) -> None:
+    def _drop(self, cohort: Cohort, error: RequestError | None = None) -> None:
         """Forget a cohort: its views are freed, the next subscriber makes a new one."""
         if cohort.linger is not None:
             cohort.linger.cancel()
@@ -413,11 +462,21 @@ class Hub:
             source.router.remove(root.predicate, push)
         if self._cohorts.get(cohort.key) is cohort:
             del self._cohorts[cohort.key]
+        if isinstance(cohort, QueryCohort) and not cohort.closed:
+            cohort.close(error)
 
     def _cohorts_of(self, source: LiveSource) -> list[Cohort]:
         return [
             cohort for cohort, targets in self._targets.items() if any(s is source for s, _, _ in targets)
         ]
+
+
+def _stale(sources: Iterable[LiveSource]) -> bool:
+    return any(source.state is SourceState.STALE for source in sources)
+
+
+def _statics(plan: Plan) -> dict[int, bytes]:
+    return {i: root.value for i, root in enumerate(plan.roots) if isinstance(root, StaticRoot)}
 
 
 def _removed(name: str) -> RequestError:

@@ -19,7 +19,7 @@ class Subscription(Protocol):
 
 
 class Operations(Protocol):
-    """The core, from the transports' side. Nothing here awaits."""
+    """The core, from the transports' side. Nothing here awaits, but a query over many rows."""
 
     def prepare(
         self,
@@ -30,8 +30,11 @@ class Operations(Protocol):
     ) -> Plan:
         """Compile and bind an operation; InvalidRequest lists what is wrong with it."""
 
-    def query(self, plan: Plan) -> bytes:
-        """Answer a one-shot query: the whole payload as JSON. Raises RequestError."""
+    async def query(self, plan: Plan) -> bytes:
+        """Answer a one-shot query: the whole payload as JSON, true at one moment. Raises RequestError.
+
+        Over few rows it never awaits; over many it lets the event loop go on between slices. May be cancelled.
+        """
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         """The way out of a new connection."""

@@ -11,13 +11,17 @@ from tycostream.live.framing import Framing, Sink
 
 CHUNK_BYTES = 64 * 1024  # what one operation may send before the next has its turn
 TURNS_PER_TICK = 4  # chunks one connection may send before the others have their tick
+TURNS_OF_ALL_PER_TICK = 48  # chunks all connections may send before sockets are looked at again
 
 
 class Puller(Protocol):
     """An operation with something to send. What it sends is made when the socket can take it, not before."""
 
     def pull(self) -> bytes | None:
-        """The next framed piece, about CHUNK_BYTES at most; None when there is nothing left."""
+        """The next framed piece, about CHUNK_BYTES at most; None when there is nothing left.
+
+        Empty: it is still being made, ask again in the next turn.
+        """
 
 
 class Flushable(Protocol):
@@ -66,8 +70,15 @@ class Ticker:
             except Exception as error:
                 self.quarantine(cohort, error)
         outboxes, self._outboxes = self._outboxes, {}
+        turns = TURNS_OF_ALL_PER_TICK
+        starved = []
         for outbox in outboxes:
-            outbox.flush()
+            if not turns:
+                starved.append(outbox)
+            turns -= outbox.flush(min(TURNS_PER_TICK, turns))
+        if starved:  # who had no turn is first in the next tick
+            later = self._outboxes
+            self._outboxes = {outbox: None for outbox in starved if outbox in later} | later
 
 
 class Outbox:
@@ -128,14 +139,14 @@ class Outbox:
         if self._queue:
             self._ticker.flush_outbox(self)
 
-    def flush(self) -> None:
-        """Write this tick's frames, then let operations that are behind send in turn."""
+    def flush(self, turns_max: int = TURNS_PER_TICK) -> int:
+        """Write this tick's frames, then let operations that are behind send in turn; gives the turns they took."""
         if self.closed:
-            return
+            return 0
         if self._buffer:
             buffer, self._buffer = self._buffer, []
             self._sink.write(buffer[0] if len(buffer) == 1 else b"".join(buffer))
-        turns = TURNS_PER_TICK
+        turns = turns_max
         while self._queue and self.writable and turns and not self.closed:
             turns -= 1
             puller = self._queue[0]
@@ -149,9 +160,11 @@ class Outbox:
                 continue
             if self._queue and self._queue[0] is puller:
                 self._queue.rotate(-1)
-            self._sink.write(frame)
+            if frame:
+                self._sink.write(frame)
         if self._queue and self.writable and not self.closed:
             self._ticker.flush_outbox(self)
+        return turns_max - turns
 
     def close(self) -> None:
         """The connection is gone: drop everything."""

@@ -1,66 +1,29 @@
-"""Cohorts of live queries: one view, one result, encoded once; whoever is behind gets the latest."""
+"""Cohorts of live queries: one view a root, one result, encoded once; whoever is behind gets the latest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Sequence
 
 from tycostream.clock import Clock, Timer
+from tycostream.dataflow.hydration import ROWS_PER_STEP
 from tycostream.dataflow.log import Entry
-from tycostream.dataflow.view import View
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder
-from tycostream.live.outbox import Outbox, Ticker
-from tycostream.rows import Change, Key, Row
+from tycostream.graphql.plan import Plan, with_stale
+from tycostream.live.outbox import Ticker
+from tycostream.live.query_hydration import QueryHydration
+from tycostream.live.query_subscriber import QuerySubscriber
+from tycostream.live.rendering import LiveRoot, Rendering
+from tycostream.live.slices import Discard, Slices
+from tycostream.live.subscriber import offer_all
+from tycostream.rows import Change
 
 _ENCODING_SHARE = 20  # a result is pushed at most once per 20 × its encoding time: 5 % of a core
-
-
-class Fragments:
-    """Encoded rows of one source and projection, shared by all its views and bounded in bytes."""
-
-    def __init__(self, encoder: RowEncoder, bytes_max: int) -> None:
-        self._encoder = encoder
-        self._bytes_max = bytes_max
-        self._cache: dict[Key, tuple[Row, bytes]] = {}
-        self.bytes = 0
-
-    def of(self, key: Key, row: Row) -> bytes:
-        """The row's JSON; a fragment is good as long as the key has the very same row."""
-        hit = self._cache.get(key)
-        if hit is not None and hit[0] is row:
-            return hit[1]
-        fragment = self._encoder.row(row)
-        if hit is not None:
-            self.bytes -= len(hit[1])
-        self._cache[key] = (row, fragment)
-        self.bytes += len(fragment)
-        while self.bytes > self._bytes_max and self._cache:
-            oldest = next(iter(self._cache))
-            self.bytes -= len(self._cache.pop(oldest)[1])
-        return fragment
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRoot:
-    """One root field of a live query: its view and how its rows are encoded."""
-
-    plan: RootPlan
-    encoder: RowEncoder
-    view: View
-    fragments: Fragments
-
-    def value(self) -> bytes:
-        """The root's JSON value now."""
-        window = self.view.window()
-        if self.plan.mode is Mode.BY_PK:
-            window = window[:1]
-        of = self.fragments.of
-        return self.encoder.result([of(key, row) for key, row in window])
+ROWS_AT_ONCE = 2 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
 
 
 class QueryCohort:
-    """All subscribers of one live query."""
+    """All subscribers of one live query, and the one-shot queries that ask the same."""
 
     def __init__(
         self,
@@ -68,60 +31,117 @@ class QueryCohort:
         roots: list[LiveRoot],
         statics: dict[int, bytes],
         ticker: Ticker,
+        slices: Slices,
         clock: Clock,
         on_empty: Callable[[QueryCohort], None],
+        on_error: Callable[[QueryCohort, Exception], None],
         *,
         floor_s: float,
+        bytes_max: int,
     ) -> None:
-        self.key = plan.key
+        self.key = plan.cohort_key
         self.clock = clock
         self.roots = roots
-        self._plan = plan
-        self._statics = statics
+        self.plan = plan
+        self.statics = statics
         self._ticker = ticker
+        self._slices = slices
         self._on_empty = on_empty
+        self._on_error = on_error
         self._floor_s = floor_s
+        self._bytes_max = bytes_max
         self.members: set[QuerySubscriber] = set()
         self.at_head: dict[QuerySubscriber, None] = {}
+        self.queries = 0  # one-shot queries at work on it
+        self.linger: Timer | None = None
+        self.closed = False
+        self.error: RequestError | None = None  # why it was closed
+        self.stale = False
+        # hydration
+        self._hydration: QueryHydration | None = None
         self.hydrated = False
+        self._awaiting: list[asyncio.Future[None]] = []
+        # the result
         self.version = 0
-        self._delivered = 0
+        self.too_large = False
+        self._delivered = (0, False)
         self._payload = b""
         self._dirty = True
+        self._captured = 0  # how often the views were captured; _rendered: which capture the payload is of
+        self._rendered = 0
+        self._rendering: _Encoding | None = None
+        self._waiting: dict[QuerySubscriber, None] = {}  # for a hydration or a capture
         self._due_s = float("-inf")
         self._timer: Timer | None = None
-        self.linger: Timer | None = None
+
+    # from the store to the views
 
     def hydrate(self) -> None:
-        """Compute every view from its store."""
-        self.hydrated = True
-        for root in self.roots:
-            root.view.hydrate()
+        """Compute every view from its store: at once if that is little work, else in slices."""
+        if self.hydrated or self._hydration is not None:
+            return
+        if sum(root.view.candidates for root in self.roots) <= ROWS_AT_ONCE:
+            for root in self.roots:
+                root.view.hydrate()
+            self._now_hydrated()
+        else:
+            self._hydration = QueryHydration(self.roots, self._slices, self._now_hydrated, self.broken)
+            self._slices.add(self._hydration)
+
+    def _now_hydrated(self) -> None:
+        self.hydrated, self._hydration = True, None
         self.touch()
+        self._tell_hydrated()
+
+    async def hydration(self) -> None:
+        """Return when the views are there, or the cohort was closed."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaiting.append(done)
+        await done
+
+    def _tell_hydrated(self) -> None:
+        awaiting, self._awaiting = self._awaiting, []
+        for done in awaiting:
+            if not done.done():  # cancelled
+                done.set_result(None)
 
     def push(self, root: LiveRoot, changes: Sequence[Change], entry: Entry) -> None:
         """Follow a batch of one root's source."""
-        if self.hydrated and root.view.push(changes):
-            self.touch()
+        if self._hydration is not None:
+            self._hydration.push(root, changes)
+        elif self.hydrated:
+            if len(changes) > ROWS_PER_STEP:  # a new sort is cheaper, and can be sliced
+                self.hydrated = False
+                self._release()
+                self.hydrate()
+            elif root.view.push(changes):
+                self.touch()
+
+    # from the views to the members
 
     def touch(self) -> None:
         """The result may be another now."""
         self._dirty = True
         self._ticker.flush_cohort(self)
 
+    def tell_stale(self, stale: bool) -> None:
+        """A source went stale, or all are live again: every member is told with the latest result."""
+        if stale is not self.stale:
+            self.stale = stale
+            self._ticker.flush_cohort(self)
+
     def flush(self) -> None:
         """Push the result to the members at the head, unless the last push was too short ago."""
         if not self.members:
             return
-        if self._dirty:
+        if self._dirty and self.hydrated and self._rendering is None:
             now = self.clock.monotonic()
-            if now < self._due_s:
-                if self._timer is None:
-                    self._timer = self.clock.call_later(self._due_s - now, self._timer_due)
-                return
-            self._render()
-        if self._delivered != self.version:
-            self._delivered = self.version
+            if now >= self._due_s:
+                self._render()
+            elif self._timer is None:
+                self._timer = self.clock.call_later(self._due_s - now, self._timer_due)
+        if self.version and self._delivered != (self.version, self.stale):
+            self._delivered = (self.version, self.stale)
             self._deliver()
 
     def _timer_due(self) -> None:
@@ -130,128 +150,136 @@ class QueryCohort:
 
     def _render(self) -> None:
         started = self.clock.monotonic()
-        values = iter([root.value() for root in self.roots])
-        payload = self._plan.payload(
-            [self._statics[i] if i in self._statics else next(values) for i in range(len(self._plan.roots))]
-        )
         self._dirty = False
+        self._captured += 1
+        rendering = Rendering(self.plan, self.roots, self.statics, bytes_max=self._bytes_max)
+        if rendering.small:
+            rendering.step()
+            self._finish(rendering, self._captured, started)
+        else:
+            self._rendering = _Encoding(self, rendering, self._captured)
+            self._slices.add(self._rendering)
+
+    def _finish(self, rendering: Rendering, capture: int, started: float) -> None:
+        payload = b"" if rendering.too_large else rendering.payload()
         ended = self.clock.monotonic()
         self._due_s = started + max(self._floor_s, _ENCODING_SHARE * (ended - started))
-        if payload != self._payload:
+        self._rendered = capture
+        if payload != self._payload or rendering.too_large:
             self._payload = payload
+            self.too_large = rendering.too_large
             self.version += 1
+        self._wake()
+
+    def rendering(self) -> Rendering:
+        """The result as it is now, for a one-shot query; only when hydrated."""
+        return Rendering(self.plan, self.roots, self.statics, kept=False)
+
+    def encoded(self, rendering: Rendering, capture: int, spent_s: float) -> None:
+        """A large result is encoded."""
+        self._rendering = None
+        self._finish(rendering, capture, self.clock.monotonic() - spent_s)
+        self._ticker.flush_cohort(self)
+
+    def broken(self, error: Exception) -> None:
+        """A slice of its work raised."""
+        self._on_error(self, error)
 
     def _deliver(self) -> None:
-        shared: dict[tuple[Hashable, int], list[bytes]] = {}
+        news: list[QuerySubscriber] = []  # members to whom the staleness is news: nobody, or most
+        others: list[QuerySubscriber] = []
+        stale = self.stale
         for member in list(self.at_head):
-            if member.version == self.version:
+            told = member.told_stale is stale
+            if member.version == self.version and told:
                 continue  # it joined after the rendering and has this result already
-            outbox = member.outbox
-            if not outbox.idle or member.paced:
+            if not member.outbox.idle or member.paced or self.too_large:
                 del self.at_head[member]
                 member.fall_behind()
-                continue
-            length = len(member.operation_id)
-            key = (outbox.framing.key, length)
-            parts = shared.get(key)
-            if parts is None:
-                parts = shared[key] = outbox.framing.next_parts([self._payload], length)
-            member.version = self.version
-            outbox.offer(member.operation_id.join(parts))
+            else:
+                (others if told else news).append(member)
+        offer_all(others, [self._payload])
+        if news:
+            offer_all(news, [with_stale(self._payload, stale)])
+        for member in (*others, *news):
+            member.version, member.told_stale = self.version, stale
 
-    def latest(self) -> tuple[int, bytes]:
-        """The newest result and its version, for a member that is behind."""
-        if self._dirty:  # whoever joins may just have written: it must not see less than a query would
+    def latest(self, member: QuerySubscriber) -> tuple[int, bytes] | None:
+        """The newest result and its version, for a member that is behind; None: it is woken when there is one.
+
+        Whoever joins may just have written: it must not see less than a query would.
+        """
+        if self._dirty and self.hydrated and self._rendering is None:
             self._render()
             self._ticker.flush_cohort(self)
+        if member.wanted is None:
+            member.wanted = self._captured + self._dirty
+        if self._rendered < member.wanted:
+            self._waiting[member] = None
+            return None
+        member.wanted = None
         return self.version, self._payload
+
+    def _wake(self) -> None:
+        """Let those that waited for a result pull it."""
+        waiting, self._waiting = self._waiting, {}
+        for member in waiting:
+            member.outbox.enqueue(member)
+
+    # how it ends
 
     def leave(self, member: QuerySubscriber) -> None:
         """``member`` ended."""
         self.members.discard(member)
         self.at_head.pop(member, None)
+        self._waiting.pop(member, None)
         if not self.members:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._stop_timer()
             self._on_empty(self)
 
+    def _release(self) -> None:
+        self._slices.add(Discard(*(held for root in self.roots for held in root.view.released())))
 
-class QuerySubscriber:
-    """A member of a QueryCohort: behind means the latest result, nothing in between."""
-
-    def __init__(
-        self,
-        cohort: QueryCohort,
-        outbox: Outbox,
-        operation_id: bytes,
-        coalesce_ms: int,
-        on_end: Callable[[], None],
-    ) -> None:
-        self.outbox = outbox
-        self.operation_id = operation_id
-        self.version = 0
-        self.paced = coalesce_ms > 0
-        self._period_s = coalesce_ms / 1000
-        self._last_s = float("-inf")
-        self._timer: Timer | None = None
-        self.cohort = cohort
-        self._on_end = on_end
-        self.ended = False
-        cohort.members.add(self)
-
-    def start(self) -> None:
-        """Get the result as it is."""
-        self.outbox.enqueue(self)
-
-    def fall_behind(self) -> None:
-        """There is a newer result; get it when the socket and the policy allow."""
-        wait_s = self._last_s + self._period_s - self.cohort.clock.monotonic()
-        if self.paced and wait_s > 0:
-            if self._timer is None:
-                self._timer = self.cohort.clock.call_later(wait_s, self._due)
-        else:
-            self.outbox.enqueue(self)
-
-    def _due(self) -> None:
-        self._timer = None
-        self.outbox.enqueue(self)
-
-    def pull(self) -> bytes | None:
-        """See Puller."""
-        if self.ended:
-            return None
-        version, payload = self.cohort.latest()
-        if version == self.version:
-            self.cohort.at_head[self] = None
-            return None
-        if len(payload) > self.outbox.bytes_max:
-            self.fail(
-                RequestError(
-                    "result-too-large",
-                    f"the result has {len(payload)} bytes; a connection may hold {self.outbox.bytes_max}",
-                    hint="ask for less with limit and where, or subscribe to the change feed, which is sent in parts",
-                )
-            )
-            return None
-        self.version = version
-        self._last_s = self.cohort.clock.monotonic()
-        parts = self.outbox.framing.next_parts([payload], len(self.operation_id))
-        return self.operation_id.join(parts)
-
-    def cancel(self) -> None:
-        """The client ended it, or its connection is gone. Idempotent."""
-        if self.ended:
-            return
-        self.ended = True
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.outbox.forget(self)
-        self.cohort.leave(self)
+            self._timer = None
 
-    def fail(self, error: RequestError) -> None:
-        """The server ends it with an error."""
-        if not self.ended:
-            self.cancel()
-            self.outbox.control(self.outbox.framing.error(self.operation_id, [error]))
-            self._on_end()
+    def close(self, error: RequestError | None = None) -> None:
+        """The hub forgets it: stop what goes on, and free the views without a pause."""
+        self.closed, self.hydrated, self.error = True, False, error
+        self._stop_timer()
+        if self._hydration is not None:
+            self._hydration.cancel()
+            self._hydration = None
+        if self._rendering is not None:
+            self._rendering.cancelled = True
+            self._rendering = None
+        self._release()
+        self._tell_hydrated()
+
+
+class _Encoding:
+    """A large result in the making. See Job."""
+
+    def __init__(self, cohort: QueryCohort, rendering: Rendering, capture: int) -> None:
+        self._cohort = cohort
+        self._rendering = rendering
+        self._capture = capture
+        self._spent_s = 0.0
+        self.cancelled = False
+
+    def step(self) -> bool:
+        """See Job."""
+        if self.cancelled:
+            return True
+        started = self._cohort.clock.monotonic()
+        done = self._rendering.step()
+        self._spent_s += self._cohort.clock.monotonic() - started
+        if done:
+            self._cohort.encoded(self._rendering, self._capture, self._spent_s)
+        return done
+
+    def failed(self, error: Exception) -> None:
+        """See Job."""
+        self._cohort.broken(error)

@@ -6,7 +6,9 @@ would do so too. So all long work of a hub takes turns here.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tycostream.clock import Clock
@@ -37,6 +39,12 @@ class Slices:
         self._jobs.append(job)
         self._schedule()
 
+    async def run(self, step: Callable[[], bool]) -> None:
+        """Call ``step`` in turn with the others until it returns True; raises what it raises."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.add(_Awaited(step, done))
+        await done
+
     def _schedule(self) -> None:
         if not self._due and self._jobs:
             self._due = True
@@ -55,6 +63,26 @@ class Slices:
         self._schedule()
 
 
+class _Awaited:
+    """A job that somebody awaits, and that ends with their patience. See Job."""
+
+    def __init__(self, step: Callable[[], bool], done: asyncio.Future[None]) -> None:
+        self._step = step
+        self._done = done
+
+    def step(self) -> bool:
+        if self._done.done():  # cancelled
+            return True
+        if not self._step():
+            return False
+        self._done.set_result(None)
+        return True
+
+    def failed(self, error: Exception) -> None:
+        if not self._done.done():
+            self._done.set_exception(error)
+
+
 class Discard:
     """Lets go of large containers: to free half a million rows takes as long as to make them."""
 
@@ -63,17 +91,19 @@ class Discard:
 
     def step(self) -> bool:
         """See Job."""
-        while self._left:
+        budget = _DROPPED_PER_STEP
+        while self._left and budget > 0:
             container = self._left[-1]
-            if len(container) > _DROPPED_PER_STEP:
-                if isinstance(container, list):
-                    del container[-_DROPPED_PER_STEP:]
-                else:
-                    for _ in range(_DROPPED_PER_STEP):
-                        container.popitem()
-                return False
-            self._left.pop()
-        return True
+            count = min(budget, len(container))
+            budget -= count
+            if isinstance(container, list):
+                del container[len(container) - count :]
+            else:
+                for _ in range(count):
+                    container.popitem()
+            if not container:
+                self._left.pop()
+        return not self._left
 
     def failed(self, error: Exception) -> None:
         """See Job; nothing here raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from tycostream.auth.session import Session
@@ -10,6 +11,7 @@ from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.framing import Sink
 from tycostream.live.operations import Operations, Subscription
 from tycostream.observe.events import Emit, OperationFailed
+from tycostream.transports.answers import Answers
 from tycostream.transports.wire.transport_ws import (
     ACK,
     FRAMING,
@@ -25,7 +27,10 @@ from tycostream.transports.wire.transport_ws import (
 
 
 class Connection:
-    """Feeds messages to the protocol and runs what they ask for. Never awaits; ``lost`` frees everything."""
+    """Feeds messages to the protocol and runs what they ask for. Never awaits; ``lost`` frees everything.
+
+    A query is an operation like a subscription: it counts, it can be ended, and it is sent when its turn comes.
+    """
 
     def __init__(self, operations: Operations, sink: Sink, emit: Emit, *, operations_max: int) -> None:
         self.outbox = operations.outbox(FRAMING, sink)
@@ -35,6 +40,7 @@ class Connection:
         self._emit = emit
         self._operations_max = operations_max
         self._session = Session()
+        self._answers = Answers(self.outbox, emit)
         self._running: dict[str, Subscription] = {}
 
     @property
@@ -71,16 +77,16 @@ class Connection:
             plan = self._operations.prepare(
                 request.query, request.operation_name, request.variables, self._session
             )
+            # active before it starts: a source that fails at once ends it again
+            self.protocol.active.add(request.id)
+            running: Subscription
             if plan.subscription:
-                # active before it starts: a source that fails at once ends it again
-                self.protocol.active.add(request.id)
-                subscription = self._operations.subscribe(plan, self.outbox, wire_id, self._ender(request.id))
-                if request.id in self.protocol.active:
-                    self._running[request.id] = subscription
+                running = self._operations.subscribe(plan, self.outbox, wire_id, self._ender(request.id))
             else:
-                payload = self._operations.query(plan)
-                self.outbox.control(wire_id.join(FRAMING.next_parts([payload], len(wire_id))))
-                self.outbox.control(FRAMING.complete(wire_id))
+                query = functools.partial(self._operations.query, plan)
+                running = self._answers.answer(wire_id, query, self._ender(request.id))
+            if request.id in self.protocol.active:
+                self._running[request.id] = running
         except InvalidRequest as invalid:
             self._refuse(request.id, wire_id, invalid.errors)
         except RequestError as error:

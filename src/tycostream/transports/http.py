@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,6 +41,7 @@ _PAGE_HEADERS: Final = {
     "cache-control": "no-cache",  # it names files of one version; and the same address answers JSON to others
     "vary": "accept",
 }
+_PIECE_BYTES: Final = 256 * 1024  # of a large result
 _FOREVER: Final = "public, max-age=31536000, immutable"  # the build puts a hash into these names
 
 
@@ -71,7 +72,7 @@ class GraphQLEndpoint:
                 return FileResponse(UI / "index.html", headers=_PAGE_HEADERS)
             media = _media_type(request)
             parameters = await self._parameters(request)
-            return self._answer(request, parameters, media)
+            return await self._answer(parameters, media)
         except _Refused as refused:
             error = RequestError("bad-request", refused.message)
             return _errors([error], refused.status, media, refused.headers)
@@ -126,7 +127,7 @@ class GraphQLEndpoint:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _answer(self, request: Request, parameters: dict[str, Any], media: str) -> Response:
+    async def _answer(self, parameters: dict[str, Any], media: str) -> Response:
         # by the GraphQL-over-HTTP text a refused request is 400 in the new media type and 200 in the old, as Hasura's
         refused = 400 if media == _GRAPHQL else 200
         try:
@@ -136,7 +137,7 @@ class GraphQLEndpoint:
             if plan.subscription:
                 hint = "connect to the same path with the subprotocol graphql-transport-ws"
                 raise RequestError("not-supported", "subscriptions need a WebSocket", hint=hint)
-            return Response(self._operations.query(plan), 200, media_type=media)
+            return _result(await self._operations.query(plan), media)
         except InvalidRequest as invalid:
             return _errors(invalid.errors, refused, media)
         except RequestError as error:
@@ -144,6 +145,18 @@ class GraphQLEndpoint:
         except Exception as error:
             self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
             return _errors([RequestError("unexpected", "internal error")], 500, media)
+
+
+def _result(payload: bytes, media: str) -> Response:
+    if len(payload) <= _PIECE_BYTES:
+        return Response(payload, 200, media_type=media)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        # at the pace of the client: a transport copies all that it is given at once
+        for at in range(0, len(payload), _PIECE_BYTES):
+            yield payload[at : at + _PIECE_BYTES]
+
+    return StreamingResponse(pieces(), 200, {"content-length": str(len(payload))}, media)
 
 
 def _refusal(request: Request, config: ServerConfig) -> str | None:

@@ -1,0 +1,141 @@
+"""Filling a view from its store in steps, with changes arriving in between.
+
+Rows are filtered and sorted a slice at a time; a sample of the sorted slices tells where to cut them, so that each
+block of the result is sorted alone and no step touches more than a few thousand rows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any
+
+from tycostream.dataflow.members import BLOCK_ROWS, Entry, Members
+from tycostream.dataflow.order import SortKey
+from tycostream.rows import Change, Key, Row
+
+ROWS_PER_STEP = 2000
+_RUNS_PER_STEP = 4  # to cut a run costs a few comparisons for each block, not for each row
+_SAMPLE_STRIDE_MIN = 64
+_SAMPLES = 8192
+_ENTRY_BYTES = 400  # what one key in the backlog holds, about
+_sort_of: Callable[[Entry], SortKey] = itemgetter(0)
+
+
+class Backlog:
+    """What happened to a view's rows while they were being sorted: the net per key, bounded in bytes."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._net: dict[Key, tuple[Row | None, Row | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._net)
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds more than it may."""
+        return len(self._net) * _ENTRY_BYTES > self._bytes_max
+
+    def add(self, changes: Sequence[Change]) -> None:
+        """Keep changes: per key the first old row and the last new one."""
+        net = self._net
+        for key, old, new in changes:
+            known = net.get(key)
+            net[key] = (old if known is None else known[0], new)
+
+    def taken(self, count: int) -> list[Change]:
+        """At most ``count`` net changes, which are then no longer here."""
+        net = self._net
+        changes = [
+            Change(key, *net.pop(key)) for key in [key for key, _ in zip(net, range(count), strict=False)]
+        ]
+        return [change for change in changes if change.old is not change.new]
+
+
+class Hydration:
+    """The members of a view, computed by ``step`` from rows as they were when it was made.
+
+    ``effort`` multiplies what one step does: who has to start again because the backlog ran over takes larger steps.
+    """
+
+    def __init__(
+        self,
+        keys: list[Key],
+        rows: list[Row],
+        match: Callable[[Row], bool],
+        sort_key: Callable[[Key, Row], SortKey],
+        *,
+        effort: int = 1,
+    ) -> None:
+        self._keys, self._rows = keys, rows
+        self._match, self._sort_key = match, sort_key
+        self._rows_per_step = ROWS_PER_STEP * effort
+        self._effort = effort
+        self.members = Members()
+        self._runs: list[list[Entry]] = []
+        self._steps = self._work()
+
+    def step(self) -> bool:
+        """Do the next piece; True when ``members`` is complete."""
+        return next(self._steps, True)
+
+    def released(self) -> list[list[Any]]:
+        """Give up; gives what it held, for the caller to free at leisure."""
+        self._steps = iter(())
+        return [self._keys, self._rows, *self._runs, *self.members.lists()]
+
+    def _work(self) -> Iterator[bool]:
+        runs = self._runs
+        for at in range(0, len(self._rows), self._rows_per_step):
+            if at:
+                yield False
+            runs.append(self._run(at))
+        self._keys, self._rows = [], []
+        count = sum(map(len, runs))
+        if len(runs) <= 1 or count <= self._rows_per_step:
+            self.members = Members([sorted((entry for run in runs for entry in run), key=_sort_of)])
+            return
+        yield False
+        cuts = self._cuts(runs, count)
+        buckets: list[list[Entry]] = [[] for _ in range(len(cuts) + 1)]
+        runs += buckets
+        for n in range(len(runs) - len(buckets)):
+            if n % (_RUNS_PER_STEP * self._effort) == 0:
+                yield False
+            run, runs[n] = runs[n], []
+            _distribute(run, cuts, buckets)
+        touched = 0
+        for bucket in buckets:
+            if touched + len(bucket) > self._rows_per_step:
+                touched = 0
+                yield False
+            touched += len(bucket)
+            bucket.sort(key=_sort_of)
+            self.members.append_block(bucket)
+            bucket.clear()
+
+    def _run(self, at: int) -> list[Entry]:
+        match, sort_key = self._match, self._sort_key
+        keys = self._keys[at : at + self._rows_per_step]
+        rows = self._rows[at : at + self._rows_per_step]
+        run = [(sort_key(key, row), key, row) for key, row in zip(keys, rows, strict=True) if match(row)]
+        run.sort(key=_sort_of)
+        return run
+
+    def _cuts(self, runs: list[list[Entry]], count: int) -> list[SortKey]:
+        """Sort keys that cut the rows into blocks of about equal length."""
+        stride = max(_SAMPLE_STRIDE_MIN, count // _SAMPLES)
+        samples = sorted(entry[0] for run in runs for entry in run[::stride])
+        blocks = count // BLOCK_ROWS
+        return [samples[len(samples) * n // blocks] for n in range(1, blocks)]
+
+
+def _distribute(run: list[Entry], cuts: list[SortKey], buckets: list[list[Entry]]) -> None:
+    start = 0
+    for n, cut in enumerate(cuts):
+        end = bisect_left(run, cut, start, key=_sort_of)
+        buckets[n] += run[start:end]
+        start = end
+    buckets[-1] += run[start:]

@@ -1,0 +1,86 @@
+"""What all subscribers of a connection share: how they end, how they are framed, and what they were told of staleness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from tycostream.clock import Timer
+from tycostream.errors import RequestError
+from tycostream.graphql.plan import with_stale
+from tycostream.live.outbox import Outbox
+
+
+class BaseSubscriber:
+    """One client's operation on one connection."""
+
+    def __init__(self, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]) -> None:
+        self.outbox = outbox
+        self.operation_id = operation_id
+        self.ended = False
+        self.told_stale = False  # what the client last heard of its source's staleness; nothing is good news
+        self._timer: Timer | None = None
+        self._on_end = on_end
+
+    def framed(self, payload: bytes, stale: bool) -> bytes:
+        """The frame of a payload for this subscriber alone, with the staleness if that is news to it."""
+        if stale is not self.told_stale:
+            self.told_stale = stale
+            payload = with_stale(payload, stale)
+        parts = self.outbox.framing.next_parts([payload], len(self.operation_id))
+        return self.operation_id.join(parts)
+
+    def stop_timer(self) -> None:
+        """Forget what was due later."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def cancel(self) -> None:
+        """The client ended it, or its connection is gone. Idempotent."""
+        if not self.ended:
+            self.ended = True
+            self.stop_timer()
+            self.outbox.forget(self)
+            self.left()
+
+    def fail(self, error: RequestError) -> None:
+        """The server ends it with an error."""
+        if not self.ended:
+            self.cancel()
+            self.outbox.control(self.outbox.framing.error(self.operation_id, [error]))
+            self._on_end()
+
+    def pull(self) -> bytes | None:
+        """See Puller."""
+        raise NotImplementedError
+
+    def left(self) -> None:
+        """It has ended: tell the cohort."""
+        raise NotImplementedError
+
+
+class _Member(Protocol):
+    outbox: Outbox
+    operation_id: bytes
+
+
+M = TypeVar("M", bound=_Member)
+
+
+def offer_all(members: Iterable[M], payloads: Sequence[bytes]) -> list[M]:
+    """Send payloads to members: parts are made once per framing and id length. Returns those whose socket is busy."""
+    shared: dict[tuple[Hashable, int], list[bytes]] = {}
+    busy = []
+    for member in members:
+        outbox = member.outbox
+        if outbox.idle:
+            length = len(member.operation_id)
+            key = (outbox.framing.key, length)
+            parts = shared.get(key)
+            if parts is None:
+                parts = shared[key] = outbox.framing.next_parts(payloads, length)
+            outbox.offer(member.operation_id.join(parts))
+        else:
+            busy.append(member)
+    return busy

@@ -1,0 +1,116 @@
+"""One-shot queries of a WebSocket connection: several in flight, none started that the client would not read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from tycostream.errors import RequestError
+from tycostream.live.outbox import Outbox
+from tycostream.live.query_subscriber import too_large
+from tycostream.observe.events import Emit, OperationFailed
+
+_STARTED_MAX: Final = (
+    4  # answers held for one connection at a time: each may be as large as the outbox's bound
+)
+
+
+class Answers:
+    """The queries of one connection, in the order they came; ``_STARTED_MAX`` of them at work at a time."""
+
+    def __init__(self, outbox: Outbox, emit: Emit) -> None:
+        self.outbox = outbox
+        self.emit = emit
+        self._started: set[Answer] = set()
+        self._waiting: deque[Answer] = deque()
+
+    def answer(
+        self, wire_id: bytes, query: Callable[[], Awaitable[bytes]], on_end: Callable[[], None]
+    ) -> Answer:
+        """Answer ``query`` when the socket takes bytes and others are done. ``on_end``: its last message is queued."""
+        answer = Answer(self, wire_id, query, on_end)
+        self.outbox.enqueue(answer)
+        return answer
+
+    def may_start(self, answer: Answer) -> bool:
+        """Whether it may start now; else it is asked again when another has ended."""
+        if len(self._started) < _STARTED_MAX:
+            self._started.add(answer)
+            return True
+        self._waiting.append(answer)
+        return False
+
+    def ended(self, answer: Answer) -> None:
+        """It was sent, or will never be."""
+        self._started.discard(answer)
+        while self._waiting and len(self._started) < _STARTED_MAX:
+            following = self._waiting.popleft()
+            if not following.ended:
+                self.outbox.enqueue(following)
+                break
+
+
+class Answer:
+    """One query: started by its first turn to pull, sent by its second. See Puller and Subscription."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        wire_id: bytes,
+        query: Callable[[], Awaitable[bytes]],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._answers = answers
+        self._wire_id = wire_id
+        self._query = query
+        self._on_end = on_end
+        self._task: asyncio.Task[None] | None = None
+        self._frames: bytes | None = None
+        self.ended = False
+
+    def pull(self) -> bytes | None:
+        """See Puller."""
+        if self._frames is not None:
+            frames = self._frames
+            self._end()
+            return frames
+        if not self.ended and self._task is None and self._answers.may_start(self):
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        return None
+
+    async def _run(self) -> None:
+        outbox, wire_id = self._answers.outbox, self._wire_id
+        framing = outbox.framing
+        try:
+            payload = await self._query()
+            if len(payload) > outbox.bytes_max:
+                raise too_large(len(payload), outbox.bytes_max)
+            self._frames = wire_id.join(framing.next_parts([payload], len(wire_id))) + framing.complete(
+                wire_id
+            )
+        except RequestError as error:
+            self._frames = framing.error(wire_id, [error])
+        except Exception as error:
+            self._answers.emit(
+                OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}")
+            )
+            self._frames = framing.error(wire_id, [RequestError("unexpected", "internal error")])
+        outbox.enqueue(self)
+
+    def cancel(self) -> None:
+        """See Subscription: the client ended it, or is gone."""
+        if not self.ended:
+            self.ended = True
+            self._frames = None
+            self._answers.outbox.forget(self)
+            if self._task is not None:
+                self._task.cancel()
+            self._answers.ended(self)
+
+    def _end(self) -> None:
+        self.ended = True
+        self._frames = None
+        self._answers.ended(self)
+        self._on_end()
