@@ -7,6 +7,7 @@ certificates are libpq's own work and are done anew for every connection.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,11 @@ def translate(error: psycopg.Error, url: str, doing: str, *, product: str = "Pos
     )
 
 
+def _escaped(value: str) -> str:
+    """A setting's value among start-up options, where white space separates and a backslash escapes."""
+    return re.sub(r"([\\\s])", r"\\\1", value)
+
+
 async def open_connection(
     url: str,
     config: DatabaseConfig,
@@ -92,7 +98,9 @@ async def open_connection(
     timeout_s = config.connect_timeout.total_seconds()
     try:
         given = str(conninfo.conninfo_to_dict(url).get("options") or "")
-        wanted = " ".join([given, *(f"-c {name}={value}" for name, value in options.items())]).strip()
+        wanted = " ".join(
+            [given, *(f"-c {name}={_escaped(value)}" for name, value in options.items())]
+        ).strip()
         connection: Connection = await asyncio.wait_for(
             psycopg.AsyncConnection.connect(
                 url,
