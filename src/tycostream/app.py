@@ -23,7 +23,7 @@ from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.config.model import Config, DatabaseConfig, EngineName, SourceConfig
 from tycostream.config.rules import SOURCE_FIELDS
-from tycostream.engines.base import Engine, Finding
+from tycostream.engines.base import Engine, Finding, Leftover
 from tycostream.errors import Action, ConfigError, RequestError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
@@ -203,6 +203,15 @@ class App:
             findings += await database.engine.check(database.sources)
         return findings
 
+    async def cleanup(self, *, remove: bool) -> list[tuple[str, Sequence[Leftover], Sequence[Leftover]]]:
+        """Each database, what we left in it, and what of that was removed now."""
+        found = []
+        for database in self._databases:
+            left = await database.engine.leftovers()
+            removed = await database.engine.remove([one for one in left if not one.in_use]) if remove else []
+            found.append((database.name, left, removed))
+        return found
+
     # Operations
 
     @property
@@ -250,9 +259,9 @@ class App:
                 )
         return error
 
-    def query(self, plan: Plan) -> bytes:
+    async def query(self, plan: Plan) -> bytes:
         """See Operations."""
-        return self.hub.query(plan)
+        return await self.hub.query(plan)
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         """See Operations."""

@@ -237,6 +237,45 @@ def _chosen(tables: list[CatalogueTable], wanted: list[str], *, keyless: bool) -
 
 
 @cli.command()
+def cleanup(
+    config: ConfigPath = DEFAULT_CONFIG,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed and not in use.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """List what tycostream has left in the databases; with --yes, remove it. What is in use stays.
+
+    Example: tycostream cleanup --config tycostream.yaml --yes
+    """
+    loaded = _load(config)
+
+    async def work() -> list[dict[str, object]]:
+        from tycostream.app import App
+        from tycostream.clock import SystemClock
+        from tycostream.observe.events import silent
+
+        app = App(loaded, SystemClock(), silent)
+        try:
+            return [
+                {"database": database, "kind": left.kind, "name": left.name, "in_use": left.in_use}
+                | {"sql": left.sql, "removed": left in removed}
+                for database, found, removed in await app.cleanup(remove=yes)
+                for left in found
+            ]
+        finally:
+            await app.close()
+
+    rows = _run(work())
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        state = "removed" if row["removed"] else "in use" if row["in_use"] else f"left; {row['sql']}"
+        typer.echo(f"{row['database']}: {row['kind']} {row['name']}: {state}")
+    if not rows:
+        typer.echo("nothing of ours is left")
+
+
+@cli.command()
 def schema(config: ConfigPath = DEFAULT_CONFIG) -> None:
     """Print the GraphQL schema (SDL) of a configuration."""
     loaded = _load(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 
 from tests.engines.stream_contract import Follower
@@ -123,6 +124,37 @@ async def test_tables_are_added_to_the_publication_side_by_side(db, database) ->
         await each.close()
 
 
+async def waiting_for_a_lock(db) -> None:
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(10):
+        while await (await db.execute(query)).fetchone() is None:
+            await asyncio.sleep(0.01)
+
+
+async def test_another_process_makes_and_alters_the_publication_at_the_same_moment(
+    engine, db, database
+) -> None:
+    await db.execute("; ".join(f"CREATE TABLE {name} (id int PRIMARY KEY)" for name in "abc"))
+    row_types = {name: await engine.describe(source(name)) for name in "ab"}
+    async with await psycopg.AsyncConnection.connect(database) as other:
+        await other.execute("CREATE PUBLICATION tycostream_test")
+        opening = asyncio.create_task(engine.open())
+        await waiting_for_a_lock(db)
+        await other.commit()
+        f = Follower(await opening, *row_types.values())
+        await db.execute("ALTER PUBLICATION tycostream_test DROP TABLE a, b")
+        for name in "ab":  # the very table that we add, and another one
+            await other.execute(f"ALTER PUBLICATION tycostream_test ADD TABLE {'a' if name == 'a' else 'c'}")
+            adding = asyncio.create_task(f.stream.add(row_types[name], source(name)))
+            if name == "a" or other.info.server_version >= 150000:
+                await waiting_for_a_lock(db)
+            await other.commit()
+            await adding
+    await f.until(lambda: len(f.snapshots) == 2)
+    await db.execute("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)")
+    await f.until(lambda: bool(f.rows["a"]) and bool(f.rows["b"]))
+
+
 async def test_what_a_configuration_leaves_is_found_and_removed_when_unused(engine, db, database) -> None:
     await db.execute(f"{PLAIN}; CREATE PUBLICATION tycostream_other; CREATE PUBLICATION mine")
     await db.execute("SELECT pg_create_logical_replication_slot('tycostream_test_12_0123abcd', 'pgoutput')")
@@ -131,14 +163,16 @@ async def test_what_a_configuration_leaves_is_found_and_removed_when_unused(engi
     found = {(left.kind, left.in_use): left for left in await engine.leftovers()}
     assert set(found) == {("slot", True), ("slot", False), ("publication", True)}
     assert found["slot", False].name == "tycostream_test_12_0123abcd"
-    assert [left.name for left in await engine.remove()] == ["tycostream_test_12_0123abcd"]
+    assert [left.name for left in await engine.remove(await engine.leftovers())] == [
+        "tycostream_test_12_0123abcd"
+    ]
     await db.execute("INSERT INTO a VALUES (1, 1)")
     await f.until(lambda: bool(f.rows["a"]))  # what is in use was left alone
     await f.stream.close()
     async with asyncio.timeout(10):  # the server notices the closed socket a moment later
         while any(left.in_use for left in await engine.leftovers()):
             await asyncio.sleep(0.01)
-    assert [(left.kind, left.sql) for left in await engine.remove()] == [
+    assert [(left.kind, left.sql) for left in await engine.remove(await engine.leftovers())] == [
         ("publication", "DROP PUBLICATION tycostream_test;")
     ]
     assert await engine.leftovers() == []

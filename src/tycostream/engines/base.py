@@ -106,6 +106,12 @@ class Engine(Protocol):
     async def catalogue(self) -> Sequence[CatalogueTable]:
         """What ``init`` may offer: the tables that the user can read."""
 
+    async def leftovers(self) -> Sequence[Leftover]:
+        """What objects of this configuration the database holds."""
+
+    async def remove(self, leftovers: Sequence[Leftover]) -> Sequence[Leftover]:
+        """Remove those that no running tycostream uses; gives what was removed."""
+
     def renew(self, url: str) -> None:
         """Connect to ``url`` from now on: the configuration's credentials may have been rotated."""
 
@@ -122,6 +128,16 @@ class Finding:
     message: str
     hint: str = ""
     fatal: bool = True  # False: a warning
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An object of ours in a database, the SQL that removes it, and whether a running tycostream uses it."""
+
+    kind: str  # publication, slot
+    name: str
+    sql: str
+    in_use: bool
 
 
 @dataclass(frozen=True, slots=True)

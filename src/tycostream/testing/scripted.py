@@ -14,6 +14,7 @@ from tycostream.engines.base import (
     Event,
     Finding,
     Finished,
+    Leftover,
     Progress,
     SnapshotPart,
     SourceFailed,
@@ -156,6 +157,14 @@ class ScriptedEngine:
         return [Finding("database scripted", True, "in memory")]
 
     async def catalogue(self) -> Sequence[CatalogueTable]:
+        """See Engine."""
+        return []
+
+    async def leftovers(self) -> Sequence[Leftover]:
+        """See Engine: nothing is ever made here."""
+        return []
+
+    async def remove(self, leftovers: Sequence[Leftover]) -> Sequence[Leftover]:
         """See Engine."""
         return []
 

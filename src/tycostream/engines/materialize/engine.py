@@ -10,7 +10,7 @@ import psycopg
 
 from tycostream.clock import Clock
 from tycostream.config.model import Consistency, DatabaseConfig, SourceConfig
-from tycostream.engines.base import CatalogueTable, Finding
+from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.libpq import Connection, retry
 from tycostream.engines.materialize import catalogue
 from tycostream.engines.materialize.catalogue import Relation
@@ -46,6 +46,14 @@ class MaterializeEngine:
     def url(self) -> str:
         """Where we connect."""
         return self.config.url or ""
+
+    async def leftovers(self) -> Sequence[Leftover]:
+        """See Engine: nothing is ever made here."""
+        return []
+
+    async def remove(self, leftovers: Sequence[Leftover]) -> Sequence[Leftover]:
+        """See Engine."""
+        return []
 
     def renew(self, url: str) -> None:
         """See Engine."""

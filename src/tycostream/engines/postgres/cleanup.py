@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
-from typing import Literal
 
 import psycopg
 from psycopg import sql
 
+from tycostream.engines.base import Leftover
 from tycostream.engines.postgres.catalogue import quoted
 from tycostream.engines.postgres.connect import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """An object of ours in the database, the SQL that removes it, and whether a running tycostream uses it."""
-
-    kind: Literal["publication", "slot"]
-    name: str
-    sql: str
-    in_use: bool
 
 
 def slot_prefix(config_name: str) -> str:

@@ -13,11 +13,11 @@ import psycopg
 
 from tycostream.clock import Clock
 from tycostream.config.model import DatabaseConfig, SourceConfig
-from tycostream.engines.base import CatalogueTable, Finding
+from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.embedded import EmbeddedPostgres
 from tycostream.engines.postgres import catalogue, cleanup
 from tycostream.engines.postgres.catalogue import Table, quoted
-from tycostream.engines.postgres.cleanup import Leftover, slot_prefix
+from tycostream.engines.postgres.cleanup import slot_prefix
 from tycostream.engines.postgres.connect import Connection, connect, fail, retry, safe, translate
 from tycostream.engines.postgres.publication import Publication
 from tycostream.engines.postgres.stream import PostgresStream
@@ -195,12 +195,11 @@ class PostgresEngine:
             except psycopg.Error as error:
                 raise translate(error, self.url, "looking for leftovers") from None
 
-    async def remove(self, leftovers: Sequence[Leftover] | None = None) -> Sequence[Leftover]:
-        """Remove leftovers (None: all) that no running tycostream uses; those that were removed."""
-        wanted = await self.leftovers() if leftovers is None else leftovers
+    async def remove(self, leftovers: Sequence[Leftover]) -> Sequence[Leftover]:
+        """See Engine."""
         removed = []
         async with await self.connect() as connection:
-            for leftover in wanted:
+            for leftover in leftovers:
                 if leftover.in_use:
                     continue
                 try:

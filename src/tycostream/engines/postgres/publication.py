@@ -21,6 +21,8 @@ from tycostream.errors import UpstreamError
 
 _OPTIONS = ("insert", "update", "delete", "truncate")
 _ATTEMPTS = 5  # another process may alter the same publication at the same moment
+# It is there already: seen at once, or only when the transaction that made it committed, which we waited for.
+_THERE = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation)
 _WITH_LISTS = 150000  # row filters and column lists came with PostgreSQL 15
 
 _PUBLICATION = (
@@ -149,7 +151,7 @@ class Publication:
             statement = sql.SQL("{} FOR TABLE {}").format(statement, listed)
         try:
             await connection.execute(statement)
-        except psycopg.errors.DuplicateObject:
+        except _THERE:
             pass
         except psycopg.errors.InsufficientPrivilege as error:
             raise fail(
@@ -187,5 +189,5 @@ class Publication:
         statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(
             sql.Identifier(self.name), literal_sql(table.schema, table.name)
         )
-        with contextlib.suppress(psycopg.errors.DuplicateObject):
+        with contextlib.suppress(*_THERE):
             await connection.execute(statement)
