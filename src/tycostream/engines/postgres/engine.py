@@ -218,7 +218,9 @@ class PostgresEngine:
         row = await (
             await connection.execute(
                 b"SELECT current_setting('server_version_num')::int, current_setting('wal_level'),"
-                b" pg_encoding_to_char(encoding), (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),"
+                b" pg_encoding_to_char(encoding), (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)"
+                # Amazon gives the right by membership
+                b" OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication' AND pg_has_role(oid, 'member')),"
                 b" current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots)::int,"
                 b" current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)::int"
                 b" FROM pg_database WHERE datname = current_database()"
