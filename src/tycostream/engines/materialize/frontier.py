@@ -49,6 +49,11 @@ class CommonFrontier:
         self.remove(name)
         self._sources[name] = _Source(timestamp, timestamp >= self._released, timestamp)
 
+    def start(self, name: str, timestamp: int) -> None:
+        """Its snapshot has told everything up to ``timestamp``; what the group tells below that is no news of it."""
+        source = self._sources[name]
+        source.frontier = source.told = timestamp
+
     def remove(self, name: str) -> None:
         """The source is gone."""
         gone = self._sources.pop(name, None)

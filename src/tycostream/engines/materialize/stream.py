@@ -324,7 +324,7 @@ class MaterializeStream:
                     self._events.append(SnapshotPart(name, rows))
                 case SnapshotEnd(timestamp):
                     self._events.append(SnapshotPart(name, [], self._position(mine, timestamp)))
-                    group.advance(name, timestamp)
+                    group.start(name, timestamp)
                 case Closed(timestamp, changes):
                     group.closed(name, timestamp, changes)
                 case Frontier(timestamp):

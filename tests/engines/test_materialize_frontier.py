@@ -1,0 +1,227 @@
+"""The common frontier against a model: random members, advances, leaves, returns and removals."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tycostream.engines.materialize.frontier import CommonFrontier, Release
+from tycostream.rows import Change
+
+NAMES = ["a", "b", "c"]
+
+
+def change(name: str, timestamp: int) -> list[Change]:
+    return [Change(None, None, (name, timestamp))]
+
+
+class Group(RuleBasedStateMachine):
+    """Every source has a snapshot at some timestamp, then changes; the group's releases are watched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.group = CommonFrontier()
+        self.frontier: dict[str, int] = {}  # what each source has told; -1: its snapshot is still to come
+        self.given: dict[str, int] = {}  # what was released of it
+        self.due: dict[str, list[int]] = {}  # its timestamps with changes that were not released
+        self.left: set[str] = set()  # told to leave, and not caught up since
+        self.late: set[str] = set()  # came after something was released, and has not caught up
+        self.highest = -1  # of what the group has released
+
+    def names(self) -> list[str]:
+        return sorted(self.frontier)
+
+    @initialize(count=st.integers(1, 3))
+    def begin(self, count: int) -> None:
+        for name in NAMES[:count]:
+            self.join(name, -1)
+
+    def join(self, name: str, timestamp: int) -> None:
+        self.group.join(name, timestamp)
+        self.frontier[name] = self.given[name] = timestamp
+        self.due[name] = []
+        self.left.discard(name)
+        self.late.discard(name)
+        if timestamp < self.highest:
+            self.late.add(name)
+
+    @rule(name=st.sampled_from(NAMES), ahead=st.integers(-3, 3), resumed=st.booleans())
+    def rejoin(self, name: str, ahead: int, resumed: bool) -> None:
+        self.join(name, max(0, self.highest + ahead) if resumed else -1)
+        self.take()
+
+    @rule(name=st.sampled_from(NAMES))
+    def remove(self, name: str) -> None:
+        self.group.remove(name)
+        for known in (self.frontier, self.given, self.due):
+            known.pop(name, None)
+        self.left.discard(name)
+        self.late.discard(name)
+        self.take()
+
+    @precondition(lambda self: any(f == -1 for f in self.frontier.values()))
+    @rule(data=st.data(), ahead=st.integers(0, 4))
+    def snapshot_ends(self, data: st.DataObject, ahead: int) -> None:
+        name = data.draw(st.sampled_from([n for n in self.names() if self.frontier[n] == -1]))
+        timestamp = max(0, self.highest + ahead - 2)
+        self.group.start(name, timestamp)
+        self.frontier[name] = self.given[name] = timestamp
+        self.take()
+
+    @precondition(lambda self: any(f >= 0 for f in self.frontier.values()))
+    @rule(data=st.data(), steps=st.lists(st.integers(1, 3), max_size=3), more=st.integers(0, 2))
+    def moves(self, data: st.DataObject, steps: list[int], more: int) -> None:
+        name = data.draw(st.sampled_from([n for n in self.names() if self.frontier[n] >= 0]))
+        timestamp = self.frontier[name]
+        for step in steps:
+            timestamp += step
+            self.group.closed(name, timestamp, change(name, timestamp))
+            self.due[name].append(timestamp)
+        timestamp += more
+        self.group.advance(name, timestamp)
+        self.frontier[name] = timestamp
+        self.take()
+
+    @precondition(lambda self: bool(self.group.laggards()))
+    @rule(data=st.data())
+    def lets_go(self, data: st.DataObject) -> None:
+        laggards = self.group.laggards()
+        assert set(laggards) < set(self.frontier), "somebody waits for them"
+        name = data.draw(st.sampled_from(laggards))
+        self.group.leave(name)
+        self.left.add(name)
+        self.take()
+
+    def waited_for(self) -> list[str]:
+        return [name for name in self.frontier if name not in self.left | self.late]
+
+    def take(self) -> None:
+        members = self.waited_for()
+        common = min((self.frontier[name] for name in members), default=None)
+        for release in self.group.release():
+            self.released(release, common)
+        if common is not None:
+            self.highest = max(self.highest, common)
+        for name in [*self.left, *self.late]:
+            if self.frontier[name] >= max(self.highest, 0):
+                self.left.discard(name)
+                self.late.discard(name)
+        if not members and (back := self.waited_for()):
+            self.highest = max(self.highest, min(self.frontier[name] for name in back))
+
+    def released(self, release: Release, common: int | None) -> None:
+        if common is not None:
+            assert release.timestamp <= max(common, self.highest), "nobody is ahead of the group"
+        for name, changes in release.changes.items():
+            assert changes == change(name, release.timestamp), "the change of that timestamp"
+            assert self.due[name][0] == release.timestamp, "in order, each once"
+            self.due[name].pop(0)
+            assert release.timestamp > self.given[name]
+            self.given[name] = release.timestamp
+        if release.changes:
+            together = [n for n in self.waited_for() if self.due[n] and self.due[n][0] == release.timestamp]
+            whole = set(release.changes) & set(self.waited_for())
+            assert not (whole and together), "members' changes of one timestamp are one release"
+            return
+        for name in release.sources:
+            assert release.timestamp >= self.given[name], "forwards only"
+            assert release.timestamp <= self.frontier[name], "progress never hides a silent source"
+            assert not [t for t in self.due[name] if t <= release.timestamp], "after what it tells of"
+            self.given[name] = release.timestamp
+
+    @invariant()
+    def what_all_have_told_is_given(self) -> None:
+        members = self.waited_for()
+        if not members:
+            return
+        common = min(self.frontier[name] for name in members)
+        if common < 0:
+            assert all(self.given[name] <= self.frontier[name] for name in members)
+            return
+        for name in members:
+            assert not [t for t in self.due[name] if t <= common], "what is due was given"
+            assert self.given[name] >= min(common, self.frontier[name]), "and said to be all"
+
+
+TestGroup = Group.TestCase
+TestGroup.settings = settings(max_examples=60, stateful_step_count=25)
+
+
+def gives(group: CommonFrontier) -> list[tuple[int, list[str], list[str]]]:
+    return [(r.timestamp, sorted(r.changes), sorted(r.sources)) for r in group.release()]
+
+
+def test_members_whose_snapshot_is_to_come_hold_the_group() -> None:
+    group = CommonFrontier()
+    group.join("a")
+    group.join("b")
+    group.start("a", 10)
+    group.closed("a", 11, change("a", 11))
+    group.advance("a", 12)
+    assert gives(group) == []
+    assert group.laggards() == ["b"]
+    group.start("b", 10)
+    assert gives(group) == [], "both have it from their snapshots"
+    group.closed("b", 11, change("b", 11))
+    group.advance("b", 11)
+    assert gives(group) == [(11, ["a", "b"], ["a", "b"]), (11, [], ["a", "b"])]
+
+
+def test_a_laggard_leaves_comes_after_and_is_a_member_again() -> None:
+    group = CommonFrontier()
+    for name in ("a", "b"):
+        group.join(name)
+        group.start(name, 10)
+    assert gives(group) == []
+    group.closed("a", 15, change("a", 15))
+    group.advance("a", 20)
+    assert gives(group) == []
+    group.leave("b")
+    assert gives(group) == [(15, ["a"], ["a"]), (20, [], ["a"])]
+    group.closed("b", 12, change("b", 12))
+    group.advance("b", 14)
+    assert gives(group) == [(12, ["b"], ["b"]), (14, [], ["b"])]
+    group.closed("b", 25, change("b", 25))
+    group.advance("b", 30)
+    assert gives(group) == [(20, [], ["b"])], "what is beyond the group waits: it is a member again"
+    group.closed("a", 25, change("a", 25))
+    group.advance("a", 30)
+    assert gives(group) == [(25, ["a", "b"], ["a", "b"]), (30, [], ["a", "b"])]
+
+
+def test_one_that_starts_ahead_of_the_group_is_not_set_back() -> None:
+    group = CommonFrontier()
+    group.join("a")
+    group.start("a", 10)
+    group.advance("a", 50)
+    assert gives(group) == [(50, [], ["a"])]
+    group.join("b")
+    group.start("b", 60)
+    group.advance("a", 55)
+    assert gives(group) == [(55, [], ["a"])], "b's snapshot is of 60 already"
+    group.advance("a", 70)
+    group.advance("b", 71)
+    assert gives(group) == [(70, [], ["a", "b"])]
+
+
+def test_too_much_that_waits_is_told() -> None:
+    group, many = CommonFrontier(), change("a", 2) * 300_000
+
+    def waits(*timestamps: int) -> bool:
+        for timestamp in timestamps:
+            group.closed("a", timestamp, many)
+        return group.overfull
+
+    for name in ("a", "b"):
+        group.join(name)
+        group.start(name, 1)
+    assert not waits(2)
+    assert waits(3)
+    group.advance("a", 3)
+    group.leave("b")
+    assert [release.timestamp for release in group.release()] == [2, 3, 3]
+    assert not waits(4)
+    assert waits(5)
+    group.remove("a")
+    assert not waits(), "what goes with its source waits no more"
