@@ -105,7 +105,11 @@ async def test_a_cut_is_bridged_by_the_net_difference_only(world: World) -> None
     query.read()
     assert sorted(feed.rows) == [[2, 2, "b"], [4, 4, "d"]]
     assert query.shown == [[5, "n"], [5, "n"]]
-    assert feed.phases == ["snapshot", "ready", "live"], "one set, marked resync, with nothing about row 2"
+    assert feed.phases[:2] == ["snapshot", "ready"]
+    assert set(feed.phases[2:]) == {"live"}, "stale, the difference, fresh again: nobody starts anew"
+    told = [m["next"]["data"]["root"] for m in feed.sink.messages()]
+    (resync,) = [value for value in told if value["resync"]]
+    assert sorted(resync["changes"], key=repr) == [[None, [4, 4, "d"]], [[1, 1, "a"], None]], "nothing of row 2"
     assert world.states() == ["live", "stale", "resyncing", "live"]
 
 
