@@ -49,7 +49,7 @@ async def run(data: st.DataObject, url: str, steps: int, kinds: list[str]) -> No
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=40, suppress_health_check=SHARED, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=25, suppress_health_check=SHARED, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(data=st.data())
 async def test_clients_show_what_the_database_says(database: str, data: st.DataObject) -> None:
     await run(data, database, 10, STEPS)
