@@ -165,7 +165,7 @@ async def test_what_describe_refuses(engine, db) -> None:
     await db.execute("CREATE TABLE trades (id int PRIMARY KEY, v int); CREATE TABLE bare (v int)")
     await db.execute("CREATE VIEW seen AS SELECT 1 AS id")
     for config, code, hint in [
-        (source("trade"), "source-missing", "did you mean `table: public.trades`?"),
+        (source("trade"), "source-missing", "did you mean public.trades?"),
         (source("bare"), "replica-identity", "ALTER TABLE public.bare REPLICA IDENTITY FULL;"),
         (
             source("trades", primary_key=("v",)),

@@ -137,5 +137,15 @@ class Check:
         said = f"Materialize keeps {history_ms / 1000:g} s of its history"
         if history_ms >= keep_ms or relation.identity == "constant":
             return Finding(subject, True, said)
-        hint = f"after a longer loss it is read again; to resume instead: RETAIN HISTORY FOR '{keep_ms // 1000}s'"
+        hint = (
+            f"after a longer loss it is read again; to resume instead: {_retain(relation, keep_ms // 1000)}"
+        )
         return Finding(subject, True, said, hint)
+
+
+def _retain(relation: Relation, seconds: int) -> str:
+    """The statement that keeps history; a view and a query keep none of their own."""
+    if relation.kind not in ("table", "source", "materialized-view"):
+        return f"RETAIN HISTORY FOR '{seconds}s' on everything it reads"
+    kind = relation.kind.replace("-", " ").upper()
+    return f"ALTER {kind} {relation.title} SET (RETAIN HISTORY FOR '{seconds}s');"

@@ -65,16 +65,22 @@ class MaterializeEngine:
         self.role = connection.info.user
         return connection
 
+    async def now(self, connection: Connection) -> int:
+        """Materialize's time in milliseconds."""
+        try:
+            async with asyncio.timeout(self.config.statement_timeout.total_seconds()):
+                row = await (await connection.execute(b"SELECT mz_now()")).fetchone()
+        except TimeoutError:
+            raise retry("statement-timeout", "Materialize accepts connections and answers nothing") from None
+        except psycopg.Error as error:
+            raise translate(error, self.url, "asking for the time") from None
+        return int(row[0]) if row is not None else 0
+
     async def probe(self) -> None:
         """See Engine."""
         connection = await self.connect()
         try:
-            async with asyncio.timeout(self.config.statement_timeout.total_seconds()):
-                await connection.execute(b"SELECT 1")
-        except TimeoutError:
-            raise retry("statement-timeout", "Materialize accepts connections and answers nothing") from None
-        except psycopg.Error as error:
-            raise translate(error, self.url, "probing") from None
+            await self.now(connection)
         finally:
             await connection.close()
 

@@ -30,6 +30,7 @@ class _Source:
     frontier: int  # what its stream has told
     member: bool
     told: int = -1  # what was released of it
+    finished: bool = False
     closed: deque[tuple[int, Sequence[Change]]] = field(default_factory=deque)
 
 
@@ -86,6 +87,15 @@ class CommonFrontier:
         """Stop waiting for a source."""
         self._sources[name].member = False
 
+    def finish(self, name: str) -> None:
+        """Nothing more will come of it: nobody waits for it."""
+        self._sources[name].member, self._sources[name].finished = False, True
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was released: those that started together have all started."""
+        return self._released >= 0
+
     def release(self) -> Iterator[Release]:
         """What is due, in order of timestamps."""
         while True:
@@ -101,7 +111,7 @@ class CommonFrontier:
                     continue
                 reach = min(source.frontier, self._released) if members else source.frontier
                 yield from self._up_to([name], reach)
-                if source.frontier >= max(self._released, 0):
+                if source.frontier >= max(self._released, 0) and not source.finished:
                     source.member = back = True
             if not back:
                 return

@@ -23,7 +23,7 @@ from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, Sou
 from tycostream.engines.decode.subscribe import Closed, Frontier, Rows, SnapshotEnd, SubscribeDecoder
 from tycostream.engines.libpq import Connection, retry
 from tycostream.engines.materialize.catalogue import Relation, Subscription, subscription
-from tycostream.engines.materialize.errors import ServerError, compacted, meaning, translate
+from tycostream.engines.materialize.errors import ServerError, compacted, meaning
 from tycostream.engines.materialize.frontier import CommonFrontier
 from tycostream.errors import UpstreamError
 from tycostream.observe.events import UpstreamNotice
@@ -54,6 +54,7 @@ class _Source:
     connection: Connection
     group: CommonFrontier
     after: int | None
+    ahead_ms: float  # Materialize's time less our monotonic clock's, when it was asked
     state: _State = _State.PREPARED
     decoder: SubscribeDecoder | None = None
 
@@ -73,6 +74,8 @@ class MaterializeStream:
         self._ready: dict[_Source, None] = {}
         self._watched: dict[_Source, int] = {}  # sockets that the loop watches for us
         self._shared = CommonFrontier() if engine.share_positions else None
+        self._group_incarnation = ""
+        self._identities: dict[str, str] = {}  # what each source read when it was last added
         self._lagging_s: dict[str, float] = {}
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -92,12 +95,18 @@ class MaterializeStream:
         await self.remove(source.name)
         relation = await self._engine.relation_of(source)
         incarnation = self._incarnation(relation)
-        resumable = after is not None and after.incarnation == incarnation
+        known = self._identities.get(source.name, relation.identity) == relation.identity
+        resumable = after is not None and after.incarnation == incarnation and known
         connection = await self._engine.connect()
         connection.add_notice_handler(self._notice)
-        if self.closed:
+        try:
+            ahead_ms = await self._engine.now(connection) - self._clock.monotonic() * 1000
+            if self._error is not None:
+                raise retry("closed", "the stream was closed meanwhile")
+        except BaseException:
             await connection.close()
-            raise retry("closed", "the stream was closed meanwhile")
+            raise
+        self._identities[source.name] = relation.identity
         group = self._shared if self._shared is not None else CommonFrontier()
         mine = _Source(
             source.name,
@@ -108,6 +117,7 @@ class MaterializeStream:
             connection,
             group,
             after.offset if resumable and after is not None else None,
+            ahead_ms,
         )
         self._sources[source.name] = mine
         group.join(source.name, -1 if mine.after is None else mine.after)
@@ -124,8 +134,7 @@ class MaterializeStream:
         """See Stream."""
         while self._error is None:
             self._wake.clear()
-            if any(mine.state is _State.PREPARED for mine in self._sources.values()):
-                await self._ask()
+            self._ask([mine for mine in self._sources.values() if mine.state is _State.PREPARED])
             for mine in list(self._ready):
                 self._drain(mine)
             if self._events:
@@ -152,22 +161,21 @@ class MaterializeStream:
     # asking
 
     def _incarnation(self, relation: Relation) -> str:
-        """Another object of the same name has another history; a group's positions belong to all its members."""
-        if self._shared is not None:
-            return f"{self._environment}/{self._engine.group_identity()}"
-        return f"{self._environment}/{relation.identity}"
+        """Another object of the same name has another history.
 
-    async def _ask(self) -> None:
+        Positions of a group are its members' alike, so they have one incarnation while the stream lives, also if a
+        member is made anew meanwhile; the next stream has another then.
+        """
+        if self._shared is None:
+            return f"{self._environment}/{relation.identity}"
+        if not self._group_incarnation:
+            self._group_incarnation = f"{self._environment}/{self._engine.group_identity()}"
+        return self._group_incarnation
+
+    def _ask(self, prepared: Sequence[_Source]) -> None:
         """Send what is prepared. Members of a group that start together do so at one timestamp."""
-        try:
-            now = int((await self._engine.control.run("SELECT mz_now()"))[0][0])
-        except psycopg.Error as error:
-            self._error = translate(error, self._engine.url, "asking for the time")
-            return
-        except UpstreamError as error:
-            self._error = error
-            return
-        for mine in [mine for mine in self._sources.values() if mine.state is _State.PREPARED]:
+        now = int(self._clock.monotonic() * 1000 + max((mine.ahead_ms for mine in prepared), default=0))
+        for mine in prepared:
             if mine.after is not None:
                 self._subscribe(mine, f"AS OF {mine.after}")
             elif self._shared is not None:
@@ -230,6 +238,7 @@ class MaterializeStream:
         if more is None:
             self._events.append(Finished(mine.name))
             self._unwatch(mine)
+            mine.group.finish(mine.name)
         elif more:
             self._ready[mine] = None
         else:
@@ -276,7 +285,8 @@ class MaterializeStream:
         return None
 
     def _refused(self, mine: _Source, error: ServerError) -> None:
-        if compacted(error) and mine.after is not None and self._shared is None:
+        alone = self._shared is None or self._shared.begun
+        if compacted(error) and mine.after is not None and alone:
             # the history is gone, the rows are not: the same connection asks for a snapshot instead
             while mine.pgconn.get_result() is not None:
                 pass
@@ -287,8 +297,8 @@ class MaterializeStream:
             self._unwatch(mine)
             return
         raised = meaning(error, mine.name, self._engine.url, self._engine.role)
-        if compacted(error) and self._shared is not None:
-            self._error = raised  # a member alone would start at another moment than the group
+        if compacted(error) and not alone:
+            self._error = raised  # one of those that start together would start at another moment
         raise raised
 
     def _lost(self, mine: _Source, error: psycopg.Error) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,9 @@ from psycopg import sql
 
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import CatalogueTable
+from tycostream.engines.catalog import CatalogColumn, choose_columns, closest
 from tycostream.engines.postgres.connect import Connection, fail
-from tycostream.rows import Column, RowType
-from tycostream.scalars import Scalar, config_scalar, enum_scalar, scalar_for
+from tycostream.rows import RowType
 
 _TABLE = """
 SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relreplident::text, obj_description(c.oid, 'pg_class'),
@@ -174,13 +173,12 @@ async def _missing(connection: Connection, source: SourceConfig, schema: str, na
         b" AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2 LIMIT 1000"
     )
     names = [quoted(*row) for row in await (await connection.execute(query)).fetchall()]
-    close = difflib.get_close_matches(quoted(schema, name), names, n=1)
     exist = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return fail(
         "source-missing",
         f"source {source.name}: there is no table {quoted(schema, name)}",
         detail=f"tables that exist: {exist or 'none'}",
-        hint=f"did you mean `table: {close[0]}`?" if close else "create the table, or correct `table:`",
+        hint=closest(quoted(schema, name), names) or "create the table, or correct `table:`",
     )
 
 
@@ -217,62 +215,20 @@ def row_type(
     by_name = {column.name: column for column in table.columns}
     chosen = source.columns or {c.name: None for c in table.columns if not c.generated}
     key = source.primary_key or table.primary_key
-    for name in (*chosen, *source.primary_key, *source.column_config):
-        if name not in by_name:
-            close = difflib.get_close_matches(name, list(by_name), n=1)
-            raise fail(
-                "column-missing",
-                f"source {source.name}: {table.sql} has no column {name}",
-                detail=f"columns that exist: {', '.join(by_name)}",
-                hint=f"did you mean {close[0]}?" if close else "correct the column's name",
-            )
-        if name in chosen and by_name[name].generated:
+    for name in chosen:
+        if name in by_name and by_name[name].generated:
             raise fail(
                 "column-generated",
                 f"source {source.name}: column {name} is generated, and PostgreSQL does not replicate it",
                 hint=f"leave {name} out of `columns:`",
             )
-    if lacking := [name for name in key if name not in chosen]:
-        raise fail(
-            "key-column-left-out",
-            f"source {source.name}: `columns` leaves out key column {', '.join(lacking)}",
-            hint=f"add {', '.join(lacking)} to `columns:`",
+    known = {
+        c.name: CatalogColumn(
+            c.name, c.base_type if c.labels else c.type_name, not c.not_null, c.comment, c.labels
         )
+        for c in table.columns
+    }
+    columns = choose_columns(source, table.sql, known, chosen, key, enums, unlisted)
     check_identity(table, source, key)
-    columns = []
-    for name, wanted in chosen.items():
-        info, choice = by_name[name], source.column_config.get(name)
-        scalar = _scalar(info, wanted, enums, unlisted, source)
-        columns.append(
-            Column(
-                name,
-                scalar,
-                (choice.name if choice else None) or name,
-                # an unlisted label is shown as null, NOT NULL or not
-                nullable=not info.not_null or (scalar.enum is not None and name not in key),
-                comment=(choice.comment if choice else None) or info.comment,
-            )
-        )
     places = {column.name: i for i, column in enumerate(columns)}
-    return RowType(
-        source.name, tuple(columns), tuple(places[n] for n in key), source.comment or table.comment
-    )
-
-
-def _scalar(
-    info: ColumnInfo,
-    wanted: str | None,
-    enums: Mapping[str, tuple[str, ...]],
-    unlisted: Callable[[str, str], None],
-    source: SourceConfig,
-) -> Scalar:
-    if wanted is not None and wanted in enums:
-        return enum_scalar(wanted, enums[wanted], lambda label: unlisted(wanted, label))
-    if wanted is not None:
-        if (scalar := config_scalar(wanted)) is None:
-            raise fail("column-type", f"source {source.name}: column {info.name}: there is no type {wanted}")
-        return scalar
-    if info.labels:
-        name = info.base_type
-        return enum_scalar(name, enums.get(name, info.labels), lambda label: unlisted(name, label))
-    return scalar_for(info.type_name)
+    return RowType(source.name, columns, tuple(places[n] for n in key), source.comment or table.comment)
