@@ -205,6 +205,24 @@ def test_one_that_starts_ahead_of_the_group_is_not_set_back() -> None:
     assert gives(group) == [(70, [], ["a", "b"])]
 
 
+def test_nobody_waits_for_what_is_finished() -> None:
+    group = CommonFrontier()
+    for name in ("a", "b"):
+        group.join(name)
+        group.start(name, 10)
+    assert [group.begun] == [False]
+    group.closed("b", 12, change("b", 12))
+    group.advance("b", 12)
+    group.finish("b")
+    assert gives(group) == []
+    assert group.laggards() == []
+    group.advance("a", 20)
+    assert gives(group) == [(20, [], ["a"]), (12, ["b"], ["b"]), (12, [], ["b"])]
+    assert [group.begun] == [True]
+    group.advance("a", 30)
+    assert gives(group) == [(30, [], ["a"])]
+
+
 def test_too_much_that_waits_is_told() -> None:
     group, many = CommonFrontier(), change("a", 2) * 300_000
 

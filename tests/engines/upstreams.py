@@ -43,9 +43,12 @@ class Upstream(Protocol):
     ``resumes``: a source added with ``after`` may go on without a snapshot. ``stalls``: ``stalled`` works.
     """
 
-    engine: Engine
     resumes: bool
     stalls: bool
+
+    @property
+    def engine(self) -> Engine:
+        """What is tested."""
 
     async def create(self, table: str, *, keyed: bool = True) -> SourceConfig:
         """Make an empty table; the source that reads it."""
