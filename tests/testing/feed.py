@@ -31,7 +31,7 @@ async def readable(pgconn: pq.abc.PGconn) -> None:
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
     number = pgconn.socket
-    loop.add_reader(number, lambda: ready.done() or ready.set_result(None))
+    loop.add_reader(number, lambda: None if ready.done() else ready.set_result(None))
     try:
         await asyncio.wait_for(ready, 10)
     finally:
@@ -101,6 +101,14 @@ class Feed:
                 else:
                     self.tag = (answer.command_status or b"").decode()
                 return None
+            await readable(self.pgconn)
+
+    async def silence(self) -> None:
+        """Until a notice comes, and nothing may come before it."""
+        while True:
+            assert self.pgconn.get_copy_data(1)[0] == 0, "neither rows nor progress were due"
+            if self.notices:
+                return
             await readable(self.pgconn)
 
     async def rows(self, count: int) -> list[Cells]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import psycopg
+import asyncio
+
 import pytest
 
 from tests.testing.feed import ask, connected, feed, refused
@@ -194,12 +195,13 @@ async def test_start_up_complains_of_settings_by_notices(fake: FakeMaterialize):
     url = fake.url.replace("/materialize?", "/elsewhere?")
     async with connected(url, options="-c nonsense=1") as connection:
         assert await ask(connection, "SELECT current_database()") == [("elsewhere",)]
-    pgconn = psycopg.pq.PGconn.connect_start(f"{url}&options=-cnonsense%3D1".encode())
-    notices: list[str] = []
-    pgconn.notice_handler = lambda r: notices.append(
-        (r.error_field(psycopg.pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode()
-    )
-    pgconn.finish()
+    reader, writer = await asyncio.open_connection("127.0.0.1", fake.port)
+    body = b"\0\3\0\0user\0me\0database\0elsewhere\0options\0-c nonsense=1\0\0"
+    writer.write((len(body) + 4).to_bytes(4, "big") + body)
+    answer = await asyncio.wait_for(reader.readuntil(b"Z\0\0\0\5I"), 10)
+    writer.close()
+    assert b'startup setting nonsense not set: unrecognized configuration parameter "nonsense"' in answer
+    assert b'session database "elsewhere" does not exist' in answer
 
 
 async def test_several_statements_in_one_query(fake: FakeMaterialize):

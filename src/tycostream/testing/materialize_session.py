@@ -112,6 +112,10 @@ class Session:
 
         return Plan(made.fields, run)
 
+    def cursor(self, name: str) -> Plan | None:
+        """See Backend."""
+        return self._plan(f'FETCH ALL "{name}"') if name in self._cursors else None
+
     def failed(self) -> None:
         """See Backend."""
         if self._status == b"T":

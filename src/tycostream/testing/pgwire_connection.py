@@ -73,6 +73,9 @@ class Backend(Protocol):
     def prepare(self, sql: str, arguments: Cells | None) -> Prepared | None:
         """A statement with its arguments (None: unknown yet); None if it is empty."""
 
+    def cursor(self, name: str) -> Prepared | None:
+        """A cursor by name: cursors and portals are one thing to a client that wants one described."""
+
     def failed(self) -> None:
         """The last statement failed: abort the transaction."""
 
@@ -452,7 +455,7 @@ class Connection:
             self.put(message(b"t", struct.pack(f">h{count}i", count, *oids)))
             prepared = self._backend.prepare(statement.sql, None)
         else:
-            prepared = self._find(self._portals, name, "portal", "34000")
+            prepared = self._backend.cursor(name) or self._find(self._portals, name, "portal", "34000")
         fields = None if prepared is None else prepared.fields
         self.put(message(b"n") if fields is None else row_description(fields))
 
