@@ -14,6 +14,7 @@ from tycostream.engines.materialize.errors import PRODUCT
 
 # What Materialize prints is fixed but for the time zone; the scalars read this form and nothing else.
 SHOWS: Final = {"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres"}
+_IDLE_S: Final = 1.0  # a connection that was silent longer may be dead without our knowing
 
 
 async def connect(url: str, config: DatabaseConfig) -> Connection:
@@ -28,7 +29,8 @@ class Control:
     """One connection for catalogue queries, opened when first needed and again when it was lost.
 
     Every statement has the configured time; one that overruns costs the connection, for nothing else can be sure to
-    end it.
+    end it. A connection that was idle is not used again: what is asked here is asked when something broke, and a network
+    path that vanished silently would cost the statement's whole time, where a new connection costs a round trip.
     """
 
     def __init__(self, open_: Callable[[], Awaitable[Connection]], config: DatabaseConfig) -> None:
@@ -36,6 +38,7 @@ class Control:
         self._timeout_s = config.statement_timeout.total_seconds()
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
+        self._used_s = 0.0
 
     async def run(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a statement; psycopg.Error if it is refused, UpstreamError if there is no connection."""
@@ -46,7 +49,11 @@ class Control:
         return (await self._execute(statement))[1]
 
     async def _execute(self, statement: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int]]]:
+        loop = asyncio.get_running_loop()
         async with self._lock:
+            if self._connection is not None and loop.time() - self._used_s > _IDLE_S:
+                await self.close()
+            self._used_s = loop.time()
             if self._connection is not None:
                 try:
                     return await self._on(self._connection, statement)
