@@ -146,6 +146,15 @@ async def test_a_select_describes_and_reads(filled: FakeMaterialize):
         assert "register" in unknown
 
 
+async def test_users_may_call_their_columns_as_materialize_does(fake: FakeMaterialize):
+    fake.create_table("odd", {"mz_timestamp": "text", "mz_diff": "integer"})
+    at = fake.insert("odd", ("x", "3"))
+    async with connected(fake.url) as connection:
+        assert await ask(connection, 'SELECT "mz_timestamp", mz_diff FROM odd') == [("x", 3)]
+    async with feed(fake, "SUBSCRIBE odd") as subscribed:
+        assert await subscribed.row() == [str(at), "1", "x", "3"]
+
+
 async def test_explain_tells_the_places_of_keys(filled: FakeMaterialize):
     head = "EXPLAIN OPTIMIZED PLAN WITH (keys) AS VERBOSE TEXT FOR "
     async with connected(filled.url) as connection:

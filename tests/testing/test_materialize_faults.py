@@ -204,6 +204,19 @@ async def test_a_snapshot_may_be_too_large(fake: FakeMaterialize):
         assert subscribed.error == ("XX000", "total result exceeds max size of 1.0 MiB")
 
 
+async def test_limits_of_the_system(clock):
+    fake = FakeMaterialize(now_ms=clock, progress_s=None, settings={"max_result_size": "1kB"})
+    fake.create_table("t", {"id": "integer", "name": "text"})
+    await fake.start()
+    try:
+        async with feed(fake, "SUBSCRIBE t") as subscribed:
+            fake.insert("t", ("1", "x" * 2000))
+            await subscribed.rest()
+            assert subscribed.error == ("XX000", "total result exceeds max size of 1.0 KiB")
+    finally:
+        await fake.stop()
+
+
 async def test_clusters(fake: FakeMaterialize):
     async with connected(fake.url) as connection, feed(fake, "SUBSCRIBE t") as subscribed:
         await ask(connection, "SET cluster = other")

@@ -47,6 +47,7 @@ class FakeMaterialize:
     ``progress_s``: how often time passes by itself (None: only by ``advance`` and ``transaction``). ``retain_ms``: the
     history that a relation keeps unless told otherwise. ``buffer_bytes``: what a slow client may leave unread.
     ``old_compaction_text``: the error's wording before March 2026. ``password``: asked for in clear text.
+    ``settings``: the system's defaults of session parameters (max_result_size, idle_in_transaction_session_timeout …).
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class FakeMaterialize:
         password: str | None = None,
         environment_id: str = "aws-us-east-1-3b7e2c4a-0000-4000-8000-000000000000-0",
         version: str = "v26.39.0",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         data = Data(now_ms, retain_ms)
         clusters = {"quickstart": Cluster("u1", "quickstart")}
@@ -69,7 +71,15 @@ class FakeMaterialize:
         catalog = Catalog(
             data, clusters, environment=lambda: self.environment_id, version=version, cancel=self._cancel
         )
-        self._state = State(data, catalog, clusters, buffer_bytes, old_compaction_text, version=version)
+        self._state = State(
+            data,
+            catalog,
+            clusters,
+            buffer_bytes,
+            old_compaction_text,
+            version=version,
+            settings=settings or {},
+        )
         catalog.subscriptions = lambda: [
             (f"00000000-0000-4000-8000-{number:012d}", str(pid), made.query.relation.id)
             for number, (made, pid) in self._state.subscriptions.items()

@@ -39,6 +39,8 @@ _TABLES: Final = {
     "referenced_object_ids text",
     "mz_internal.mz_object_dependencies": "object_id text, referenced_object_id text",
 }
+# A word of these says that a SELECT is for the catalogue; other words may be a user's, mz_diff among them.
+CATALOG_WORDS: Final = frozenset(part for name in _TABLES for part in name.split("."))
 _TYPES_DECLARED: Final = {name: oid for name, (oid, _) in TYPES.items()}
 _FUNCTION_OIDS: Final = {"mz_now": 16552, "has_table_privilege": 16, "count": 20, "sum": 20}
 _BARE: Final = ("current_user", "session_user")  # functions without parentheses

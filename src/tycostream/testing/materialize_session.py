@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tycostream.testing import materialize_sql as sql_text
-from tycostream.testing.materialize_catalog import Asker
+from tycostream.testing.materialize_catalog import CATALOG_WORDS, Asker
 from tycostream.testing.materialize_pump import fetch_rows, pump
 from tycostream.testing.materialize_settings import Settings, size_bytes
 from tycostream.testing.materialize_sql import Reader, SubscribeText, parse_select, parse_subscribe
@@ -78,7 +78,7 @@ class Session:
         self._user = parameters.get("user", self._user)
         self._database = parameters.get("database") or self._user
         version = self._state.version
-        self._settings = Settings({"mz_version": version, "database": self._database})
+        self._settings = Settings({**self._state.settings, "mz_version": version, "database": self._database})
         complaints = self._settings.start({k: v for k, v in parameters.items() if k != "database"})
         if self._database != self._state.database:
             complaints.append(f'session database "{self._database}" does not exist')
@@ -251,7 +251,7 @@ class Session:
     def _selection(self, sql: str) -> tuple[Sequence[Field], Callable[[], list[Cells]]]:
         """A SELECT: of the catalogue if it names one of its tables or no table at all, else of a relation."""
         words = {token.text for token in sql_text.tokens(sql) if token.kind in ("word", "quoted")}
-        if "from" not in words or any(word.startswith("mz_") for word in words if word != "mz_now"):
+        if "from" not in words or words & CATALOG_WORDS:
             connection = self._connection
             asker = Asker(self._database, self._user, connection.pid if connection is not None else 0)
             fields, found = self._state.catalog.run(sql, asker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -39,6 +39,7 @@ class State:
     expressions: dict[str, Expression] = field(default_factory=dict)
     subscriptions: dict[int, tuple[Subscription, int]] = field(default_factory=dict)  # number → (it, pid)
     statements: list[str] = field(default_factory=list)
+    settings: Mapping[str, str] = field(default_factory=dict)
     stalled: bool = False
     waiting: set[asyncio.Event] = field(default_factory=set)
     last_number: int = 0

@@ -68,7 +68,7 @@ _ALIASES: Final = {long: short for short, (_, long) in TYPES.items()} | {
     "json": "jsonb",
     "timestamp with time zone": "timestamptz",
 }
-_NUMBERS: Final = {"int2", "int4", "int8", "uint2", "uint4", "uint8", "oid", "mz_timestamp", "numeric"}
+_INTEGERS: Final = {"int2", "int4", "int8", "uint2", "uint4", "uint8", "oid", "mz_timestamp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,9 @@ def sql_type(text: str) -> SqlType:
 
 def sort_key(kind: SqlType) -> Callable[[str | None], tuple[int, Any]]:
     """How values of a type are ordered, from their text; NULL comes last."""
-    if kind.name in _NUMBERS:
+    if kind.name in _INTEGERS:
+        return lambda text: (2, 0) if text is None else (0, int(text))
+    if kind.name == "numeric":
         return _number_key
     if kind.name in ("float4", "float8"):
         return lambda text: (2, 0) if text is None else (1, 0) if text == "NaN" else (0, float(text))
