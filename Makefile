@@ -20,10 +20,10 @@ ARGS ?=
 pytest = $(PY) -m pytest $(1) $(ARGS) || { code=$$?; \
 	[ $$code -ne 5 ] || echo "$@: pytest found no test to run; an empty suite is no success" >&2; exit $$code; }
 
-.PHONY: help demo test lint format test-slow test-e2e test-real bench schema chromium clean setup
+.PHONY: help demo test lint format test-slow test-e2e test-real bench bench-tools bench-server schema chromium clean setup
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## a live market on http://127.0.0.1:4000/demo (PORT=, RATE=)
 	$(PY) -m tycostream demo --port $(PORT) --rate $(RATE) $(ARGS)
@@ -52,6 +52,12 @@ test-real: $(STAMP) ## against the databases' own images; needs a Docker engine
 
 bench: $(STAMP) ## benchmarks: JSON on standard output, never a test
 	$(PY) bench/run.py $(ARGS)
+
+bench-tools: ## build the measuring tools (needs a C compiler; Linux only)
+	$(MAKE) -C bench --no-print-directory
+
+bench-server: $(STAMP) bench-tools ## benchmarks of a whole server, one short run each (ARGS='fanout ingest' for some)
+	$(PY) bench/bench.py --short $(ARGS)
 
 schema: $(STAMP) ## the JSON Schema of tycostream.yaml, for editors
 	$(PY) -m tycostream config json-schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from figures import BY_SYMBOL
 from harness import Fake, Json, Pace, Server, Spec, load, save
 
-LADDER = (1000, 2000, 5000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000)
+LADDER = (1000, 2000, 5000, 10_000, 20_000, 40_000, 80_000, 160_000, 320_000, 640_000, 1_280_000)
 
 
 def _held(report: Json, rate: float, clients: int, filtered: bool) -> bool:
