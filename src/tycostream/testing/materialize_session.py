@@ -13,6 +13,7 @@ from tycostream.testing.materialize_settings import Settings, size_bytes
 from tycostream.testing.materialize_sql import Reader, SubscribeText, parse_select, parse_subscribe
 from tycostream.testing.materialize_state import State
 from tycostream.testing.materialize_subscribe import Options, Query, Subscription, subscribe_fields
+from tycostream.testing.materialize_types import sql_type
 from tycostream.testing.pgwire_connection import Connection, Output
 from tycostream.testing.pgwire_messages import Cells, Field, WireError
 
@@ -256,6 +257,12 @@ class Session:
             asker = Asker(self._database, self._user, connection.pid if connection is not None else 0)
             fields, found = self._state.catalog.run(sql, asker)
             return fields, lambda: found
+        if (grouped := sql_text.GROUPED.fullmatch(sql.strip())) is not None:
+            inner = f'SELECT {grouped[1]} FROM {grouped[2]} AS "source"'  # noqa: S608 - no database reads it
+            columns, all_rows = self._selection(inner)
+            return [*columns, sql_type("bigint").field("count")], lambda: sql_text.repeated(
+                all_rows(), int(grouped[3])
+            )
         registered = self._state.data.queries.get(sql_text.normal(sql))
         select = None if registered else parse_select(sql)
         query = self._state.whole(registered) if registered else self._state.select(parse_select(sql))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -231,6 +232,20 @@ def parse_select(sql: str) -> Select:
         limit = int(reader.next().text)
     reader.end()
     return Select(tuple(items), path, query, limit)
+
+
+# The one aggregate that is understood: which keys several rows have.
+GROUPED: Final = re.compile(
+    r'SELECT (.+), count\(\*\) FROM (.+) AS "source" GROUP BY \1 HAVING count\(\*\) > 1 LIMIT (\d+)',
+    re.DOTALL,
+)
+
+
+def repeated(rows: Iterable[Cells], limit: int) -> list[Cells]:
+    """The rows that come more than once, each with how often it does."""
+    counted = Counter(tuple(row) for row in rows)
+    several: list[Cells] = [(*row, str(count)) for row, count in counted.items() if count > 1]
+    return several[:limit]
 
 
 @dataclass(frozen=True, slots=True)
