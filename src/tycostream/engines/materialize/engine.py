@@ -19,7 +19,7 @@ from tycostream.engines.materialize.connect import Control, connect
 from tycostream.engines.materialize.errors import meaning, server_error, translate
 from tycostream.engines.materialize.stream import MaterializeStream
 from tycostream.observe.events import Emit, EnumLabelUnlisted
-from tycostream.rows import RowType
+from tycostream.rows import Position, RowType
 
 
 class MaterializeEngine:
@@ -40,6 +40,7 @@ class MaterializeEngine:
         self.role = ""
         self._enums = enums
         self._relations: dict[str, Relation] = {}
+        self.reached: dict[str, Position] = {}  # how far each source was told, by whichever stream
         self._streams: set[MaterializeStream] = set()
 
     @property

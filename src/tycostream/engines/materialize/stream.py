@@ -182,7 +182,11 @@ class MaterializeStream:
                 self._subscribe(mine, f"AS OF {now + _COMMON_DELAY_MS}")
             else:
                 # as far back as the log reaches and Materialize remembers: one stream fills store and log
-                self._subscribe(mine, f"AS OF AT LEAST {max(0, now - mine.keep_ms)}")
+                least = max(0, now - mine.keep_ms)
+                reached = self._engine.reached.get(mine.name)
+                if reached is not None and reached.incarnation == mine.incarnation:
+                    least = max(least, reached.offset)  # read again, it must not be set back to a past state
+                self._subscribe(mine, f"AS OF AT LEAST {least}")
 
     def _subscribe(self, mine: _Source, as_of: str) -> None:
         snapshot = "false" if mine.after is not None else "true"
@@ -235,6 +239,8 @@ class MaterializeStream:
             self._failed(mine, error)
             return
         self._give(mine)
+        if self._sources.get(mine.name) is not mine:
+            return
         if more is None:
             self._events.append(Finished(mine.name))
             self._unwatch(mine)
@@ -333,16 +339,19 @@ class MaterializeStream:
                 case Rows(rows):
                     self._events.append(SnapshotPart(name, rows))
                 case SnapshotEnd(timestamp):
-                    self._events.append(SnapshotPart(name, [], self._position(mine, timestamp)))
+                    position = self._engine.reached[name] = self._position(mine, timestamp)
+                    self._events.append(SnapshotPart(name, [], position))
                     group.start(name, timestamp)
                 case Closed(timestamp, changes):
                     group.closed(name, timestamp, changes)
                 case Frontier(timestamp):
                     group.advance(name, timestamp)
         if self._shared is not None:
+            self._lagging_s.pop(name, None)  # it is not silent
             self._let_go(group)
         for release in group.release():
             position = self._position(mine, release.timestamp)
+            self._engine.reached.update(dict.fromkeys(release.sources, position))
             if release.changes:
                 self._events.append(Batch(position, release.changes))
             else:
@@ -352,12 +361,23 @@ class MaterializeStream:
         return Position(mine.incarnation, 0, timestamp)
 
     def _let_go(self, group: CommonFrontier) -> None:
-        """A member that is silent too long leaves the group: the others must not seem silent too."""
+        """A member that is silent too long leaves the group: the others must not seem silent too.
+
+        It fails, so that it is known to be stale before the others go on without it; added again it catches up.
+        """
         now, laggards = self._clock.monotonic(), group.laggards()
         self._lagging_s = {name: self._lagging_s.get(name, now) for name in laggards}
-        for name, since in self._lagging_s.items():
+        for name, since in list(self._lagging_s.items()):
             if group.overfull or now - since > self._engine.patience_s:
-                group.leave(name)
+                self._failed(
+                    self._sources[name],
+                    retry(
+                        "lagging",
+                        f"source {name}: the others of its database are ahead of it",
+                        detail=f"for {now - since:.1f} s",
+                        hint="is its replica restarting? It is consistent with the others again once it has caught up",
+                    ),
+                )
 
 
 def _error_of(result: pq.abc.PGresult | None) -> ServerError:
