@@ -11,7 +11,6 @@ given up only when it ends itself or none of its sources is left.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
@@ -113,7 +112,10 @@ class Feed:
                 await self._pause(error)
             except Exception as error:  # a bug in one feed must not stop the others, nor itself for ever
                 await self._pause(_unexpected(error))
-            self._renew()
+            try:
+                self._renew()
+            except Exception as error:  # what we had may still be right
+                self._enter(self.state, str(_unexpected(error)))
 
     async def _follow(self) -> None:
         self._begin()
@@ -122,9 +124,10 @@ class Feed:
         reading: asyncio.Task[Sequence[Event]] | None = None
         self._look()
         try:
-            await asyncio.gather(
-                *(self._add(stream, source) for source in self.sources.values() if source.wanted)
-            )
+            async with asyncio.TaskGroup() as adding:
+                for source in self.sources.values():
+                    if source.wanted:
+                        adding.create_task(self._add(stream, source))
             if any(source.loaded for source in self.sources.values()):
                 self._enter(FeedState.RESYNCING)
             self._settle()
@@ -156,15 +159,14 @@ class Feed:
         """Nothing of this stream may go on: neither its tasks nor half of a snapshot."""
         if self._look_timer is not None:
             self._look_timer.cancel()
-        for task in self._tasks:
+        ending = [*self._tasks, *([reading] if reading is not None else [])]
+        for task in ending:
             task.cancel()
         await stream.close()
-        if reading is not None:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, UpstreamError):
-                await reading
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if ending:
+            await asyncio.wait(ending)  # not awaited each: that would take our own cancellation for theirs
+        if reading is not None and not reading.cancelled():
+            reading.exception()  # told already, or of no use any more
         for source in self.sources.values():
             self._drop_partial(source)
 
@@ -217,28 +219,37 @@ class Feed:
         )
 
     async def _describe(self, source: SourceFeed) -> None:
-        row_type = await self._engine.describe(source.config)
-        if source.row_type is None or row_type.shape != source.row_type.shape:
-            source.row_type, source.loaded, source.position = row_type, False, None
+        try:
+            row_type = await self._engine.describe(source.config)
+            if source.row_type is not None and row_type.shape == source.row_type.shape:
+                return
             self._described(row_type)
-            source.state = SourceState.STARTING
+        except UpstreamError:
+            raise
+        except Exception as error:  # what one source brings to light is no matter of the others
+            raise _unexpected(error, Action.FAIL) from error
+        source.row_type, source.loaded, source.position = row_type, False, None
+        source.state = SourceState.STARTING
 
     async def _add(self, stream: Stream, source: SourceFeed) -> None:
         assert source.row_type is not None
-        source.added = source.awaiting = True
-        source.heard_s = self._clock.monotonic()
+        source.added = source.awaiting = source.trying = True
         if source.state is SourceState.FAILED and not source.loaded:
             self._mark(source, SourceState.STARTING, source.error)  # operations may wait for it again
         try:
             await stream.add(source.row_type, source.config, source.position if source.loaded else None)
         except UpstreamError as error:
             self._source_failed(source, error)
+        finally:
+            source.trying = False
+            source.heard_s = self._clock.monotonic()
 
     async def _again(self, stream: Stream, source: SourceFeed) -> None:
         """Validate a source anew and add it: its table may be another, its rights may be back."""
         try:
             await self._describe(source)
         except UpstreamError as error:
+            source.trying = False
             self._source_failed(source, error)
             return
         await self._add(stream, source)
@@ -268,10 +279,11 @@ class Feed:
                     self._heard(self.sources[name], position, now)
             case SnapshotPart(name, rows, position):
                 source = self.sources[name]
-                source.heard_s = now
-                self._part(source, rows)
-                if position is not None:
-                    self._snapshot_complete(source, position, now)
+                if source.added:  # else it was removed meanwhile: half of its snapshot is no use
+                    source.heard_s = now
+                    self._part(source, rows)
+                    if position is not None:
+                        self._snapshot_complete(source, position, now)
             case Progress(position, only):
                 told = [source for source in self.sources.values() if only in (None, source.name)]
                 for source in told:
@@ -289,6 +301,9 @@ class Feed:
         """Everything of ``source`` up to ``position`` is in its store: one that was resumed, or had stalled, is live."""
         source.heard_s = now
         if source.name in self._resync or not source.loaded:
+            return
+        if not source.added:  # removed meanwhile; what was applied need not come again
+            source.position = source.position and position
             return
         self._together.discard(source.name)
         if source.state is SourceState.LIVE:
@@ -337,6 +352,8 @@ class Feed:
         source.awaiting = False
         source.ask_after_s = self._stall_s
         source.live_since_s = now
+        if self._live_since_s is None:
+            self._live_since_s = now
         source.breaker.answered()
         self._mark(source, SourceState.LIVE)
 
@@ -346,7 +363,6 @@ class Feed:
             self._release_resync()
         pending = any(s.state in (SourceState.STARTING, SourceState.STALE) for s in self.sources.values())
         if not pending and self.state is not FeedState.LIVE:
-            self._live_since_s = self._clock.monotonic()
             self._enter(FeedState.LIVE)
 
     # failing and healing
@@ -387,10 +403,10 @@ class Feed:
             if source.retry_at_s is not None and source.retry_at_s <= now:
                 source.retry_at_s = None
                 source.breaker.try_again()
-                source.added = True  # from here on it counts as being tried
+                source.added = source.trying = True  # from here on it counts as being tried
                 self._spawn(self._again(stream, source))
-            elif source.added and not source.finished and now - source.heard_s > self._stall_s:
-                self._stalled(stream, source, now - source.heard_s)
+            elif source.silent_s(now) > self._stall_s:
+                self._stalled(stream, source, source.silent_s(now))
         down = [source.error for source in self.sources.values() if not source.added]
         gone = [
             error for error in down if isinstance(error, UpstreamError) and error.action is not Action.FAIL
@@ -415,7 +431,7 @@ class Feed:
 
     async def _ask(self, stream: Stream, source: SourceFeed, error: UpstreamError) -> None:
         """A database that answers may only be slow: be patient, longer each time. One that does not is lost."""
-        first = source.ask_after_s <= self._stall_s
+        first, heard_s = source.ask_after_s <= self._stall_s, source.heard_s
         source.ask_after_s = min(2 * source.ask_after_s, _PATIENCE_S)
         try:
             await self._engine.probe()
@@ -426,6 +442,8 @@ class Feed:
                 return  # a first snapshot may take as long as it takes
         finally:
             source.asking = False
+        if source.heard_s != heard_s or not source.added:
+            return  # it has spoken meanwhile, or is tried anew already
         if self._engine.share_positions and not any(
             s.heard_s > source.heard_s for s in self.sources.values()
         ):
@@ -454,9 +472,9 @@ class Feed:
         self._emit(BreakerChanged(self.database, self.breaker.state.value, None, self.breaker.failures))
 
 
-def _unexpected(error: BaseException) -> UpstreamError:
+def _unexpected(error: BaseException, action: Action = Action.RESYNC) -> UpstreamError:
     """Nothing can be taken for granted after it: sources are read again."""
-    return UpstreamError("unexpected", "internal error in a feed", action=Action.RESYNC, detail=repr(error))
+    return UpstreamError("unexpected", "internal error in a feed", action=action, detail=repr(error))
 
 
 async def run_feeds(feeds: Sequence[Feed]) -> None:

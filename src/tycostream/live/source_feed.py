@@ -24,6 +24,7 @@ class SourceFeed:
     loaded: bool = False  # the store holds a snapshot, if an old one
     position: Position | None = None  # everything up to here is in the store: where to resume
     added: bool = False  # it is on the stream, or on its way there
+    trying: bool = False  # it is being described or added, which has bounds of its own: no silence
     awaiting: bool = False  # nothing of its own has come yet: what all sources are told does not hold for it
     filling: bool = False  # its first snapshot is arriving
     difference: Difference | None = None  # a later snapshot is arriving
@@ -49,9 +50,13 @@ class SourceFeed:
         """Whether its store stands at the positions that the stream tells."""
         return self.state is SourceState.LIVE and not self.awaiting
 
+    def silent_s(self, now: float) -> float:
+        """How long nothing has come of a source that should speak; 0 for others."""
+        return now - self.heard_s if self.added and not (self.trying or self.finished) else 0.0
+
     def begin(self, now: float, stall_s: float) -> None:
         """A new stream."""
-        self.added = self.awaiting = self.finished = self.asking = False
+        self.added = self.trying = self.awaiting = self.finished = self.asking = False
         self.retry_at_s = self.live_since_s = None
         self.heard_s = now
         self.ask_after_s = max(self.ask_after_s, stall_s)
