@@ -15,10 +15,11 @@ from tycostream.dataflow.members import BLOCK_ROWS, Entry, Members
 from tycostream.dataflow.order import SortKey
 from tycostream.rows import Change, Key, Row
 
-ROWS_PER_STEP = 2000
+ROWS_PER_STEP = 1000
 _RUNS_PER_STEP = 4  # to cut a run costs a few comparisons for each block, not for each row
 _SAMPLE_STRIDE_MIN = 64
 _SAMPLES = 8192
+_STAGGER = 41
 _ENTRY_BYTES = 400  # what one key in the backlog holds, about
 _sort_of: Callable[[Entry], SortKey] = itemgetter(0)
 
@@ -127,8 +128,11 @@ class Hydration:
     def _cuts(self, runs: list[list[Entry]], count: int) -> list[SortKey]:
         """Sort keys that cut the rows into blocks of about equal length."""
         stride = max(_SAMPLE_STRIDE_MIN, count // _SAMPLES)
-        samples = sorted(entry[0] for run in runs for entry in run[::stride])
-        blocks = count // BLOCK_ROWS
+        # Runs of like rows are alike: sampled at the same places they would all name the same few values.
+        samples = sorted(
+            entry[0] for n, run in enumerate(runs) for entry in run[_STAGGER * n % stride :: stride]
+        )
+        blocks = min(count // BLOCK_ROWS, len(samples))
         return [samples[len(samples) * n // blocks] for n in range(1, blocks)]
 
 

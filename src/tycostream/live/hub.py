@@ -21,6 +21,7 @@ from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Plan, RootPlan, RowEncoder, StaticRoot
+from tycostream.live.collector import keep_out
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
@@ -145,6 +146,7 @@ class Hub:
         """The first snapshot is complete, true at ``position``: operations that waited start."""
         source = self.sources[name]
         self._restart_log(source, position)
+        keep_out(len(source.store.rows))
         self.mark(name, SourceState.LIVE)
 
     def abandon(self, name: str) -> None:

@@ -10,6 +10,7 @@ from tycostream.dataflow.hydration import ROWS_PER_STEP
 from tycostream.dataflow.log import Entry
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan, with_stale
+from tycostream.live.collector import keep_out
 from tycostream.live.outbox import Ticker
 from tycostream.live.query_hydration import QueryHydration
 from tycostream.live.query_subscriber import QuerySubscriber
@@ -19,7 +20,7 @@ from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change
 
 _ENCODING_SHARE = 20  # a result is pushed at most once per 20 × its encoding time: 5 % of a core
-ROWS_AT_ONCE = 2 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
+ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
 
 
 class QueryCohort:
@@ -85,7 +86,7 @@ class QueryCohort:
                 root.view.hydrate()
             self._now_hydrated()
         else:
-            self._hydration = QueryHydration(self.roots, self._slices, self._now_hydrated, self.broken)
+            self._hydration = QueryHydration(self.roots, self._slices, self._now_sliced, self.broken)
             self._slices.add(self._hydration)
 
     def _now_hydrated(self) -> None:
@@ -98,6 +99,10 @@ class QueryCohort:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._awaiting.append(done)
         await done
+
+    def _now_sliced(self) -> None:
+        keep_out(sum(root.view.candidates for root in self.roots))
+        self._now_hydrated()
 
     def _tell_hydrated(self) -> None:
         awaiting, self._awaiting = self._awaiting, []
