@@ -19,6 +19,10 @@ from tycostream.errors import Action, UpstreamError
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
+# libpq gives no SQLSTATE of a refused connection. PostgreSQL's texts, and Materialize's "invalid password".
+_LOGIN = re.compile(
+    r'authentication failed|no password supplied|invalid password|role "[^"]*" does not exist|no pg_hba\.conf entry'
+)
 _ROUND_TRIPS_S = 5  # what libpq may need beyond its own connect timeout: several addresses, the last answers
 
 
@@ -51,7 +55,7 @@ def safe(text: str, url: str) -> str:
 def translate(error: psycopg.Error, url: str, doing: str, *, product: str = "PostgreSQL") -> UpstreamError:
     """What libpq or the server said, with the action that follows."""
     text, state, where = safe(str(error), url), error.sqlstate or "", _place(url)[0]
-    if state.startswith("28") or "authentication failed" in text or "no password supplied" in text:
+    if state.startswith("28") or _LOGIN.search(text):
         return fail(
             "auth", f"{where} refused the login", detail=text, hint="correct user and password in `url`"
         )
@@ -98,6 +102,15 @@ async def open_connection(
     timeout_s = config.connect_timeout.total_seconds()
     try:
         given = str(conninfo.conninfo_to_dict(url).get("options") or "")
+    except (
+        psycopg.Error
+    ):  # its text is not shown: it repeats what could not be read, which may be the password
+        raise fail(
+            "url-invalid",
+            "the database's url is not a libpq connection string",
+            hint="write postgresql://user:password@host:port/database, and percent-encode special characters in it",
+        ) from None
+    try:
         wanted = " ".join(
             [given, *(f"-c {name}={_escaped(value)}" for name, value in options.items())]
         ).strip()
