@@ -1,7 +1,7 @@
 """The benchmarks of a whole server: fakemz upstream, the load client on the other side. See README.md.
 
-    python bench/bench.py                    # everything, three runs each, about 25 minutes
-    python bench/bench.py --short            # everything, one short run each: under ten minutes
+    python bench/bench.py                    # everything, three runs each, about 20 minutes
+    python bench/bench.py --short            # everything, one short run each: about five minutes
     python bench/bench.py fanout ingest      # some of it
     python bench/bench.py --server other.json saturation --clients 1,10,100,500
 
@@ -55,7 +55,7 @@ def main() -> int:
     """Read the command line, measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "what", nargs="*", choices=[*ALL, "saturation"], metavar="what", help=" ".join([*ALL, "saturation"])
+        "what", nargs="*", help=", ".join([*ALL, "saturation"]) + "; absent: all but the last"
     )
     parser.add_argument(
         "--server", help="a JSON file that describes another server (README.md); absent: this tycostream"
@@ -66,6 +66,8 @@ def main() -> int:
     parser.add_argument("--clients", help="for saturation: numbers of clients, with commas", default="100")
     parser.add_argument("--filtered", action="store_true", help="for saturation: each client another symbol")
     arguments = parser.parse_args()
+    if unknown := set(arguments.what) - {*ALL, "saturation"}:
+        parser.error(f"there is no measurement {', '.join(sorted(unknown))}")
     pace = SHORT if arguments.short else LONG
     pace = Pace(pace.warmup, arguments.duration or pace.duration, arguments.repeats or pace.repeats)
     spec = Spec.load(arguments.server) if arguments.server else Spec.own()
