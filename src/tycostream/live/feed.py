@@ -306,10 +306,20 @@ class Feed:
             source.position = source.position and position
             return
         self._together.discard(source.name)
-        if source.state is SourceState.LIVE:
+        if source.state is SourceState.LIVE or self._behind(position):
             source.position = position
         else:
             self._live(source, position, now)
+
+    def _behind(self, position: Position) -> bool:
+        """Whether other sources are ahead: one that catches up is true to them only when it is level with them."""
+        return self._engine.share_positions and any(
+            other.state is SourceState.LIVE
+            and other.position is not None
+            and other.position.comparable(position)
+            and other.position.offset > position.offset
+            for other in self.sources.values()
+        )
 
     def _part(self, source: SourceFeed, rows: Sequence[tuple[Any, ...]]) -> None:
         if not source.loaded:
