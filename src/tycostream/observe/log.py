@@ -19,6 +19,7 @@ from tycostream.observe.events import (
     OperationFailed,
 )
 
+_threshold = logging.INFO
 _LEVELS: Final = {
     BatchApplied: logging.DEBUG,
     ConnectionOpened: logging.DEBUG,
@@ -41,7 +42,8 @@ def setup(level: str, style: str) -> None:
     tracebacks: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info] if json_lines else []
     )
-    number = getattr(logging, level.upper())
+    global _threshold  # noqa: PLW0603 - structlog's configuration is one per process too
+    _threshold = number = getattr(logging, level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -65,13 +67,14 @@ def setup(level: str, style: str) -> None:
 
 
 def log_sink(event: Event) -> None:
-    """An Emit that logs; the event's class is its name."""
+    """An Emit that logs; the event's class is its name. What is below the level costs a look-up and no more."""
     level = _LEVELS.get(type(event), logging.INFO)
     if isinstance(event, FeedStateChanged) and event.state in ("stale", "failed"):
         level = logging.WARNING
-    structlog.get_logger().log(
-        level, _name(event), **{k: v for k, v in asdict(event).items() if v not in ("", None)}
-    )
+    if level >= _threshold:
+        structlog.get_logger().log(
+            level, _name(event), **{k: v for k, v in asdict(event).items() if v not in ("", None)}
+        )
 
 
 def _name(event: Event) -> str:
