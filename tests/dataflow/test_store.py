@@ -80,8 +80,8 @@ def test_a_retraction_of_what_is_not_there_undoes_the_batch() -> None:
                     TRUNCATE,
                     Change(3, None, (3, 3)),
                     Change(3, None, (3, 4)),
+                    Change(unknown[0], unknown, None),
                 ]
-                + [Change(unknown[0], unknown, None)]
             )
         assert (caught.value.code, caught.value.action) == ("row-unknown", Action.RESYNC)
         assert (store.rows, store.surplus) == before

@@ -125,6 +125,7 @@ def test_descending_numbers_sort_exactly() -> None:
     assert cells[0] is NAN
     rows: list[Row] = list(enumerate(cells))
     sort_key = compile_order((OrderBy(1, descending=True),), row_type)
-    assert [row[0] for row in sorted(reversed(rows), key=lambda row: sort_key(row[0], row))] == list(range(7))
+    rows.reverse()
+    assert [row[0] for row in sorted(rows, key=lambda row: sort_key(row[0], row))] == list(range(7))
     first = compile_order((OrderBy(1, descending=True, nulls_first=True),), row_type)
     assert min(rows, key=lambda row: first(row[0], row)) == (6, None)

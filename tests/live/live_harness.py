@@ -108,6 +108,7 @@ class Client:
             operation, self.outbox, operation_id, self._end
         )
         self.seen = 0
+        self.stale = False
         self.cursor: str | None = None
         self.rows: list[Any] = []
         self.shown: Any = None
@@ -126,6 +127,7 @@ class Client:
                 self.errors.append(message["error"])
                 continue
             value = message["next"]["data"]["root"]  # type: ignore[index]
+            self.stale = message["next"].get("extensions", {}).get("stale", self.stale)  # type: ignore[attr-defined]
             root = next(r for r in self.operation.roots if isinstance(r, RootPlan))
             if root.mode is Mode.CHANGES:
                 self._fold(value)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass, replace
 from functools import cmp_to_key
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.live.live_harness import COPIES, ITEMS, Client, answer, brute, make_hub, plan
+from tests.live.live_harness import COPIES, ITEMS, Client, brute, make_hub, plan
+from tycostream.config.model import LiveConfig
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import (
     TRUE,
@@ -22,7 +28,8 @@ from tycostream.dataflow.predicate import (
     evaluate,
     negate,
 )
-from tycostream.graphql.plan import Coalesce, Mode, Strategy
+from tycostream.graphql.plan import Coalesce, Mode, Plan, Strategy
+from tycostream.live.hub import SourceState
 from tycostream.rows import TRUNCATE, Batch, Change, Position, Row, RowType
 from tycostream.testing.clock import FakeClock
 
@@ -76,20 +83,43 @@ def brute_order(rows: list[Row], terms: tuple[OrderBy, ...]) -> list[Row]:
     return sorted(rows, key=cmp_to_key(compare))
 
 
+WATCHED = replace(ITEMS, source="watched", watched=True)
+
+
+class TurningClock(FakeClock):
+    """Can also run one callback alone."""
+
+    def one(self) -> None:
+        if self._soon:
+            self._soon.popleft()()
+
+
+@dataclass
+class Asked:
+    """A one-shot query, and all that it may answer: what was true since it was asked."""
+
+    task: asyncio.Future[bytes]
+    operation: Plan
+    possible: list[list[list[Any]]]
+
+
 class World:
     """A database of two tables, its hub, and the clients that came."""
 
-    def __init__(self, data: st.DataObject) -> None:
+    def __init__(self, data: st.DataObject, rows: int) -> None:
         self.data = data
-        self.clock = FakeClock()
+        self.clock = TurningClock()
+        self.asked: list[Asked] = []
         self.keep_bytes = data.draw(st.sampled_from([1, 3000, 1 << 20]), label="log bytes")
         self.hub = make_hub(self.clock, keep_bytes=self.keep_bytes)
         self.offset = 1
-        self.items: dict[int, Row] = {}
-        self.copies: list[Row] = []
+        self.items: dict[int, Row] = {n: (n, n % 5, "abc"[n % 3]) for n in range(rows)}
+        self.copies: list[Row] = [row[1:] for row in self.items.values()]
         self.clients: list[Client] = []
-        self.hub.load("items", [], self.position)
-        self.hub.load("copies", [], self.position)
+        self.hub.load("items", list(self.items.values()), self.position)
+        self.hub.load("copies", list(self.copies), self.position)
+        self.hub.add_source(WATCHED, LiveConfig())
+        self.hub.load("watched", [], self.position)
 
     @property
     def position(self) -> Position:
@@ -105,6 +135,8 @@ class World:
                 self._change_copy(changes["copies"])
         resync = self.data.draw(st.booleans(), label="resync")
         self.hub.apply(Batch(self.position, changes, resync))
+        for each in self.asked:
+            each.possible.append(self.answer(each.operation))
 
     def _change_item(self, changes: list[Change]) -> None:
         kind = self.data.draw(st.integers(0, 9), label="kind")
@@ -185,9 +217,54 @@ class World:
             for client in self.clients:
                 client.sink.drain()
 
-    def check(self) -> None:
+    async def turn(self) -> None:
+        """One callback, and what it lets go on: nothing may depend on all of them running together."""
+        self.clock.one()
+        await asyncio.sleep(0)
+
+    def mark(self, state: SourceState) -> None:
+        source = self.data.draw(st.sampled_from(["items", "copies"]))
+        self.hub.mark(source, state)
+
+    def ask(self) -> None:
+        """A one-shot query, answered in its own time; whatever it says was true at one moment since."""
+        row_type = self.data.draw(st.sampled_from([ITEMS, COPIES]))
+        operation = plan(row_type, Mode.LIST, self.data.draw(predicates(row_type)), self.data.draw(ORDERS))
+        self.asked.append(
+            Asked(asyncio.ensure_future(self.hub.query(operation)), operation, [self.answer(operation)])
+        )
+
+    def answer(self, operation: Plan) -> list[list[Any]]:
+        root: Any = operation.roots[0]
+        members = [row for row in self.rows_of(root.source) if evaluate(root.predicate, row)]
+        end = None if root.limit is None else root.offset + root.limit
+        return [list(row) for row in brute_order(members, root.order)[root.offset : end]]
+
+    async def duplicate(self) -> None:
+        """A second row for a key of `watched`, and its end: operations end, the source comes back by itself."""
+        self.offset += 1
+        rows = [(1, 1, "a"), (1, 2, "b")]
+        client = Client(self.hub, plan(WATCHED, Mode.CHANGES))
+        self.clock.run()
+        self.hub.apply(Batch(self.position, {"watched": [Change(1, None, row) for row in rows]}))
+        watched = self.hub.sources["watched"]
+        assert watched.state.value == "failed"
+        client.read()
+        assert client.ended
+        self.offset += 1
+        self.hub.apply(Batch(self.position, {"watched": [Change(1, row, None) for row in reversed(rows)]}))
+        assert watched.state.value == "live"
+        assert not watched.store.rows
+
+    async def check(self) -> None:
         """Let every slow reader drain; then everybody shows what the tables say."""
         self.settle(60)
+        while not all(each.task.done() for each in self.asked):
+            self.clock.run()
+            await asyncio.sleep(0)
+        for each in self.asked:
+            assert json.loads(each.task.result())["data"]["root"] in each.possible
+        self.asked.clear()
         for client in self.clients:
             client.read()
             root: Any = client.operation.roots[0]
@@ -196,22 +273,68 @@ class World:
             if root.mode is Mode.CHANGES:
                 assert sorted(client.rows, key=repr) == brute(rows, root.predicate)
             else:
-                members = [row for row in rows if evaluate(root.predicate, row)]
-                end = None if root.limit is None else root.offset + root.limit
-                expected = [list(row) for row in brute_order(members, root.order)[root.offset : end]]
+                expected = self.answer(client.operation)
                 assert client.shown == expected
-                assert answer(self.hub, client.operation)["data"]["root"] == expected
+                task = asyncio.ensure_future(self.hub.query(client.operation))
+                while not task.done():
+                    self.clock.run()
+                    await asyncio.sleep(0)
+                assert json.loads(task.result())["data"]["root"] == expected
+            stale = self.hub.sources[root.source].state is SourceState.STALE
+            assert client.subscription.told_stale is stale
+            assert client.stale is stale
 
 
-STEPS = ["tx", "tx", "tx", "tx", "join", "drain", "drain", "time", "tick", "tick", "reconnect", "check"]
+STEPS = [
+    "tx",
+    "tx",
+    "tx",
+    "tx",
+    "join",
+    "drain",
+    "drain",
+    "time",
+    "tick",
+    "turn",
+    "turn",
+    "reconnect",
+    "check",
+]
+STEPS += ["stale", "live", "query", "duplicate"]
+# so small that a handful of rows takes several slices, in hydrations, results and one-shot queries alike
+SLICED = {
+    "tycostream.dataflow.hydration.ROWS_PER_STEP": 2,
+    "tycostream.dataflow.hydration.BLOCK_ROWS": 2,
+    "tycostream.dataflow.hydration._SAMPLE_STRIDE_MIN": 1,
+    "tycostream.dataflow.members.BLOCK_ROWS": 2,
+    "tycostream.live.query_cohort.ROWS_AT_ONCE": 2,
+    "tycostream.live.query_cohort.ROWS_PER_STEP": 2,
+    "tycostream.live.hub.ROWS_AT_ONCE": 2,
+    "tycostream.live.rendering.ROWS_PER_STEP": 2,
+    "tycostream.live.query_hydration._CHANGES_PER_STEP": 1,
+    "tycostream.live.query_hydration._BACKLOG_BYTES_MAX": 1500,
+    "tycostream.live.change_chunks._ROWS_PER_CHUNK_MAX": 2,
+    "tycostream.live.change_chunks._ROWS_PER_STEP": 2,
+    "tycostream.live.change_chunks._KEPT_BYTES_MAX": 300,
+}
 
 
 def run(data: st.DataObject, steps: int) -> None:
-    world = World(data)
+    with contextlib.ExitStack() as stack:
+        sliced = data.draw(st.booleans(), label="sliced")
+        if sliced:
+            for name, value in SLICED.items():
+                stack.enter_context(patch(name, value))
+        asyncio.run(walk(data, steps, sliced))
+
+
+async def walk(data: st.DataObject, steps: int, sliced: bool) -> None:
+    world = World(data, rows=12 if sliced else 0)
+    kinds = ["tx", "turn", "turn", "turn", "join", "query", "stale", "live"] * 2 + STEPS if sliced else STEPS
     for _ in range(data.draw(st.integers(1, 3), label="clients")):
         world.join()
     for _ in range(data.draw(st.integers(1, steps), label="steps")):
-        step = data.draw(st.sampled_from(STEPS))
+        step = data.draw(st.sampled_from(kinds))
         if step == "tx":
             world.transaction()
         elif step == "join":
@@ -224,9 +347,18 @@ def run(data: st.DataObject, steps: int) -> None:
             world.clock.run()
         elif step == "reconnect":
             world.reconnect()
+        elif step == "turn":
+            await world.turn()
+        elif step in ("stale", "live"):
+            world.mark(SourceState(step))
+        elif step == "query":
+            world.ask()
+        elif step == "duplicate":
+            await world.duplicate()
         elif step == "check":
-            world.check()
-    world.check()
+            await world.check()
+        await asyncio.sleep(0)
+    await world.check()
 
 
 @settings(max_examples=120, deadline=None)

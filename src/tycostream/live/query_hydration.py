@@ -26,14 +26,11 @@ class QueryHydration:
         slices: Slices,
         done: Callable[[], None],
         failed: Callable[[Exception], None],
-        *,
-        bytes_max: int = _BACKLOG_BYTES_MAX,
     ) -> None:
         self._roots = roots
         self._slices = slices
         self._done = done
         self._on_error = failed
-        self._bytes_max = bytes_max
         self._effort = 1
         self._cancelled = False
         self._backlogs: list[
@@ -68,7 +65,7 @@ class QueryHydration:
                 self._current = None
         elif len(self._backlogs) < len(self._roots):
             self._current = self._roots[len(self._backlogs)].view.hydration(self._effort)
-            self._backlogs.append(Backlog(self._bytes_max))
+            self._backlogs.append(Backlog(_BACKLOG_BYTES_MAX))
         else:
             return self._catch_up()
         return False
