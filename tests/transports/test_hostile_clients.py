@@ -362,7 +362,7 @@ def test_another_subprotocol_is_4406() -> None:
     assert rig.close_code() == 4406
 
 
-def test_an_internal_error_tells_the_client_nothing_and_the_log_everything(rig: Rig) -> None:
+async def test_an_internal_error_tells_the_client_nothing_and_the_log_everything(rig: Rig) -> None:
     rig.say(subscribe("crash"))
     (message,) = rig.hear()
     assert message["type"] == "error"
@@ -372,6 +372,8 @@ def test_an_internal_error_tells_the_client_nothing_and_the_log_everything(rig: 
     (failed,) = (event for event in rig.events if isinstance(event, OperationFailed))
     assert "secret" in failed.internal
     rig.say(subscribe("{x}"))  # the id is free and the connection lives
+    for _ in range(4):
+        await rig.turn()
     assert [message["type"] for message in rig.hear()] == ["next", "complete"]
 
 
