@@ -51,29 +51,31 @@ def test_a_healthy_life_forgets_the_past() -> None:
     assert backoff.failures == 1
 
 
+def state(breaker: Breaker) -> BreakerState:
+    return breaker.state
+
+
 def test_a_breaker_opens_tries_with_a_probe_and_closes() -> None:
     breaker = Breaker(always(0.5), threshold=3, base_s=1, cap_s=10)
     for _ in range(2):
         breaker.failed(0)
-        assert breaker.state is BreakerState.CLOSED
+        assert state(breaker) is BreakerState.CLOSED
         assert not breaker.try_again(), "the real thing"
-    breaker.failed(0)
-    assert breaker.state is BreakerState.OPEN
-    assert breaker.try_again(), "a probe"
-    assert breaker.state is BreakerState.HALF_OPEN
-    breaker.failed(0)
-    assert breaker.state is BreakerState.OPEN
-    assert breaker.try_again()
+    seen = []
+    for _ in range(2):
+        breaker.failed(0)
+        seen += [breaker.state, breaker.try_again(), breaker.state]
+    assert seen == [BreakerState.OPEN, True, BreakerState.HALF_OPEN] * 2, "probes"
     breaker.answered()
-    assert breaker.state is BreakerState.CLOSED
+    assert state(breaker) is BreakerState.CLOSED
     assert breaker.failures == 4, "an answer to a probe is no life yet"
     assert not breaker.try_again()
     breaker.failed(0)
-    assert breaker.state is BreakerState.OPEN
+    assert state(breaker) is BreakerState.OPEN
     breaker.try_again()
     breaker.answered()
     breaker.failed(60)
-    assert (breaker.state, breaker.failures) == (BreakerState.CLOSED, 1), "it had lived"
+    assert (state(breaker), breaker.failures) == (BreakerState.CLOSED, 1), "it had lived"
 
 
 def test_what_works_again_is_forgiven_at_once() -> None:
