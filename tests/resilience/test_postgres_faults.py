@@ -1,0 +1,64 @@
+"""Everything that may happen to a PostgreSQL, under change feeds, live queries and queries, while writing goes on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.resilience.faults import COLUMN_ADDED, COLUMN_ADDED_TERMINATED, MADE_AGAIN, NETWORK, POSTGRES
+from tests.resilience.upstreams import PostgresUpstream
+from tests.resilience.world import Fault, World
+from tycostream.engines.embedded import EmbeddedPostgres
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault", [*POSTGRES, MADE_AGAIN, COLUMN_ADDED, COLUMN_ADDED_TERMINATED], ids=lambda fault: fault.name
+)
+async def test_postgres(fault: Fault, database: str) -> None:
+    world = World(PostgresUpstream(database), secrets.randbits(32), may_be_empty=bool(fault.ends))
+    async with world.running():
+        await world.suffer(fault)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", NETWORK, ids=lambda fault: fault.name)
+async def test_the_network(fault: Fault, database: str) -> None:
+    world = World(PostgresUpstream(database, proxied=True), secrets.randbits(32))
+    async with world.running():
+        await world.suffer(fault)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="tycostream-test-", dir="/var/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.mark.slow
+async def test_kill_minus_nine(folder: Path) -> None:
+    server = EmbeddedPostgres(folder / "data", settings={"fsync": "off"})
+    world = World(PostgresUpstream(await server.start()), secrets.randbits(32))
+
+    async def kill(_: World) -> None:
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+
+    async def start(_: World) -> None:
+        await server.start()
+
+    try:
+        async with world.running():
+            fault = Fault("kill -9", kill, start, writes=False, resync=True)
+            await world.suffer(fault)
+            await world.suffer(fault)
+    finally:
+        await server.stop()
