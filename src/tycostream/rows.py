@@ -31,6 +31,23 @@ class _Unchanged:
 UNCHANGED: Final = _Unchanged()
 
 
+class Unread:
+    """A row as its text, parsed when somebody asks. Stands for the ``old`` of an upstream change of a watched key.
+
+    Half of what a database sends for an update is the row that goes, and the store has that row: to parse it again would
+    cost as much as the new one. Only where a key has several rows must it be known which of them goes.
+    """
+
+    __slots__ = ("_read", "_texts")
+
+    def __init__(self, read: Callable[[Sequence[str]], Row], texts: Sequence[str]) -> None:
+        self._read, self._texts = read, texts
+
+    def row(self) -> Row:
+        """The row; ValueError (or another of the scalars' errors) if it does not parse."""
+        return self._read(self._texts)
+
+
 class Change(NamedTuple):
     """What happened to one key.
 
@@ -38,8 +55,8 @@ class Change(NamedTuple):
     an insert, its own), ``old`` may be None even where a row existed, and ``new`` is None for a delete; cells of
     ``new`` may be UNCHANGED; a new row whose own key differs from ``key`` moves the row. For a source **without** one:
     ``key`` is None and ``old``, ``new`` are whole rows. For a **watched** key (``RowType.watched``): both images are
-    whole and have the same key, ``old`` is the row retracted (None: an insertion only), and ``new`` is None for a
-    retraction only. ``TRUNCATE`` empties the source.
+    whole and have the same key, ``old`` is the row retracted (None: an insertion only; it may be Unread), and ``new`` is
+    None for a retraction only. ``TRUNCATE`` empties the source.
 
     Downstream, as ``Store.apply`` returns it: ``old`` and ``new`` are the row before and after the whole batch, not
     both None, not identical; each key occurs once in a batch and belongs to both images.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from tycostream.dataflow.difference import Difference, remove_identical
 from tycostream.errors import Action, TycoError, UpstreamError
-from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType
+from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unread
 
 
 class Store:
@@ -130,14 +130,22 @@ class Store:
         was = rows.get(key)
         if key not in before:
             before[key] = was
-        if (was is None) if old is None else (was is not None and self.row_type.identical(was, old)):
+        if self._is_only(key, old, was):
             if new is not None:
                 rows[key] = new
-                return
-            if key not in self.surplus:
+            elif was is not None:
                 del rows[key]
-                return
-        self._apply_crowded(key, old, new)
+            return
+        image: object = old
+        self._apply_crowded(key, image.row() if isinstance(image, Unread) else old, new)
+
+    def _is_only(self, key: Key, old: object, was: Row | None) -> bool:
+        """Whether the key has no row but ``old``: after the change it has no row but the new one."""
+        if old is None or was is None:
+            return old is was
+        if key in self.surplus:
+            return False
+        return isinstance(old, Unread) or self.row_type.identical(was, old)  # type: ignore[arg-type]
 
     def _apply_crowded(self, key: Key, old: Row | None, new: Row | None) -> None:
         """One key of several rows, or about to have several: first out, then in."""

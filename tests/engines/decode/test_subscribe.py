@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.engines.decode.test_copytext import encode
 from tycostream.engines.decode.subscribe import Closed, Frontier, Item, Rows, SnapshotEnd, SubscribeDecoder
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Change, Column, Row, RowType
+from tycostream.rows import Change, Column, Row, RowType, Unread
 from tycostream.scalars import SCALARS
 
 FOREVER = 2**64 - 1
@@ -114,7 +114,7 @@ class Model:
 
     def _change(self, change: Change) -> None:
         assert change.old is not None or change.new is not None
-        for row, count in ((change.old, -1), (change.new, 1)):
+        for row, count in ((image(change), -1), (change.new, 1)):
             if row is not None:
                 if self.row_type.keyed:
                     assert change.key == self.row_type.key_of(row), "both images have the change's key"
@@ -196,7 +196,19 @@ def decoder_of(kind: str = "copies", **more: int) -> SubscribeDecoder:
 def fed(decoder: SubscribeDecoder, *lines: bytes) -> list[Item]:
     for text in lines:
         decoder.line(text)
-    return decoder.take()
+    return [read(item) for item in decoder.take()]
+
+
+def read(item: Item) -> Item:
+    """The item with its unread rows read."""
+    if isinstance(item, Closed):
+        return Closed(item.timestamp, [change._replace(old=image(change)) for change in item.changes])
+    return item
+
+
+def image(change: Change) -> Row | None:
+    old: object = change.old
+    return old.row() if isinstance(old, Unread) else change.old
 
 
 A, B = ("1", "x", "1", "a"), ("1", "y", "2", "b")

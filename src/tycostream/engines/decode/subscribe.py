@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Final
+from typing import Final, cast
 
 from tycostream.engines.decode.copytext import unescaped
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Change, Column, Row, RowType
+from tycostream.rows import Change, Column, Row, RowType, Unread
 
 _HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
 _COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
@@ -53,6 +53,9 @@ class Frontier:
 Item = Rows | SnapshotEnd | Closed | Frontier
 
 
+Update = tuple[int, Hashable, Row | Unread]  # how often, of which key, which row
+
+
 class SubscribeDecoder:
     """One SUBSCRIBE's lines, netted.
 
@@ -75,13 +78,14 @@ class SubscribeDecoder:
             (place + _HEAD, column) for place, column in zip(places, row_type.columns, strict=True)
         ]
         self._read = _reader(self._cells)
+        self._read_key = _key_reader(self._cells, row_type)
         self._open_bytes_max = open_bytes_max
         self._snapshot_at: int | None = None  # AS OF, told by the first line; None again once it is complete
         self._started = False
         self._resumed = resumed
         self._given = -1 if resumed is None else resumed  # the last frontier that was told
         self._snapshot: list[Row] = []
-        self._open: dict[int, list[tuple[int, Row]]] = {}
+        self._open: dict[int, list[Update]] = {}
         self._open_bytes = 0
         self._items: list[Item] = []
         self._last_text, self._last = "", -1  # timestamps repeat: one conversion a run
@@ -105,13 +109,24 @@ class SubscribeDecoder:
             raise _protocol(f"{error}: {line[:80]!r}") from None
         if not self._started or timestamp <= self._given:
             raise _protocol(f"an update at {timestamp} although {self._given} was closed")
+        image: Row | Unread
         try:
-            row = self._read(texts) if "\\" not in text else self._row(unescaped(texts))
+            if "\\" in text:
+                image = self._row(unescaped(texts))
+            elif count == -1 and self._read_key is not None:
+                image = Unread(self._read, texts)
+            else:
+                image = self._read(texts)
+            if timestamp == self._snapshot_at:
+                self._snapshot_row(image, count)
+                return
+            if isinstance(image, Unread):
+                assert self._read_key is not None
+                key = self._read_key(texts)
+            else:
+                key = self._row_type.key_of(image)
         except (ValueError, ArithmeticError, LookupError):
             raise self._unreadable(unescaped(texts)) from None
-        if timestamp == self._snapshot_at:
-            self._snapshot_row(row, count)
-            return
         self._open_bytes += len(line) + _ROW_BYTES
         if self._open_bytes > self._open_bytes_max:
             raise UpstreamError(
@@ -123,7 +138,7 @@ class SubscribeDecoder:
         rows = self._open.get(timestamp)
         if rows is None:
             rows = self._open[timestamp] = []
-        rows.append((count, row))
+        rows.append((count, key, image))
 
     def finish(self) -> None:
         """The stream has ended by itself: what is open is complete, for nothing more will come."""
@@ -169,8 +184,8 @@ class SubscribeDecoder:
                 )
         raise AssertionError("every cell reads")
 
-    def _snapshot_row(self, row: Row, count: int) -> None:
-        if count < 0:
+    def _snapshot_row(self, row: Row | Unread, count: int) -> None:
+        if count < 0 or isinstance(row, Unread):
             raise UpstreamError(
                 "negative-count",
                 f"source {self._row_type.source}: the view holds a row {count} times",
@@ -224,48 +239,60 @@ class SubscribeDecoder:
 
     # netting: what a timestamp amounts to
 
-    def _net(self, rows: list[tuple[int, Row]]) -> list[Change]:
-        return self._net_keyed(rows) if self._row_type.keyed else self._net_copies(rows)
+    def _net(self, updates: list[Update]) -> list[Change]:
+        if self._row_type.keyed:
+            return self._net_keyed(updates)
+        minus, plus = self._split(updates)
+        return [Change(None, row, None) for row in minus] + [Change(None, None, row) for row in plus]
 
-    def _net_keyed(self, rows: list[tuple[int, Row]]) -> list[Change]:
-        key_of = self._row_type.key_of
-        gone: dict[Hashable, Row] = {}
+    def _net_keyed(self, updates: list[Update]) -> list[Change]:
+        gone: dict[Hashable, Row | Unread] = {}
         come: dict[Hashable, Row] = {}
-        odd: dict[Hashable, list[tuple[int, Row]]] = {}  # keys with more than one row on a side
-        for count, row in rows:
-            key = key_of(row)
-            side = come if count > 0 else gone
+        odd: dict[Hashable, list[Update]] = {}  # keys with more than one row on a side
+        for update in updates:
+            count, key, image = update
             if key in odd:
-                odd[key].append((count, row))
-            elif key in side or count not in (1, -1):
-                odd[key] = [(count, row)]
-                odd[key] += [(1, come.pop(key))] if key in come else []
-                odd[key] += [(-1, gone.pop(key))] if key in gone else []
+                odd[key].append(update)
+            elif count == 1 and key not in come and not isinstance(image, Unread):
+                come[key] = image
+            elif count == -1 and key not in gone:
+                gone[key] = image
             else:
-                side[key] = row
-        changes = [Change(key, gone.pop(key, None), row) for key, row in come.items()]
-        changes += [Change(key, row, None) for key, row in gone.items()]
+                odd[key] = [update]
+                odd[key] += [(1, key, come.pop(key))] if key in come else []
+                odd[key] += [(-1, key, gone.pop(key))] if key in gone else []
+        changes = [Change(key, cast("Row | None", gone.pop(key, None)), row) for key, row in come.items()]
+        changes += [Change(key, cast("Row", row), None) for key, row in gone.items()]
         for key, entries in odd.items():
             minus, plus = self._split(entries)
             changes += [Change(key, old, new) for old, new in zip_longest(minus, plus)]
         return changes
 
-    def _net_copies(self, rows: list[tuple[int, Row]]) -> list[Change]:
-        minus, plus = self._split(rows)
-        return [Change(None, row, None) for row in minus] + [Change(None, None, row) for row in plus]
-
-    def _split(self, entries: list[tuple[int, Row]]) -> tuple[list[Row], list[Row]]:
+    def _split(self, updates: list[Update]) -> tuple[list[Row], list[Row]]:
         """What goes and what comes, each as often as it does: a projection may have made different rows equal."""
         identity = self._row_type.identity
         counts: dict[Hashable, int] = {}
         images: dict[Hashable, Row] = {}
-        for count, row in entries:
+        for count, _, image in updates:
+            row = image.row() if isinstance(image, Unread) else image
             name = identity(row)
             images[name] = row
             counts[name] = counts.get(name, 0) + count
         minus = [images[name] for name, n in counts.items() if n < 0 for _ in range(self._copies(n))]
         plus = [images[name] for name, n in counts.items() if n > 0 for _ in range(self._copies(n))]
         return minus, plus
+
+
+def _key_reader(
+    cells: Sequence[tuple[int, Column]], row_type: RowType
+) -> Callable[[Sequence[str]], Hashable] | None:
+    """A function from a line's texts, none of them NULL, to the row's key; None for a source without one."""
+    if not row_type.keyed:
+        return None
+    read = _reader([cells[i] for i in row_type.key])
+    if len(row_type.key) > 1:
+        return read
+    return lambda texts: read(texts)[0]
 
 
 def _reader(cells: Sequence[tuple[int, Column]]) -> Callable[[Sequence[str]], Row]:
