@@ -109,7 +109,9 @@ async def test_a_cut_is_bridged_by_the_net_difference_only(world: World) -> None
     assert set(feed.phases[2:]) == {"live"}, "stale, the difference, fresh again: nobody starts anew"
     told = [m["next"]["data"]["root"] for m in feed.sink.messages()]
     (resync,) = [value for value in told if value["resync"]]
-    assert sorted(resync["changes"], key=repr) == [[None, [4, 4, "d"]], [[1, 1, "a"], None]], "nothing of row 2"
+    assert sorted(resync["changes"], key=repr) == [[None, [4, 4, "d"]], [[1, 1, "a"], None]], (
+        "nothing of row 2"
+    )
     assert world.states() == ["live", "stale", "resyncing", "live"]
 
 
