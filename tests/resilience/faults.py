@@ -86,6 +86,15 @@ async def _create_later(world: World) -> None:
     world.writing.release()
 
 
+async def _uneven(world: World) -> None:
+    """One source is behind the other, again and again, for less than anybody's patience."""
+    for table in (*TABLES, *TABLES):
+        fake(world).stall(table)
+        await world.written(5)
+        fake(world).resume(table)
+        await world.written(3)
+
+
 async def _add_column(world: World) -> None:
     assert isinstance(world.upstream, MaterializeUpstream)
     async with world.writing:
@@ -176,6 +185,7 @@ MATERIALIZE = [
         resync=False,
         extra_s=_DETECTION_S,
     ),
+    Fault("uneven progress", _uneven, away=False, resync=False),
     Fault("history compacted", _on_fake(_go_away), _on_fake(_come_back_without_history), resync=True),
     Fault("fell behind", _on_fake(lambda it: it.fell_behind()), resync=False),
     Fault("cancelled by an administrator", _on_fake(lambda it: it.cancel_all()), resync=False),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
 
 from tests.resilience.faults import MATERIALIZE, NETWORK, ROTATED, STATEMENT_S, TIMED_OUT
@@ -16,7 +14,7 @@ from tests.resilience.world import Fault, World
 @pytest.mark.parametrize("fault", MATERIALIZE, ids=lambda fault: fault.name)
 async def test_materialize(fault: Fault, consistency: str) -> None:
     again = fault.ends != frozenset() and fault.tables != ("cash", "bonds")
-    world = World(MaterializeUpstream(consistency), secrets.randbits(32), may_be_empty=again)
+    world = World(MaterializeUpstream(consistency), may_be_empty=again)
     async with world.running():
         await world.suffer(fault)
 
@@ -25,14 +23,14 @@ async def test_materialize(fault: Fault, consistency: str) -> None:
 @pytest.mark.parametrize("consistency", ["source", "database"])
 @pytest.mark.parametrize("fault", NETWORK, ids=lambda fault: fault.name)
 async def test_the_network(fault: Fault, consistency: str) -> None:
-    world = World(MaterializeUpstream(consistency, proxied=True), secrets.randbits(32))
+    world = World(MaterializeUpstream(consistency, proxied=True))
     async with world.running():
         await world.suffer(fault)
 
 
 @pytest.mark.slow
 async def test_a_rotated_password() -> None:
-    world = World(MaterializeUpstream("source", password="first"), secrets.randbits(32))
+    world = World(MaterializeUpstream("source", password="first"))
     async with world.running():
         await world.suffer(ROTATED)
 
@@ -43,7 +41,6 @@ async def test_a_statement_timeout(consistency: str) -> None:
     """The catalogue does not answer: an attempt ends after ``statement_timeout``, not with the patience of TCP."""
     world = World(
         MaterializeUpstream(consistency),
-        secrets.randbits(32),
         database=f", statement_timeout: {STATEMENT_S}s",
     )
     async with world.running():

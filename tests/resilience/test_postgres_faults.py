@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -23,7 +22,7 @@ from tycostream.engines.embedded import EmbeddedPostgres
     "fault", [*POSTGRES, MADE_AGAIN, COLUMN_ADDED, COLUMN_ADDED_TERMINATED], ids=lambda fault: fault.name
 )
 async def test_postgres(fault: Fault, database: str) -> None:
-    world = World(PostgresUpstream(database), secrets.randbits(32), may_be_empty=bool(fault.ends))
+    world = World(PostgresUpstream(database), may_be_empty=bool(fault.ends))
     async with world.running():
         await world.suffer(fault)
 
@@ -31,7 +30,7 @@ async def test_postgres(fault: Fault, database: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", NETWORK, ids=lambda fault: fault.name)
 async def test_the_network(fault: Fault, database: str) -> None:
-    world = World(PostgresUpstream(database, proxied=True), secrets.randbits(32))
+    world = World(PostgresUpstream(database, proxied=True))
     async with world.running():
         await world.suffer(fault)
 
@@ -46,7 +45,7 @@ def folder() -> Iterator[Path]:
 @pytest.mark.slow
 async def test_kill_minus_nine(folder: Path) -> None:
     server = EmbeddedPostgres(folder / "data", settings={"fsync": "off"})
-    world = World(PostgresUpstream(await server.start()), secrets.randbits(32))
+    world = World(PostgresUpstream(await server.start()))
 
     async def kill(_: World) -> None:
         assert server.pid is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 
 import pytest
 
@@ -56,7 +55,7 @@ async def starts(world: World, *, hurt: str) -> None:
 @pytest.mark.parametrize("hurt", ["refused", "black hole", "cut"])
 @pytest.mark.parametrize("kind", ["source", "database", "postgres"])
 async def test_down_at_the_start(kind: str, hurt: str, database: str) -> None:
-    await starts(World(_upstream(kind, database, proxied=True), secrets.randbits(32)), hurt=hurt)
+    await starts(World(_upstream(kind, database, proxied=True)), hurt=hurt)
 
 
 def _timers() -> int:
@@ -79,14 +78,14 @@ async def _endures(world: World, fault: Fault, times: int) -> None:
 @pytest.mark.parametrize("kind", ["source", "database", "postgres"])
 async def test_failure_after_failure(kind: str, database: str) -> None:
     fault = POSTGRES[0] if kind == "postgres" else MATERIALIZE[0]
-    await _endures(World(_upstream(kind, database), secrets.randbits(32)), fault, 10)
+    await _endures(World(_upstream(kind, database)), fault, 10)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["source", "database", "postgres"])
 async def test_a_day_of_all_kinds(kind: str, database: str) -> None:
     """Faults of the network in a random order, one after the other, over one App."""
-    world = World(_upstream(kind, database, proxied=True), secrets.randbits(32))
+    world = World(_upstream(kind, database, proxied=True))
     async with world.running():
         for fault in world.chance.sample([f for f in NETWORK if f.extra_s < CONNECT_S], 4):
             await world.suffer(fault)
@@ -97,7 +96,7 @@ async def test_a_day_of_all_kinds(kind: str, database: str) -> None:
 async def test_the_texts_of_older_servers(consistency: str) -> None:
     """Materialize said it in other words before March 2026 that history is gone."""
     upstream = MaterializeUpstream(consistency, old_compaction_text=True)
-    world = World(upstream, secrets.randbits(32))
+    world = World(upstream)
     async with world.running():
         await world.suffer(next(f for f in MATERIALIZE if f.name == "history compacted"))
         assert fake(world).connections > 0

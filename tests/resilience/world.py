@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -63,12 +64,10 @@ class SeededClock(SystemClock):
 class World:
     """See the module. ``changed`` is set by whatever happens; ``until`` waits for a condition."""
 
-    def __init__(
-        self, upstream: Upstream, seed: int, *, database: str = "", may_be_empty: bool = False
-    ) -> None:
+    def __init__(self, upstream: Upstream, *, database: str = "", may_be_empty: bool = False) -> None:
         self.upstream = upstream
-        self.seed = seed
-        self.chance = random.Random(seed)
+        self.seed = int(os.environ.get("RESILIENCE_SEED") or secrets.randbits(32))
+        self.chance = random.Random(self.seed)
         self.ledger = Ledger(random.Random(self.chance.random()))
         self.may_be_empty = may_be_empty
         self.writing = asyncio.Lock()  # hold it to change the tables by other means
@@ -111,7 +110,7 @@ class World:
             await self.upstream.left()
             await self._ended(before, open_files)
         except BaseException as error:
-            error.add_note(f"seed {self.seed}; {self._state()}")
+            error.add_note(f"repeat with RESILIENCE_SEED={self.seed}; {self._state()}")
             raise
         finally:
             await self.upstream.stop()
