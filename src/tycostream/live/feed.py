@@ -365,6 +365,8 @@ class Feed:
         if self._live_since_s is None:
             self._live_since_s = now
         source.breaker.answered()
+        if source.error is not None and self.state in (FeedState.STARTING, FeedState.LIVE):
+            self._emit(FeedStateChanged(self.database, "live", source.name))  # it healed alone
         self._mark(source, SourceState.LIVE)
 
     def _settle(self) -> None:
