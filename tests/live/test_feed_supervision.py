@@ -185,6 +185,19 @@ async def test_a_source_that_fails_for_a_moment_resumes_and_after_resync_starts_
     assert set(world.hub.sources["items"].store.rows) == {1, 2, 3, 4}
 
 
+async def test_credentials_are_read_anew_where_one_source_alone_is_refused(
+    made: Callable[..., World],
+) -> None:
+    world = made()
+    await world.live()
+    world.engine.unreadable["items"] = UpstreamError("auth", "login refused", action=Action.FAIL)
+    world.engine.fail("items", LOST)
+    await world.until(lambda: len(world.renewed) >= 2, 0.5)
+    assert world.engine.opened == 1
+    del world.engine.unreadable["items"]
+    await world.live("items", step_s=0.5)
+
+
 async def test_a_source_that_appears_later(made: Callable[..., World]) -> None:
     world = made(start=False)
     del world.engine.row_types["items"]

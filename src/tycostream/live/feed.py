@@ -250,6 +250,8 @@ class Feed:
             await self._describe(source)
         except UpstreamError as error:
             source.trying = False
+            if error.code in _OF_THE_DATABASE:
+                self._renew()  # the other sources' old connections live on: nobody else would
             self._source_failed(source, error)
             return
         await self._add(stream, source)
