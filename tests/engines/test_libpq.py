@@ -150,6 +150,11 @@ async def test_a_wrong_password_is_auth_and_is_never_told(given: str) -> None:
         "postgresql://u:secret-zz@127.0.0.1:1/d?nonsense=secret-zz",
         "host=127.0.0.1 password='sec%zzret",
         "host=127.0.0.1 password=x sec%zzret",
+        "postgresql://u:p@secret@127.0.0.1:1/d",  # libpq takes "secret@127.0.0.1" for the host
+        "postgresql://u:sec/ret@127.0.0.1:1/d",  # and "u:sec" for host and port
+        "postgresql://u:123/secret@127.0.0.1:1/d",  # and "secret@…" for the database
+        "postgresql://u:s%ec@127.0.0.1/d",  # which is no UTF-8
+        "host=127.0.0.1 port=secret",
     ],
 )
 async def test_a_url_that_does_not_read_is_not_repeated(url: str) -> None:
@@ -157,6 +162,21 @@ async def test_a_url_that_does_not_read_is_not_repeated(url: str) -> None:
     assert (error.code, error.action) == ("url-invalid", Action.FAIL)
     assert "sec" not in str(error)
     assert "percent-encode" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://u@a,b/d", "a,b:5432"),
+        ("postgresql://u@a:1,b:2/d", "a,b:1,2"),
+        ("host=@abstract user=u", "@abstract:5432"),
+        ("postgresql://u@[::1]:7/d%40d", "::1:7"),
+        ("", "localhost:5432"),
+    ],
+)
+def test_a_place_that_reads_is_told(url: str, place: str) -> None:
+    error = libpq.translate(psycopg.OperationalError("gone"), url, "reading")
+    assert f"the connection to {place} failed" in error.message
 
 
 # what is wrong

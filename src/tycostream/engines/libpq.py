@@ -36,14 +36,32 @@ def retry(code: str, message: str, *, detail: str = "", hint: str = "") -> Upstr
     return UpstreamError(code, message, action=Action.RETRY, detail=detail, hint=hint)
 
 
+def _parts(url: str) -> dict[str, str] | None:
+    """What a connection string says; None if it does not read.
+
+    libpq reads an unescaped "@" or "/" of a password as the start of the host or of the path: what it then takes for
+    host and port is a piece of the password, so such a string counts as one that does not read.
+    """
+    try:
+        parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(url).items()}
+    except (psycopg.Error, ValueError):  # ValueError: bytes that are no UTF-8
+        return None
+    if any("@" in host[1:] for host in parts.get("host", "").split(",")):  # "@name" is an abstract socket
+        return None
+    if not re.fullmatch(r"[\d,]*", parts.get("port", "")):
+        return None
+    if "://" in url and "@" in parts.get("dbname", "") and "user" not in parts:
+        return None
+    return parts
+
+
 def _place(url: str) -> tuple[str, str]:
     """host:port for messages, and the password, which must never be in one."""
-    try:
-        parts = conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
+    parts = _parts(url)
+    if parts is None:
         return "the server", ""
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
-    return f"{host}:{parts.get('port') or 5432}", str(parts.get("password") or "")
+    return f"{host}:{parts.get('port', '').strip(',') or 5432}", parts.get("password", "")
 
 
 def safe(text: str, url: str) -> str:
@@ -100,19 +118,18 @@ async def open_connection(
     input only. UpstreamError if the connection, or a setting, is refused.
     """
     timeout_s = config.connect_timeout.total_seconds()
-    try:
-        given = str(conninfo.conninfo_to_dict(url).get("options") or "")
-    except (
-        psycopg.Error
-    ):  # its text is not shown: it repeats what could not be read, which may be the password
+    parts = _parts(url)
+    if (
+        parts is None
+    ):  # libpq's text is not shown: it repeats what could not be read, which may be the password
         raise fail(
             "url-invalid",
             "the database's url is not a libpq connection string",
             hint="write postgresql://user:password@host:port/database, and percent-encode special characters in it",
-        ) from None
+        )
     try:
         wanted = " ".join(
-            [given, *(f"-c {name}={_escaped(value)}" for name, value in options.items())]
+            [parts.get("options", ""), *(f"-c {name}={_escaped(value)}" for name, value in options.items())]
         ).strip()
         connection: Connection = await asyncio.wait_for(
             psycopg.AsyncConnection.connect(
