@@ -108,7 +108,8 @@ def test_the_message_of_a_duplicate_names_the_key() -> None:
     store.fill([(7, None), (7, None)])
     error = duplicate_key(store)
     assert error is not None
-    assert error.message == "the key of 't' is not unique: 2 rows have id = 7, n = NULL"
+    assert error.message == "the key of 't' is not unique", "its clients see it: no value of a row in it"
+    assert error.detail == "2 rows have id = 7, n = NULL"
     assert "make (id, n) unique upstream, or choose another `primary_key`" in error.hint
 
 

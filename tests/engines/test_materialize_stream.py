@@ -255,7 +255,8 @@ async def test_a_value_that_does_not_read_fails_its_source_alone() -> None:
         w.fake.insert("odd", ("1", "maybe"))
         await f.until(lambda: "odd" in f.failed)
         assert (f.failed["odd"].error.code, f.failed["odd"].error.action) == ("value", Action.FAIL)
-        assert "column on holds 'maybe'" in f.failed["odd"].error.message
+        assert "column on holds a value that is not a bool" in f.failed["odd"].error.message
+        assert "'maybe'" in f.failed["odd"].error.detail
         w.fake.insert("a", ("1", "1", "x"))
         await w.agrees("a")
 

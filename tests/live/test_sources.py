@@ -148,7 +148,8 @@ def test_duplicates_fail_a_source_that_heals_by_itself() -> None:
     feed.read()
     db.apply(Change(1, None, (1, 9, "z")))
     assert ended_with(feed) == ended_with(query) == "source-failed"
-    assert "the key of 'items' is not unique: 2 rows have id = 1" in feed.errors[0][0]["message"]
+    assert "the key of 'items' is not unique" in feed.errors[0][0]["message"]
+    assert "id = 1" not in str(feed.errors)
     assert "choose another `primary_key`" in feed.errors[0][0]["extensions"]["hint"]
     error = db.hub.sources["items"].error
     assert error is not None

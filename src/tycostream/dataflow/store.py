@@ -227,8 +227,10 @@ def duplicate_key(store: Store) -> TycoError | None:
     count = len(store.surplus)
     return TycoError(
         "duplicate-key",
-        f"the key of {row_type.source!r} is not unique: {1 + len(more)} rows have {values}",
-        detail="" if count == 1 else f"{count} keys have more than one row",
+        f"the key of {row_type.source!r} is not unique",
+        # a cell's value must not stand in the message, which every client of the source is told
+        detail=f"{1 + len(more)} rows have {values}"
+        + ("" if count == 1 else f"; {count} keys have more than one row"),
         hint=f"make ({', '.join(column.name for column in columns)}) unique upstream, or choose another `primary_key`; "
         "the source heals by itself",
     )

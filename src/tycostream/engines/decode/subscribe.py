@@ -177,9 +177,10 @@ class SubscribeDecoder:
                 shown = text if len(text or "") <= 80 else f"{(text or '')[:79]}…"
                 return UpstreamError(
                     "value",
-                    f"source {self._row_type.source}: column {column.name} holds {shown!r}, which is not a {column.scalar.name}",
+                    f"source {self._row_type.source}: column {column.name} holds a value that is not a {column.scalar.name}",
                     action=Action.FAIL,
-                    detail=str(error)[:200],
+                    # the value stands here and not in the message, which every client of the source is told
+                    detail=f"{shown!r}: {str(error)[:200]}",
                     hint="give the column another type in `columns:`",
                 )
         raise AssertionError("every cell reads")
