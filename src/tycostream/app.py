@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from graphql import GraphQLError
+
 from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.config.model import Config, DatabaseConfig, EngineName, SourceConfig
@@ -27,6 +29,7 @@ from tycostream.engines.base import Engine, Finding, Leftover
 from tycostream.errors import Action, ConfigError, RequestError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
+from tycostream.graphql.schema import build_schema
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed import Feed, run_feeds
 from tycostream.live.framing import Framing, Sink
@@ -97,6 +100,7 @@ class App:
         self.hub = Hub(clock, emit, cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
         self._planner: Planner | None = None
+        self._feeding: asyncio.Task[None] | None = None
         for database in self._databases:
             if database.sources:
                 database.feed = self._feed(database)
@@ -124,18 +128,35 @@ class App:
     async def running(self) -> AsyncIterator[None]:
         """Keep the feeds alive until the block ends; what is down at the start is waited for, like everything later."""
         try:
-            feeds = asyncio.create_task(run_feeds(self._feeds), name="feeds")
+            self._feeding = asyncio.create_task(run_feeds(self._feeds), name="feeds")
             try:
                 yield
             finally:
-                feeds.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await feeds
+                self._feeding.cancel()
+                await asyncio.wait([self._feeding])
         finally:
             await self.close()
 
+    async def feeds_end(self) -> None:
+        """Return, or raise, when the feeds do: that they end is a bug, and a server without them serves old data."""
+        assert self._feeding is not None, "App.running() comes first"
+        await asyncio.shield(self._feeding)
+
     def _described(self, row_type: RowType) -> None:
-        """A source is known, or another than it was: the hub has it anew, and so has the schema."""
+        """A source is known, or another than it was: the hub has it anew, and so has the schema.
+
+        UpstreamError if it cannot be shown in GraphQL: found here, it is that source's failure and nobody else's.
+        """
+        try:
+            build_schema([row_type], stringify_numbers=self.config.server.stringify_numbers)
+        except (GraphQLError, TypeError, ValueError) as error:
+            raise UpstreamError(
+                "schema",
+                f"source {row_type.source} cannot be shown in GraphQL",
+                action=Action.FAIL,
+                detail=str(error),
+                hint="give the column another name in `column_config:`, or leave it out of `columns:`",
+            ) from None
         self.hub.add_source(row_type, self.config.sources[row_type.source].live)
         self._row_types[row_type.source] = row_type
         self._planner = None

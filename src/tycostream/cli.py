@@ -37,6 +37,7 @@ ConfigPath = Annotated[
 DEFAULT_CONFIG = Path("tycostream.yaml")
 _GRACE_S = 5
 _SETTLE_S = 10
+_STRICT_S = 600  # a first snapshot may take minutes; a deployment must not wait for ever
 
 
 def main() -> None:
@@ -106,7 +107,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Overrides server.host.")] = None,
     port: Annotated[int | None, typer.Option(help="Overrides server.port.")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 unless every source is live at the start.")
+        bool, typer.Option("--strict", help="Exit with 1 unless every source is live within 10 minutes.")
     ] = False,
 ) -> None:
     """Serve the API of a configuration. A database that is down is waited for; /readyz says what is missing.
@@ -351,32 +352,30 @@ async def _serve(
         except BaseException:
             await app.close()
             raise
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with app.running():
         port = make_app(app, config.server, log_sink, extra_routes=extra_routes, examples=examples)
         server = PortServer(port, websocket_class(app, config.server, clock, log_sink), config.server)
         url = await server.start()
-        typer.echo(f"listening {url}")
-        with contextlib.suppress(TimeoutError):  # a large snapshot takes longer: /readyz tells when
-            await asyncio.wait_for(app.settled(), None if strict else _SETTLE_S)
-        if missing := _not_live(app):
-            typer.echo(missing, err=True)
-            if strict:
-                await server.stop(_GRACE_S)
-                raise typer.Exit(1)
-        typer.echo(f"ready {url}/{page}")
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        companion = asyncio.create_task(beside()) if beside is not None else None
         try:
-            await _first(stop.wait(), *([companion] if companion else []))
+            typer.echo(f"listening {url}")
+            await _settle(app, stop, strict)
+            typer.echo(f"ready {url}/{page}")
+            await _first(stop.wait(), app.feeds_end(), *([beside()] if beside is not None else []))
         finally:
-            if companion is not None:
-                companion.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await companion
             await server.stop(_GRACE_S)
+
+
+async def _settle(app: App, stop: asyncio.Event, strict: bool) -> None:
+    """Wait for the sources, or the signal to stop. What takes longer than a moment goes on behind: /readyz tells when."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(_first(app.settled(), stop.wait()), _STRICT_S if strict else _SETTLE_S)
+    if (missing := _not_live(app)) and not stop.is_set():
+        typer.echo(missing, err=True)
+        if strict:
+            raise typer.Exit(1)
 
 
 def _not_live(app: App) -> str:
@@ -389,10 +388,13 @@ def _not_live(app: App) -> str:
 
 
 async def _first(*waits: Awaitable[Any]) -> None:
-    """Wait for the first; an exception of it is raised."""
+    """Wait for the first, and end the others; an exception of it is raised."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
     for task in done:
         task.result()

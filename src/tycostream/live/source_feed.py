@@ -26,6 +26,7 @@ class SourceFeed:
     added: bool = False  # it is on the stream, or on its way there
     trying: bool = False  # it is being described or added, which has bounds of its own: no silence
     awaiting: bool = False  # nothing of its own has come yet: what all sources are told does not hold for it
+    skipping: bool = False  # its store refused a batch: it is on its way off the stream
     filling: bool = False  # its first snapshot is arriving
     difference: Difference | None = None  # a later snapshot is arriving
     finished: bool = False  # it will never change

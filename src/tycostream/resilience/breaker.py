@@ -57,8 +57,3 @@ class Breaker:
     def answered(self) -> None:
         """The probe succeeded: the real thing may be tried. Failures count on until it has lived for a while."""
         self.state = BreakerState.CLOSED
-
-    def healthy(self) -> None:
-        """It works again: the past is forgotten."""
-        self._backoff.failures = 0
-        self.state = BreakerState.CLOSED

@@ -1,0 +1,191 @@
+"""What a stream's events do: rows and batches to the hub, and where each source stands after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tycostream.clock import Clock
+from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed
+from tycostream.errors import Action, TycoError, UpstreamError
+from tycostream.live.hub import Hub, SourceState
+from tycostream.live.resync import Resync
+from tycostream.live.source_feed import SourceFeed
+from tycostream.observe.events import BreakerChanged, Emit, FeedStateChanged
+from tycostream.resilience.breaker import BreakerState
+from tycostream.rows import Batch, Position, Row
+
+Told = Callable[[SourceFeed, UpstreamError], None]
+
+
+def unexpected(error: BaseException, action: Action = Action.RESYNC) -> UpstreamError:
+    """A bug of ours as an error of the upstream: nothing can be taken for granted after it, so sources are read again."""
+    return UpstreamError("unexpected", "internal error in a feed", action=action, detail=repr(error))
+
+
+class Intake:
+    """Takes one feed's events, in order and without waiting.
+
+    ``failed`` is told of a source that the stream has given up, ``refused`` of one whose store did not take a batch: it
+    must come off the stream. ``share_positions``: see Engine.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        sources: Mapping[str, SourceFeed],
+        hub: Hub,
+        clock: Clock,
+        emit: Emit,
+        *,
+        share_positions: bool,
+        stall_s: float,
+        failed: Told,
+        refused: Told,
+    ) -> None:
+        self._database = database
+        self._sources = sources
+        self._hub = hub
+        self._clock = clock
+        self._emit = emit
+        self._share_positions = share_positions
+        self._stall_s = stall_s
+        self._failed = failed
+        self._refused = refused
+        self.resync = Resync()
+        self.live_since_s: float | None = None  # when the first source of this stream was live
+
+    def begin(self) -> None:
+        """A new stream."""
+        self.resync.expect(())
+        self.live_since_s = None
+
+    def take(self, event: Event) -> None:
+        """The stream's next event."""
+        now = self._clock.monotonic()
+        match event:
+            case Batch(position, changes):
+                self.release_resync()
+                self._batch(event)
+                for name in changes:
+                    self._heard(self._sources[name], position, now)
+            case SnapshotPart(name, rows, position):
+                source = self._sources[name]
+                if source.added:  # else it was removed meanwhile: half of its snapshot is no use
+                    source.heard_s = now
+                    self._part(source, rows)
+                    if position is not None:
+                        self._snapshot_complete(source, position, now)
+            case Progress(position, only):
+                told = [source for source in self._sources.values() if only in (None, source.name)]
+                for source in told:
+                    source.heard_s = now
+                    if only is not None or (source.added and not source.awaiting):
+                        self._heard(source, position, now)
+                self._hub.progress([source.name for source in told if source.following], position)
+            case Finished(name):
+                source = self._sources[name]
+                source.finished = True
+                if source.position is not None:  # resumed, and nothing more to come
+                    self._heard(source, source.position, now)
+            case SourceFailed(name, error):
+                self._failed(self._sources[name], error)
+        if self.resync.due:
+            self.release_resync()
+
+    def _batch(self, batch: Batch) -> None:
+        """Apply a batch. What a source's store refuses costs that source its place, and nobody else."""
+        changes = batch.changes
+        if any(self._sources[name].skipping for name in changes):
+            changes = {name: some for name, some in changes.items() if not self._sources[name].skipping}
+            batch = Batch(batch.position, changes, batch.resync)
+        try:
+            self._hub.apply(batch, self._database)
+        except Exception as error:
+            wrong = error if isinstance(error, UpstreamError) else unexpected(error)
+            for name in changes:
+                self._sources[name].skipping = True  # its store misses something: what follows does not fit
+                self._refused(self._sources[name], wrong)
+
+    def _heard(self, source: SourceFeed, position: Position, now: float) -> None:
+        """Everything of ``source`` up to ``position`` is in its store: one that was resumed, or had stalled, is live."""
+        source.heard_s = now
+        if source.name in self.resync or not source.loaded or source.skipping:
+            return
+        if not source.added:  # removed meanwhile; what was applied need not come again
+            source.position = source.position and position
+            return
+        self.resync.forget(source.name)
+        if source.state is SourceState.LIVE or self._behind(position):
+            source.position = position
+        else:
+            self._live(source, position, now)
+
+    def _behind(self, position: Position) -> bool:
+        """Whether other sources are ahead: one that catches up is true to them only when it is level with them."""
+        return self._share_positions and any(
+            other.state is SourceState.LIVE
+            and other.position is not None
+            and other.position.comparable(position)
+            and other.position.offset > position.offset
+            for other in self._sources.values()
+        )
+
+    def _part(self, source: SourceFeed, rows: Sequence[Row]) -> None:
+        if not source.loaded:
+            source.filling = True
+            self._hub.fill(source.name, rows)
+            return
+        if source.difference is None:
+            source.difference = self._hub.sources[source.name].store.difference()
+        source.difference.take(rows)
+
+    def _snapshot_complete(self, source: SourceFeed, position: Position, now: float) -> None:
+        if not source.loaded:
+            source.filling, source.loaded = False, True
+            self.resync.forget(source.name)
+            self._hub.loaded(source.name, position)
+            self._live(source, position, now)
+            return
+        assert source.difference is not None
+        changes, source.difference = source.difference.changes(), None
+        together = source.name in self.resync.missing
+        self.resync.arrived(source.name, position, changes)
+        if not together:  # alone; held back, it would undo the batches applied meanwhile
+            self.release_resync()
+
+    def release_resync(self) -> None:
+        """Tell the differences that are held, whatever is still missing."""
+        for batch in self.resync.release():
+            self._hub.apply(batch, self._database)
+            for name in batch.changes:
+                self._live(self._sources[name], batch.position, self._clock.monotonic())
+
+    def _live(self, source: SourceFeed, position: Position, now: float) -> None:
+        source.position = position
+        source.awaiting = False
+        source.ask_after_s = self._stall_s
+        source.live_since_s = now
+        if self.live_since_s is None:
+            self.live_since_s = now
+        if source.breaker.state is not BreakerState.CLOSED:
+            source.breaker.answered()
+            self._tell_breaker(source)
+        self.mark(source, SourceState.LIVE)
+        self._emit(FeedStateChanged(self._database, source.state.value, source.name))
+
+    def mark(self, source: SourceFeed, state: SourceState, error: TycoError | None = None) -> None:
+        """A source's state, here and in the hub."""
+        source.state, source.error = state, error
+        if source.row_type is not None:
+            self._hub.mark(source.name, state, error)
+
+    def drop_partial(self, source: SourceFeed) -> None:
+        """Forget half a snapshot."""
+        source.difference = None
+        if source.filling:
+            source.filling = False
+            self._hub.abandon(source.name)
+
+    def _tell_breaker(self, source: SourceFeed) -> None:
+        breaker = source.breaker
+        self._emit(BreakerChanged(self._database, breaker.state.value, source.name, breaker.failures))
