@@ -27,13 +27,13 @@ class TycoError(Exception):
         self.detail = detail
         self.hint = hint
 
+    @property
+    def told(self) -> str:
+        """Message and detail, for where the hint has a place of its own."""
+        return f"{self.message}\nDetail: {self.detail}" if self.detail else self.message
+
     def __str__(self) -> str:
-        parts = [self.message]
-        if self.detail:
-            parts.append(f"Detail: {self.detail}")
-        if self.hint:
-            parts.append(f"Hint: {self.hint}")
-        return "\n".join(parts)
+        return f"{self.told}\nHint: {self.hint}" if self.hint else self.told
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class Feed:
         self.state = FeedState.STARTING
         self.reason = ""
         cap_s = config.reconnect_delay_max.total_seconds()
+        self._lost_retry_s = cap_s  # what was only lost does not wait as long as what a person must mend
         self.breaker = Breaker(clock.random, cap_s=cap_s)
         self.sources = {
             name: SourceFeed(
@@ -321,6 +322,8 @@ class Feed:
         if error.action is Action.RESYNC:
             source.position = None
         delay_s = source.breaker.failed(self._lived_s(source.live_since_s))
+        if error.action is not Action.FAIL:
+            delay_s = min(delay_s, self._lost_retry_s)
         source.live_since_s = None
         source.retry_at_s = self._clock.monotonic() + delay_s
         self._clock.call_later(delay_s, self._wake.set)
@@ -331,7 +334,7 @@ class Feed:
             self._intake.mark(source, SourceState.STALE, error)
         else:
             source.error = error
-        self._emit(FeedStateChanged(self.database, source.state.value, source.name, str(error), error.hint))
+        self._emit(FeedStateChanged(self.database, source.state.value, source.name, error.told, error.hint))
         self._wake.set()
 
     def _supervise(self, stream: Stream) -> None:
@@ -375,7 +378,7 @@ class Feed:
         )
         if source.state is SourceState.LIVE:
             self._intake.mark(source, SourceState.STALE, error)
-            self._emit(FeedStateChanged(self.database, "stale", source.name, str(error), error.hint))
+            self._emit(FeedStateChanged(self.database, "stale", source.name, error.told, error.hint))
         elif source.error is None:
             source.error = error
         if not source.asking and silent_s > source.ask_after_s:
@@ -419,7 +422,7 @@ class Feed:
 
     def _enter(self, state: FeedState, reason: str = "", hint: str = "") -> None:
         self.state, self.reason = state, reason
-        self._emit(FeedStateChanged(self.database, state.value, None, reason, hint))
+        self._emit(FeedStateChanged(self.database, state.value, None, reason.partition("\nHint: ")[0], hint))
 
     def _tell_breaker(self, breaker: Breaker, source: str | None = None) -> None:
         self._emit(BreakerChanged(self.database, breaker.state.value, source, breaker.failures))
