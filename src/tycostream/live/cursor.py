@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Hashable, Sequence
+from dataclasses import fields, is_dataclass
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -50,5 +51,18 @@ class CursorBox:
 
 
 def plan_digest(key: Hashable) -> bytes:
-    """What ties a cursor to its plan: rows, projection and entitlement are all in the plan's key."""
-    return hashlib.sha256(repr(key).encode()).digest()
+    """What ties a cursor to its plan: rows, projection and entitlement are all in the plan's key.
+
+    The same in every process: sets are written in order, whatever their hashes.
+    """
+    return hashlib.sha256(_canonical(key).encode()).digest()
+
+
+def _canonical(value: object) -> str:
+    if isinstance(value, frozenset):
+        return "{" + ",".join(sorted(map(_canonical, value))) + "}"
+    if isinstance(value, tuple):
+        return "(" + ",".join(map(_canonical, value)) + ")"
+    if is_dataclass(value) and not isinstance(value, type):
+        return f"{type(value).__name__}{_canonical(tuple(getattr(value, field.name) for field in fields(value)))}"
+    return repr(value)

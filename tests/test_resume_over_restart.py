@@ -1,0 +1,100 @@
+"""A cursor outlives the server: the log of a restarted one is filled from Materialize's history."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+from tycostream.app import App
+from tycostream.auth.session import Session
+from tycostream.clock import SystemClock
+from tycostream.config.load import loads
+from tycostream.observe.events import silent
+from tycostream.testing.materialize import FakeMaterialize
+from tycostream.testing.scripted import LineFraming, RecordingSink
+
+FEED = """subscription($after: String) { trades_changes(where: {symbol: {_in: ["A", "B", "C"]}}, after: $after) {
+  phase cursor changes { operation row { id price } old { price } } } }"""
+
+
+class Watcher:
+    """A client of one feed, and its messages."""
+
+    def __init__(self, app: App, after: str | None) -> None:
+        self.sink = RecordingSink()
+        outbox = app.outbox(LineFraming(), self.sink)
+        self.sink.outbox = outbox
+        app.subscribe(app.prepare(FEED, None, {"after": after}, Session()), outbox, b"1", lambda: None)
+
+    def sets(self) -> list[dict[str, Any]]:
+        return [m["next"]["data"]["trades_changes"] for m in self.sink.messages()]  # type: ignore[index]
+
+    async def until(self, phase: str) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            while not (found := [one for one in self.sets() if one["phase"] == phase]):
+                await asyncio.sleep(0.005)
+        return found[-1]
+
+
+def yaml_of(fake: FakeMaterialize) -> str:
+    return (
+        f"databases: {{main: {{engine: materialize, url: '{fake.url}'}}}}\n"
+        "sources: {trades: {}}\nserver: {cursor_key: [a secret]}\n"
+    )
+
+
+async def served(fake: FakeMaterialize, after: str | None, phase: str) -> tuple[dict[str, Any], list[str]]:
+    app = App(loads(yaml_of(fake), environ={}), SystemClock(), silent)
+    async with app.running():
+        await asyncio.wait_for(app.settled(), 10)
+        watcher = Watcher(app, after)
+        found = await watcher.until(phase)
+        return found, [one["phase"] for one in watcher.sets()]
+
+
+async def test_a_cursor_of_a_server_that_is_gone_is_resumed() -> None:
+    fake = FakeMaterialize(progress_s=0.02)
+    await fake.start()
+    try:
+        fake.create_table("trades", {"id": "bigint", "symbol": "text", "price": "numeric"}, key=("id",))
+        fake.retain_history("trades", 600)
+        fake.insert("trades", ("1", "A", "1.00"), ("2", "B", "2.00"), ("9", "Z", "9.00"))
+        ready, _ = await served(fake, None, "ready")
+        fake.update("trades", ("1", "A", "1.00"), ("1", "A", "1.50"))
+        fake.update("trades", ("1", "A", "1.50"), ("1", "A", "1.75"))
+        fake.delete("trades", ("2", "B", "2.00"))
+        fake.insert("trades", ("8", "Z", "8.00"))
+        fake.advance()
+        live, phases = await served(fake, ready["cursor"], "live")
+        assert phases == ["live"], "neither a reset nor a snapshot"
+        assert sorted(live["changes"], key=lambda change: str(change["operation"])) == [
+            {"operation": "delete", "row": None, "old": {"price": 2.00}},
+            {"operation": "update", "row": {"id": 1, "price": 1.75}, "old": {"price": 1.00}},
+        ]
+        fake.compact("trades")
+        _, phases = await served(fake, ready["cursor"], "ready")
+        assert phases[0] == "reset", "history is gone, and the client is told so"
+    finally:
+        await fake.stop()
+
+
+def test_what_a_cursor_is_tied_to_is_the_same_in_every_process() -> None:
+    program = (
+        "from tycostream.live.cursor import plan_digest\n"
+        "from tycostream.dataflow.predicate import And, In\n"
+        "values = frozenset(f'S{n}' for n in range(50))\n"
+        "print(plan_digest(('trades', And((In(1, values), In(2, values, True))))).hex())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
