@@ -131,8 +131,9 @@ async def open_connection(
         wanted = " ".join(
             [parts.get("options", ""), *(f"-c {name}={_escaped(value)}" for name, value in options.items())]
         ).strip()
-        connection: Connection = await asyncio.wait_for(
-            psycopg.AsyncConnection.connect(
+        # not wait_for: on Python 3.11 that may lose the connection, or a cancellation
+        async with asyncio.timeout(timeout_s + _ROUND_TRIPS_S):
+            connection: Connection = await psycopg.AsyncConnection.connect(
                 url,
                 autocommit=True,
                 prepare_threshold=None,
@@ -146,9 +147,7 @@ async def open_connection(
                 keepalives_count=3,
                 tcp_user_timeout=30_000,  # with data in flight keepalives are not sent; this bounds the wait
                 **extra,
-            ),
-            timeout_s + _ROUND_TRIPS_S,
-        )
+            )
     except TimeoutError:
         raise retry(
             "connect-timeout", f"no answer from {_place(url)[0]}", hint="see `connect_timeout`"

@@ -387,6 +387,7 @@ class PostgresStream:
             self._release()
         elif isinstance(message, pgoutput.Relation):
             self._relations[message.oid] = message
+            self._replaced(message)
             for name, mine in self._of(message.oid):
                 try:
                     mine.mapper.relation(message)
@@ -405,6 +406,16 @@ class PostgresStream:
                     change = error
                 self._change(
                     name, mine, change, weight(len(outer.payload), len(mine.mapper.row_type.columns))
+                )
+
+    def _replaced(self, relation: pgoutput.Relation) -> None:
+        """A table may be dropped and made again under its name: what it held is gone, and nobody says so."""
+        for name, mine in list(self._sources.items()):
+            same_name = (mine.table.schema, mine.table.name) == (relation.schema, relation.name)
+            if same_name and mine.table.oid != relation.oid:
+                self._failed(
+                    name,
+                    retry("source-replaced", f"source {name}: {mine.table.sql} is another table now"),
                 )
 
     def _advance(self, lsn: int) -> None:
