@@ -115,6 +115,9 @@ class Client:
         self.errors: list[Any] = []
         self.phases: list[str] = []
         self._pending: list[Any] | None = None
+        self._parts: list[
+            Any
+        ] = []  # of a set that is not complete: applied as a whole, or a cursor would lie
         self._ready = False
 
     def _end(self) -> None:
@@ -142,11 +145,16 @@ class Client:
         if phase in ("snapshot", "reset"):
             if self._pending is None or phase == "reset":
                 self._pending = []
+                self._parts = []
             self._pending += [new for _, new in value["changes"]]
             return
         if phase == "ready" and self._pending is not None:
             self.rows, self._pending = self._pending, None
-        for old, new in value["changes"]:
+        self._parts += value["changes"]
+        if not value["complete"]:
+            return
+        parts, self._parts = self._parts, []
+        for old, new in parts:
             if old is not None:
                 self.rows.remove(old)  # raises if it was never shown: a gap or a duplicate
             if new is not None:

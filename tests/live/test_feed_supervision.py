@@ -156,7 +156,9 @@ async def test_a_failed_source_is_tried_ever_more_slowly_and_heals_alone(made: C
     await world.passes(32, living=("items", "copies"))
     assert world.state("items") is SourceState.LIVE
     events = [e for e in world.events if isinstance(e, FeedStateChanged) and e.source == "items"]
-    assert [e.state for e in events] == ["live", *["failed"] * (len(events) - 2), "live"], "its healing is told"
+    assert [e.state for e in events] == ["live", *["failed"] * (len(events) - 2), "live"], (
+        "its healing is told"
+    )
     assert "GRANT SELECT" in events[1].hint
     # what lived for a while is tried again at once
     await world.passes(15, living=("items", "copies"))

@@ -26,7 +26,8 @@ from tycostream.live.outbox import Outbox, Ticker
 from tycostream.observe.events import ConnectionClosed, Event, OperationFailed
 from tycostream.testing.clock import FakeClock
 from tycostream.transports.close_codes import CLOSE_CODES
-from tycostream.transports.websocket import WebSocketShell
+from tycostream.transports.websocket import _MESSAGES_PER_TURN, WebSocketShell
+from tycostream.transports.wire.transport_ws import FRAMING
 
 INIT = '{"type":"connection_init"}'
 HIGH_WATER_BYTES = 256 * 1024
@@ -52,6 +53,7 @@ class ScriptedOperations:
         self.ticker = Ticker(clock, lambda who, error: None)
         self.answer_bytes = 10
         self.answered = 0
+        self.started: list[bytes] = []
         self.subscriptions: list[ScriptedSubscription] = []
         self.outboxes: list[Outbox] = []
 
@@ -79,6 +81,7 @@ class ScriptedOperations:
     ) -> ScriptedSubscription:
         if plan.key == "subscription refused":
             raise RequestError("not-supported", "refused")
+        self.started.append(b'{"id":"' + operation_id + b'"}')
         self.subscriptions.append(ScriptedSubscription(on_end))
         return self.subscriptions[-1]
 
@@ -142,6 +145,14 @@ class Pipe:
         self.closing = self.aborted = True
 
 
+class TurningClock(FakeClock):
+    """Can also run one callback alone."""
+
+    def one(self) -> None:
+        if self._soon:
+            self._soon.popleft()()
+
+
 class Rig:
     """A shell and a client, joined by a pipe."""
 
@@ -152,7 +163,7 @@ class Rig:
         path: str = "/graphql",
         **server: Any,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = TurningClock()
         self.operations = ScriptedOperations(self.clock)
         self.events: list[Event] = []
         self.state = SimpleNamespace(connections=set())
@@ -273,6 +284,42 @@ async def test_a_client_that_asks_never_reads_and_vanishes_is_asked_for_nothing_
     for _ in range(20):
         await rig.turn()
     assert rig.operations.answered == answered
+
+
+def test_a_thousand_subscriptions_in_one_read_leave_turns_to_what_is_due_to_others(rig: Rig) -> None:
+    asked, due = 1000, b"data that was due before"
+    other = Pipe()
+    rig.operations.outboxes.append(
+        Outbox(FRAMING, cast(Sink, other), rig.operations.ticker, bytes_max=1 << 20)
+    )
+    rig.operations.outboxes[-1].offer(due)
+    rig.say(*[subscribe("subscription x", str(n)) for n in range(asked)])
+    assert len(rig.operations.subscriptions) == _MESSAGES_PER_TURN
+    assert not rig.pipe.is_reading(), "what waits here is one read at most"
+    rig.clock.one()
+    assert bytes(other.unread) == due
+    assert len(rig.operations.subscriptions) == _MESSAGES_PER_TURN
+    turns = 0
+    while len(rig.operations.subscriptions) < asked:
+        before = len(rig.operations.subscriptions)
+        rig.clock.one()
+        turns += 1
+        assert len(rig.operations.subscriptions) <= before + _MESSAGES_PER_TURN
+    assert turns <= asked / _MESSAGES_PER_TURN
+    assert [json.loads(text)["id"] for text in rig.operations.started] == [str(n) for n in range(asked)]
+    rig.clock.run()
+    assert rig.pipe.is_reading()
+    assert not rig.hear()
+
+
+def test_a_close_behind_many_messages_is_answered_after_them(rig: Rig) -> None:
+    for n in range(20):
+        rig.client.send_text(subscribe("subscription x", str(n)).encode())
+    rig.client.send_close(1000)
+    rig.flush()
+    assert rig.close_code() == 1000
+    assert len(rig.operations.subscriptions) == 20
+    assert all(each.cancelled for each in rig.operations.subscriptions)
 
 
 def test_a_slow_reader_may_still_end_its_operations(rig: Rig) -> None:

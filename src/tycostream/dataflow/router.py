@@ -52,6 +52,10 @@ class Router(Generic[T]):
             if not index:
                 self._indexed.pop(column, None)
 
+    def names(self, column: int) -> bool:
+        """Whether a predicate is found by a constant of ``column``."""
+        return column in self._indexed
+
     @property
     def scanned(self) -> int:
         """How many predicates every change must be tried against."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 from tycostream.dataflow.difference import Difference, remove_identical
+from tycostream.dataflow.index import Index
+from tycostream.dataflow.predicate import Predicate, equality
 from tycostream.errors import Action, TycoError, UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unread
+
+_GIVEN_MAX = 10_000  # rows looked up in one step; beyond that a scan, which can be sliced, is as good
 
 
 class Store:
@@ -20,12 +25,15 @@ class Store:
     Where uniqueness of a key is only hoped for (``RowType.watched``), ``surplus`` holds the rows of a key beyond the
     one in ``rows``, for keys that have several. It is empty exactly if the key is unique now; until it is, ``rows``
     is nothing to show to anybody.
+
+    ``indexes`` finds rows by a column's cell; ``apply`` keeps them, and who wants one adds it and fills it.
     """
 
     def __init__(self, row_type: RowType) -> None:
         self.row_type = row_type
         self.rows: dict[Key, Row] = {}
         self.surplus: dict[Key, list[Row]] = {}
+        self.indexes: dict[int, Index] = {}
         self._copies: dict[Hashable, int] = {}  # multiset only: identity of a row → how many
         self._surplus_was: dict[Key, list[Row]] = {}  # what the batch in progress changed in ``surplus``
 
@@ -35,14 +43,39 @@ class Store:
             return self._apply_copy
         return self._apply_watched if self.row_type.watched else self._apply_keyed
 
-    def released(self) -> tuple[dict[Key, Row], dict[Hashable, int]]:
+    def released(self) -> list[dict[Any, Any] | list[Any]]:
         """Empty the store; gives what it held, for the caller to free at leisure."""
-        held = self.rows, self._copies
-        self.rows, self._copies, self.surplus = {}, {}, {}
+        held: list[dict[Any, Any] | list[Any]] = [self.rows, self._copies]
+        for index in self.indexes.values():
+            held += index.released()
+        self.rows, self._copies, self.surplus, self.indexes = {}, {}, {}, {}
         return held
 
+    def add_index(self, column: int) -> Index:
+        """A new index on ``column``, kept from now on; it serves once its ``step`` has filled it."""
+        self.indexes[column] = index = Index(column, self.rows)
+        return index
+
+    def index_column(self, predicate: Predicate) -> int | None:
+        """The column whose index would serve ``predicate``; None if none would, or if the key does so already."""
+        found = equality(predicate)
+        return None if found is None or self.row_type.key == (found[0],) else found[0]
+
+    def given(self, predicate: Predicate) -> list[Key] | None:
+        """The keys of the rows that ``predicate`` may hold for, if they are few and can be looked up; None: ask every row."""
+        found = equality(predicate)
+        if found is None:
+            return None
+        column, cells, _ = found
+        if self.row_type.key == (column,):
+            return [cell for cell in cells if cell in self.rows]
+        index = self.indexes.get(column)
+        if index is None or not index.ready or index.count(cells) > _GIVEN_MAX:
+            return None
+        return index.keys(cells)
+
     def fill(self, rows: Sequence[Row]) -> None:
-        """Add a part of the first snapshot: nobody reads the store yet, so nothing is told."""
+        """Add a part of the first snapshot: nobody reads the store yet, so nothing is told, and there is no index."""
         if not self.row_type.keyed or (self.row_type.watched and not self._all_new(rows)):
             step, nobody = self._step(), dict[Key, Row | None]()
             for row in rows:
@@ -79,6 +112,8 @@ class Store:
                     net.append(Change(key, old, new))
             elif not identical(old, new):
                 net.append(Change(key, old, new))
+        for index in self.indexes.values():
+            index.apply(net)
         return net
 
     def _undo(self, before: Mapping[Key, Row | None]) -> None:

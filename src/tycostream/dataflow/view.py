@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tycostream.dataflow.hydration import Hydration
 from tycostream.dataflow.members import Members
 from tycostream.dataflow.order import OrderBy, compile_order
-from tycostream.dataflow.predicate import Predicate, compile_predicate, equality
+from tycostream.dataflow.predicate import Predicate, compile_predicate
 from tycostream.dataflow.store import Store
-from tycostream.rows import Cell, Change, Key, Row
+from tycostream.rows import Change, Key, Row
 
 
 class View:
@@ -40,15 +40,8 @@ class View:
     @property
     def candidates(self) -> int:
         """How many rows ``hydrate`` must look at."""
-        given = self._given()
+        given = self._store.given(self._predicate)
         return len(self._store.rows) if given is None else len(given)
-
-    def _given(self) -> Collection[Cell] | None:
-        """The keys that the predicate names: they are looked up rather than found by a scan."""
-        key = self._store.row_type.key
-        if len(key) == 1 and (found := equality(self._predicate)) and found[0] == key[0]:
-            return found[1]
-        return None
 
     def hydrate(self) -> None:
         """Compute the members from the store as it is, in one go."""
@@ -59,11 +52,10 @@ class View:
 
     def hydration(self, effort: int = 1) -> Hydration:
         """Begin to compute the members from the store as it is now; ``adopt`` ends it."""
-        rows, given = self._store.rows, self._given()
+        rows, given = self._store.rows, self._store.given(self._predicate)
         if given is None:
             return Hydration(list(rows), list(rows.values()), self._match, self._sort_key, effort=effort)
-        there = [key for key in given if key in rows]
-        return Hydration(there, [rows[key] for key in there], self._match, self._sort_key, effort=effort)
+        return Hydration(given, [rows[key] for key in given], self._match, self._sort_key, effort=effort)
 
     def adopt(self, hydration: Hydration) -> None:
         """Take over what a hydration found; what happened since it began must be pushed next."""

@@ -9,11 +9,11 @@ from tycostream.clock import Clock, Timer
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import TRUE, compile_predicate
 from tycostream.dataflow.router import mask
-from tycostream.dataflow.store import Store
 from tycostream.graphql.plan import ChangeEncoder, Phase, Plan, RootPlan, with_stale
 from tycostream.live.change_chunks import ChangeChunks
 from tycostream.live.cursor import CursorBox, plan_digest
 from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.indexes import Indexes
 from tycostream.live.outbox import Ticker
 from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change, Row
@@ -27,7 +27,7 @@ Chunks = ChangeChunks[Row] | ChangeChunks[tuple[Row | None, Row | None]]
 class Changes(Protocol):
     """What a cohort reads of its source."""
 
-    store: Store
+    indexes: Indexes
     log: Log
 
 
@@ -179,13 +179,18 @@ class FeedCohort:
         if not self.members:
             self._on_empty(self)
 
-    def snapshot(self) -> ChangeChunks[Row]:
-        """The rows in sight as they are now, in shared chunks; joiners of one tick and later share one in progress."""
+    def snapshot(self) -> ChangeChunks[Row] | None:
+        """The rows in sight as they are now, in shared chunks; joiners of one tick and later share one in progress.
+
+        None while an index that finds them is being made: ask again in the next turn.
+        """
         current = self._snapshot
         if current is not None and current.read and self.on_log(current.to_seq):
             return current
-        # one step copies references only; who is in sight is asked, and encoded, chunk by chunk
-        rows = list(self._source.store.rows.values())
+        indexes = self._source.indexes
+        if not indexes.ready(self.predicate):
+            return None
+        rows = indexes.rows(self.predicate)
         self._snapshot = ChangeChunks(
             rows, self._inserted(), self.payload, Phase.SNAPSHOT, self.head, self.cursor()
         )

@@ -37,6 +37,7 @@ class FeedSubscriber(BaseSubscriber):
         self.cohort = cohort
         self._seq = 0
         self._opening: list[Phase] = []  # empty sets to send: `reset` before a snapshot, `ready` after it
+        self._unbegun = False  # it is due a snapshot that is not made before its socket can take it
         self._sending: Chunks | None = None
         self._place = 0
         self._first_s: float | None = None  # debounce: when the first untold change came
@@ -75,7 +76,7 @@ class FeedSubscriber(BaseSubscriber):
 
     def _begin_snapshot(self, *, reset: bool) -> None:
         self._opening = [Phase.RESET] if reset else []
-        self._take(self.cohort.snapshot())
+        self._unbegun = True
 
     def _take(self, chunks: Chunks) -> None:
         self._sending = chunks
@@ -102,6 +103,12 @@ class FeedSubscriber(BaseSubscriber):
         cohort = self.cohort
         if self._opening and self._opening[0] is Phase.RESET:
             return self._empty(self._opening.pop(0))
+        if self._unbegun:
+            snapshot = cohort.snapshot()
+            if snapshot is None:
+                return b""
+            self._unbegun = False
+            self._take(snapshot)
         while True:
             if self._sending is not None:
                 payload = self._sending.next(self._place)

@@ -26,6 +26,7 @@ from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.framing import Framing, Sink
+from tycostream.live.indexes import Indexes
 from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
@@ -57,6 +58,7 @@ class LiveSource:
     config: LiveConfig
     store: Store
     log: Log
+    indexes: Indexes
     router: Router[Callable[[Sequence[Change], Entry], None]] = field(default_factory=Router)
     fragments: dict[object, Fragments] = field(default_factory=dict)
     state: SourceState = SourceState.STARTING
@@ -103,7 +105,8 @@ class Hub:
                 ),
             )
         log = Log(Position("", 0, 0), bytes_max=config.log.bytes, keep_s=config.log.keep.total_seconds())
-        source = LiveSource(row_type, config, Store(row_type), log)
+        store = Store(row_type)
+        source = LiveSource(row_type, config, store, log, Indexes(store, self._slices, self._clock))
         self.sources[name] = source
         self._heartbeat(source)
 
@@ -131,6 +134,7 @@ class Hub:
             if self.sources.get(source.row_type.source) is not source:
                 return
             source.log.evict(self._clock.monotonic())
+            source.indexes.expire(source.config.linger.total_seconds(), source.router.names)
             for cohort in self._cohorts_of(source):
                 if isinstance(cohort, FeedCohort):
                     cohort.heartbeat()
@@ -275,7 +279,8 @@ class Hub:
                         "unexpected", "internal error: this operation was ended"
                     )
                 cohort.hydrate()
-                await cohort.hydration()
+                if not cohort.hydrated:
+                    await cohort.hydration()
             return cohort.rendering()
         finally:
             cohort.queries -= 1
@@ -389,7 +394,7 @@ class Hub:
         if fragments is None:
             fragments = source.fragments[encoder.key] = Fragments(encoder, _FRAGMENT_BYTES_MAX)
         view = View(source.store, root.predicate, root.order, limit=root.limit, offset=root.offset)
-        return LiveRoot(root, encoder, view, fragments)
+        return LiveRoot(root, encoder, view, fragments, source.indexes)
 
     def _new_cohort(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Cohort:
         cohort: Cohort

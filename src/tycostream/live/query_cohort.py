@@ -81,7 +81,10 @@ class QueryCohort:
         """Compute every view from its store: at once if that is little work, else in slices."""
         if self.hydrated or self._hydration is not None:
             return
-        if sum(root.view.candidates for root in self.roots) <= ROWS_AT_ONCE:
+        unready = sum(
+            not root.ready for root in self.roots
+        )  # each is asked, so that all their indexes are begun
+        if not unready and sum(root.view.candidates for root in self.roots) <= ROWS_AT_ONCE:
             for root in self.roots:
                 root.view.hydrate()
             self._now_hydrated()

@@ -64,6 +64,8 @@ class QueryHydration:
                 self._roots[len(self._backlogs) - 1].view.adopt(self._current)
                 self._current = None
         elif len(self._backlogs) < len(self._roots):
+            if not self._roots[len(self._backlogs)].ready:
+                return False  # its index takes turns as well
             self._current = self._roots[len(self._backlogs)].view.hydration(self._effort)
             self._backlogs.append(Backlog(_BACKLOG_BYTES_MAX))
         else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder
+from tycostream.live.indexes import Indexes
 from tycostream.rows import Key, Row
 
 ROWS_PER_STEP = 2000
@@ -50,6 +51,12 @@ class LiveRoot:
     encoder: RowEncoder
     view: View
     fragments: Fragments
+    indexes: Indexes
+
+    @property
+    def ready(self) -> bool:
+        """Whether its view can be hydrated; False while an index that finds its rows is being made."""
+        return self.indexes.ready(self.plan.predicate)
 
 
 class Rendering:

@@ -31,6 +31,9 @@ from tycostream.transports.wire.transport_ws import SUBPROTOCOL
 _PATHS = ("/graphql", "/v1/graphql")
 _WRITE_BUFFER_BYTES = 256 * 1024
 _CLOSE_TIMEOUT_S = 5.0
+_MESSAGES_PER_TURN = (
+    4  # one read may bring a thousand subscriptions: what is due to others leaves between them
+)
 _LOGGER = logging.getLogger("tycostream.websockets")
 
 
@@ -55,11 +58,13 @@ class WebSocketShell(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
         self._fragments: list[bytes] = []
-        # What came in and waits until the client has read answers: at most one read's worth, for reading stops then.
+        # What came in and waits for its turn, or for the client to read answers. Reading stops meanwhile: it is about
+        # one read's worth.
         self._backlog: deque[Any] = deque()
         self._unread_bytes_max = max(_WRITE_BUFFER_BYTES, config.outbox_bytes_max)
         self._full = False  # the transport's buffer is over its high-water mark
         self._reading = True
+        self._work_due = False
         self._timer: Timer | None = None
         self._awaiting_pong = False
         self._closing = False
@@ -118,11 +123,8 @@ class WebSocketShell(asyncio.Protocol):
         self._full = False
         if self._connection is not None:
             self._connection.outbox.resume()
-        if not self._reading and self._transport is not None:
-            self._reading = True
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
-            self._clock.call_soon(self._work)
+        if not self._reading:
+            self._work_later()
 
     # what came in
 
@@ -136,20 +138,37 @@ class WebSocketShell(asyncio.Protocol):
         )
 
     def _work(self) -> None:
-        """Handle what came in, as long as the client reads what it gets for it."""
-        while self._backlog and not self._glutted():
+        """Handle some of what came in, as long as the client reads what it gets for it."""
+        left = _MESSAGES_PER_TURN
+        while self._backlog and left and not self._glutted():
             event = self._backlog.popleft()
+            left -= not isinstance(event, Frame) or event.fin  # the pieces of a message ask for nothing
             if isinstance(event, Request):
                 self._accept(event)
             elif isinstance(event, Frame) and not self._closing:
                 self._frame(event)
         self._flush_wire()
-        if self._wire.parser_exc is not None or self._wire.close_expected():
+        glutted = self._glutted()
+        over = self._wire.parser_exc is not None or self._wire.close_expected()
+        if over and (glutted or not self._backlog):
             self._begin_close()
-        if self._reading and self._glutted() and self._transport is not None:
-            self._reading = False
+        if self._backlog and not glutted:
+            self._work_later()
+        reading = not (self._backlog or glutted)
+        if reading is not self._reading and self._transport is not None:
+            self._reading = reading
             if not self._transport.is_closing():
-                self._transport.pause_reading()
+                (self._transport.resume_reading if reading else self._transport.pause_reading)()
+
+    def _work_later(self) -> None:
+        if not self._work_due:
+            self._work_due = True
+            self._clock.call_soon(self._work_now)
+
+    def _work_now(self) -> None:
+        self._work_due = False
+        if self._transport is not None:
+            self._work()
 
     # handshake
 
