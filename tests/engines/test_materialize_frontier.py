@@ -26,6 +26,7 @@ class Group(RuleBasedStateMachine):
         self.given: dict[str, int] = {}  # what was released of it
         self.due: dict[str, list[int]] = {}  # its timestamps with changes that were not released
         self.left: set[str] = set()  # told to leave, and not caught up since
+        self.held: dict[str, int] = {}  # whose snapshot is complete, and was not told to be
         self.late: set[str] = set()  # came after something was released, and has not caught up
         self.highest = -1  # of what the group has released
 
@@ -41,6 +42,7 @@ class Group(RuleBasedStateMachine):
         self.group.join(name, timestamp)
         self.frontier[name] = self.given[name] = timestamp
         self.due[name] = []
+        self.held.pop(name, None)
         self.left.discard(name)
         self.late.discard(name)
         if timestamp < self.highest:
@@ -54,7 +56,7 @@ class Group(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def remove(self, name: str) -> None:
         self.group.remove(name)
-        for known in (self.frontier, self.given, self.due):
+        for known in (self.frontier, self.given, self.due, self.held):
             known.pop(name, None)
         self.left.discard(name)
         self.late.discard(name)
@@ -66,7 +68,7 @@ class Group(RuleBasedStateMachine):
         name = data.draw(st.sampled_from([n for n in self.names() if self.frontier[n] == -1]))
         timestamp = max(0, self.highest + ahead - 2)
         self.group.start(name, timestamp)
-        self.frontier[name] = self.given[name] = timestamp
+        self.frontier[name] = self.held[name] = timestamp
         self.take()
 
     @precondition(lambda self: any(f >= 0 for f in self.frontier.values()))
@@ -113,6 +115,11 @@ class Group(RuleBasedStateMachine):
     def released(self, release: Release, common: int | None) -> None:
         if common is not None:
             assert release.timestamp <= max(common, self.highest), "nobody is ahead of the group"
+        for name in release.started:
+            assert self.held.pop(name) == release.timestamp, "the snapshot of that timestamp"
+            self.given[name] = release.timestamp
+        for name in release.sources:
+            assert name not in self.held, "nothing is told of it before its snapshot"
         for name, changes in release.changes.items():
             assert changes == change(name, release.timestamp), "the change of that timestamp"
             assert self.due[name][0] == release.timestamp, "in order, each once"
@@ -120,7 +127,7 @@ class Group(RuleBasedStateMachine):
             assert release.timestamp > self.given[name]
             self.given[name] = release.timestamp
         if release.changes:
-            together = [n for n in self.waited_for() if self.due[n] and self.due[n][0] == release.timestamp]
+            together = [n for n in self.waited_for() if self.due[n][:1] == [release.timestamp]]
             whole = set(release.changes) & set(self.waited_for())
             assert not (whole and together), "members' changes of one timestamp are one release"
             return
@@ -140,8 +147,11 @@ class Group(RuleBasedStateMachine):
             assert all(self.given[name] <= self.frontier[name] for name in members)
             return
         for name in members:
+            assert self.held.get(name, common + 1) > common, "nor is a snapshot kept back"
             assert not [t for t in self.due[name] if t <= common], "what is due was given"
-            assert self.given[name] >= min(common, self.frontier[name]), "and said to be all"
+            assert name in self.held or self.given[name] >= min(common, self.frontier[name]), (
+                "and said to be all"
+            )
 
 
 TestGroup = Group.TestCase
@@ -149,7 +159,13 @@ TestGroup.settings = settings(max_examples=60, stateful_step_count=25)
 
 
 def gives(group: CommonFrontier) -> list[tuple[int, list[str], list[str]]]:
-    return [(r.timestamp, sorted(r.changes), sorted(r.sources)) for r in group.release()]
+    """Timestamps with what changed and what got so far, or with "started" and the snapshots."""
+    return [
+        (r.timestamp, ["started"], sorted(r.started))
+        if r.started
+        else (r.timestamp, sorted(r.changes), sorted(r.sources))
+        for r in group.release()
+    ]
 
 
 def test_members_whose_snapshot_is_to_come_hold_the_group() -> None:
@@ -162,7 +178,7 @@ def test_members_whose_snapshot_is_to_come_hold_the_group() -> None:
     assert gives(group) == []
     assert group.laggards() == ["b"]
     group.start("b", 10)
-    assert gives(group) == [], "both have it from their snapshots"
+    assert gives(group) == [(10, ["started"], ["a", "b"])]
     group.closed("b", 11, change("b", 11))
     group.advance("b", 11)
     assert gives(group) == [(11, ["a", "b"], ["a", "b"]), (11, [], ["a", "b"])]
@@ -173,7 +189,7 @@ def test_a_laggard_leaves_comes_after_and_is_a_member_again() -> None:
     for name in ("a", "b"):
         group.join(name)
         group.start(name, 10)
-    assert gives(group) == []
+    assert gives(group) == [(10, ["started"], ["a", "b"])]
     group.closed("a", 15, change("a", 15))
     group.advance("a", 20)
     assert gives(group) == []
@@ -190,19 +206,48 @@ def test_a_laggard_leaves_comes_after_and_is_a_member_again() -> None:
     assert gives(group) == [(25, ["a", "b"], ["a", "b"]), (30, [], ["a", "b"])]
 
 
-def test_one_that_starts_ahead_of_the_group_is_not_set_back() -> None:
+def test_a_snapshot_ahead_of_the_group_waits_for_it() -> None:
     group = CommonFrontier()
     group.join("a")
     group.start("a", 10)
     group.advance("a", 50)
-    assert gives(group) == [(50, [], ["a"])]
+    assert gives(group) == [(10, ["started"], ["a"]), (50, [], ["a"])]
     group.join("b")
+    assert group.starting("b")
     group.start("b", 60)
+    group.closed("a", 55, change("a", 55))
     group.advance("a", 55)
-    assert gives(group) == [(55, [], ["a"])], "b's snapshot is of 60 already"
+    assert gives(group) == [(55, ["a"], ["a"]), (55, [], ["a"])], "b's snapshot is of 60 already"
+    group.closed("a", 60, change("a", 60))
+    group.closed("a", 65, change("a", 65))
+    group.closed("b", 65, change("b", 65))
     group.advance("a", 70)
     group.advance("b", 71)
-    assert gives(group) == [(70, [], ["a", "b"])]
+    assert gives(group) == [
+        (60, ["a"], ["a"]),
+        (60, ["started"], ["b"]),
+        (65, ["a", "b"], ["a", "b"]),
+        (70, [], ["a", "b"]),
+    ]
+
+
+def test_one_that_left_before_its_snapshot_came_holds_nobody() -> None:
+    group = CommonFrontier()
+    group.join("a")
+    group.join("b")
+    group.start("a", 10)
+    assert gives(group) == []
+    assert group.laggards() == ["b"]
+    group.leave("b")
+    assert gives(group) == [(10, ["started"], ["a"])]
+    group.advance("a", 20)
+    assert gives(group) == [(20, [], ["a"])]
+    group.start("b", 10)
+    group.closed("b", 15, change("b", 15))
+    group.advance("b", 20)
+    assert gives(group) == [(10, ["started"], ["b"]), (15, ["b"], ["b"]), (20, [], ["b"])]
+    group.advance("a", 30)
+    assert gives(group) == [], "a member again"
 
 
 def test_nobody_waits_for_what_is_finished() -> None:
@@ -211,24 +256,28 @@ def test_nobody_waits_for_what_is_finished() -> None:
         group.join(name)
         group.start(name, 10)
     assert [group.begun] == [False]
+    assert gives(group) == [(10, ["started"], ["a", "b"])]
     group.closed("b", 12, change("b", 12))
     group.advance("b", 12)
     group.finish("b")
     assert gives(group) == []
     assert group.laggards() == []
+    assert group.ended() == [], "not before all of it was released"
     group.advance("a", 20)
     assert gives(group) == [(20, [], ["a"]), (12, ["b"], ["b"]), (12, [], ["b"])]
     assert [group.begun] == [True]
+    assert group.ended() == [("b", 12)]
+    assert group.ended() == [], "once"
     group.advance("a", 30)
     assert gives(group) == [(30, [], ["a"])]
 
 
-def test_too_much_that_waits_is_told() -> None:
-    group, many = CommonFrontier(), change("a", 2) * 300_000
+def test_too_many_bytes_that_wait_are_told() -> None:
+    group = CommonFrontier()
 
     def waits(*timestamps: int) -> bool:
         for timestamp in timestamps:
-            group.closed("a", timestamp, many)
+            group.closed("a", timestamp, change("a", timestamp), 150 * 2**20)
         return group.overfull
 
     for name in ("a", "b"):
@@ -238,7 +287,7 @@ def test_too_much_that_waits_is_told() -> None:
     assert waits(3)
     group.advance("a", 3)
     group.leave("b")
-    assert [release.timestamp for release in group.release()] == [2, 3, 3]
+    assert [release.timestamp for release in group.release()] == [1, 2, 3, 3, 1]
     assert not waits(4)
     assert waits(5)
     group.remove("a")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import example, given
@@ -202,7 +202,7 @@ def fed(decoder: SubscribeDecoder, *lines: bytes) -> list[Item]:
 def read(item: Item) -> Item:
     """The item with its unread rows read."""
     if isinstance(item, Closed):
-        return Closed(item.timestamp, [change._replace(old=image(change)) for change in item.changes])
+        return replace(item, changes=[change._replace(old=image(change)) for change in item.changes])
     return item
 
 
@@ -359,14 +359,19 @@ def test_one_timestamp_has_a_bound_of_bytes() -> None:
     with pytest.raises(UpstreamError) as caught:
         fed(decoder, *[line(2, wide, 1)] * 11)
     assert (caught.value.code, caught.value.action) == ("transaction-too-large", Action.RESYNC)
-    assert "1 MiB" in caught.value.message
+    assert "one timestamp holds more than 1 MiB" in caught.value.message
 
 
-def test_many_timestamps_have_no_bound_together() -> None:
+def test_what_is_closed_counts_no_more_though_something_is_always_open() -> None:
     decoder, wide = decoder_of(open_bytes_max=2**20), ("1", "x", "1", "w" * 400_000)
-    fed(decoder, progress(1))
-    for at in range(2, 20):
-        fed(decoder, line(at, wide, 1), progress(at + 1))
+    fed(decoder, progress(1), line(2, wide, 1))
+    for at in range(3, 20):
+        closed, _ = fed(decoder, line(at, wide, 1), progress(at))[-2:]
+        assert isinstance(closed, Closed)
+        assert 400_000 < closed.size < 401_000
+    with pytest.raises(UpstreamError) as caught:
+        fed(decoder, line(20, wide, 1), line(21, wide, 1))
+    assert "3 timestamps that are not complete hold more than 1 MiB" in caught.value.message
 
 
 @given(st.binary(max_size=60))

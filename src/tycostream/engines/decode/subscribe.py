@@ -8,7 +8,7 @@ the end of the stream all that are left: nothing is given out before.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final, cast
 
@@ -18,6 +18,7 @@ from tycostream.rows import Change, Column, Row, RowType, Unread
 
 _HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
 _COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
+TOO_LARGE: Final = "transaction-too-large"  # code of the error of too much that is not closed
 _ROW_BYTES: Final = 200  # what an open row costs besides its text
 
 
@@ -37,10 +38,11 @@ class SnapshotEnd:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Everything that happened at ``timestamp``, netted per key."""
+    """Everything that happened at ``timestamp``, netted per key; ``size``: about how many bytes it takes."""
 
     timestamp: int
     changes: list[Change]
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ Item = Rows | SnapshotEnd | Closed | Frontier
 
 
 Update = tuple[int, Hashable, Row | Unread]  # how often, of which key, which row
+
+
+@dataclass(slots=True)
+class _Open:
+    """What has come of a timestamp that is not closed."""
+
+    updates: list[Update] = field(default_factory=list)
+    size: int = 0
 
 
 class SubscribeDecoder:
@@ -85,7 +95,7 @@ class SubscribeDecoder:
         self._resumed = resumed
         self._given = -1 if resumed is None else resumed  # the last frontier that was told
         self._snapshot: list[Row] = []
-        self._open: dict[int, list[Update]] = {}
+        self._open: dict[int, _Open] = {}
         self._open_bytes = 0
         self._items: list[Item] = []
         self._last_text, self._last = "", -1  # timestamps repeat: one conversion a run
@@ -127,18 +137,15 @@ class SubscribeDecoder:
                 key = self._row_type.key_of(image)
         except (ValueError, ArithmeticError, LookupError):
             raise self._unreadable(unescaped(texts)) from None
-        self._open_bytes += len(line) + _ROW_BYTES
+        held = self._open.get(timestamp)
+        if held is None:
+            held = self._open[timestamp] = _Open()
+        held.updates.append((count, key, image))
+        size = len(line) + _ROW_BYTES
+        held.size += size
+        self._open_bytes += size
         if self._open_bytes > self._open_bytes_max:
-            raise UpstreamError(
-                "transaction-too-large",
-                f"{self._row_type.source}: one timestamp holds more than {self._open_bytes_max >> 20} MiB of changes",
-                action=Action.RESYNC,
-                hint="it is read again as a snapshot; make smaller transactions upstream",
-            )
-        rows = self._open.get(timestamp)
-        if rows is None:
-            rows = self._open[timestamp] = []
-        rows.append((count, key, image))
+            raise self._too_large()
 
     def finish(self) -> None:
         """The stream has ended by itself: what is open is complete, for nothing more will come."""
@@ -185,6 +192,18 @@ class SubscribeDecoder:
                 )
         raise AssertionError("every cell reads")
 
+    def _too_large(self) -> UpstreamError:
+        """Materialize closes what happened long ago by one progress row, so it may be many timestamps."""
+        count, source = len(self._open), self._row_type.source
+        what = "one timestamp holds" if count == 1 else f"{count} timestamps that are not complete hold"
+        return UpstreamError(
+            TOO_LARGE,
+            f"source {source}: {what} more than {self._open_bytes_max >> 20} MiB of changes",
+            action=Action.RESYNC,
+            hint="it is read again as a snapshot; "
+            + ("make smaller transactions upstream" if count == 1 else "shorten `live.log.keep`"),
+        )
+
     def _snapshot_row(self, row: Row | Unread, count: int) -> None:
         if count < 0 or isinstance(row, Unread):
             raise UpstreamError(
@@ -229,11 +248,11 @@ class SubscribeDecoder:
             self._given = at
         if self._open:
             for timestamp in sorted(time for time in self._open if time < end):
-                changes = self._net(self._open.pop(timestamp))
+                held = self._open.pop(timestamp)
+                self._open_bytes -= held.size
+                changes = self._net(held.updates)
                 if changes:
-                    self._items.append(Closed(timestamp, changes))
-            if not self._open:
-                self._open_bytes = 0
+                    self._items.append(Closed(timestamp, changes, held.size))
         if end - 1 > self._given:
             self._given = end - 1
             self._items.append(Frontier(end - 1))

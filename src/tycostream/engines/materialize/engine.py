@@ -41,6 +41,9 @@ class MaterializeEngine:
         self._enums = enums
         self._relations: dict[str, Relation] = {}
         self.reached: dict[str, Position] = {}  # how far each source was told, by whichever stream
+        self.flooded: set[str] = set()  # the history of these was too much: once they are read without
+        self._identities: dict[str, str] = {}  # what each source reads, or read when it was there
+        self._began: dict[str, tuple[str, int]] = {}  # which object's positions a source has, and the first
         self._streams: set[MaterializeStream] = set()
 
     @property
@@ -93,6 +96,7 @@ class MaterializeEngine:
             raise meaning(server_error(error), source.name, self.url, self.role) from None
         row_type = catalogue.row_type(relation, source, self._enums, self._unlisted)
         self._relations[source.name] = relation
+        self._identities[source.name] = relation.identity
         return row_type
 
     def _unlisted(self, enum: str, label: str) -> None:
@@ -109,9 +113,23 @@ class MaterializeEngine:
         self._relations.pop(source, None)
 
     def group_identity(self) -> str:
-        """What the positions of a whole group depend on: every object that a source of it reads."""
-        text = "|".join(f"{name}={relation.identity}" for name, relation in sorted(self._relations.items()))
+        """What the positions of a whole group depend on: every object that a source of it reads.
+
+        One that is away counts as what it was: what comes back unchanged changes no position.
+        """
+        text = "|".join(f"{name}={identity}" for name, identity in sorted(self._identities.items()))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def began(self, source: str, identity: str, position: Position) -> None:
+        """A snapshot of a source was told, as of ``position``: from there on it is the object ``identity``."""
+        self.reached[source] = position
+        self.flooded.discard(source)
+        self._began[source] = identity, position.offset
+
+    def knows(self, source: str, identity: str, offset: int) -> bool:
+        """Whether what was told of a source up to ``offset`` was of the object ``identity``."""
+        known = self._began.get(source)
+        return known is not None and known[0] == identity and offset >= known[1]
 
     async def open(self) -> MaterializeStream:
         """See Engine."""

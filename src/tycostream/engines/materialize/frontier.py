@@ -1,7 +1,8 @@
 """Sources that move together: what happened at a timestamp is released when all of them have closed it. Pure.
 
 A source alone is a group of one. A member that lags leaves the group, so that it does not hold up the others; what it
-brings later is released by itself until it has caught up, and then it is a member again.
+brings later is released by itself until it has caught up, and then it is a member again. A snapshot counts like a
+change: it is complete to the outside when the group has come to its timestamp, and not before.
 """
 
 from __future__ import annotations
@@ -13,25 +14,38 @@ from typing import Final
 
 from tycostream.rows import Change
 
-_WAITING_CHANGES_MAX: Final = 500_000
+_WAITING_BYTES_MAX: Final = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Everything of ``changes``' sources at ``timestamp``; no changes: only ``sources`` got so far."""
+    """Everything of ``sources`` at ``timestamp``; no changes: they only got so far.
+
+    ``started``: those whose snapshot is as of ``timestamp``; nothing else is told of them before.
+    """
 
     timestamp: int
     changes: dict[str, Sequence[Change]]
     sources: tuple[str, ...]
+    started: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Source:
-    frontier: int  # what its stream has told
+    frontier: int  # what its stream has told; -1: its snapshot is not complete
     member: bool
     told: int = -1  # what was released of it
+    start: int | None = None  # of its snapshot, until that is released
     finished: bool = False
-    closed: deque[tuple[int, Sequence[Change]]] = field(default_factory=deque)
+    ended: bool = False  # that it is finished was told
+    closed: deque[tuple[int, Sequence[Change], int]] = field(default_factory=deque)
+
+    @property
+    def next(self) -> int | None:
+        """The timestamp of what is to be released next."""
+        if self.start is not None:
+            return self.start
+        return self.closed[0][0] if self.closed else None
 
 
 class CommonFrontier:
@@ -40,7 +54,7 @@ class CommonFrontier:
     def __init__(self) -> None:
         self._sources: dict[str, _Source] = {}
         self._released = -1  # the group's frontier as it was told
-        self._waiting = 0
+        self._waiting = 0  # bytes
 
     def join(self, name: str, timestamp: int = -1) -> None:
         """A source that has told everything up to ``timestamp``; -1: its snapshot is still to come.
@@ -51,20 +65,20 @@ class CommonFrontier:
         self._sources[name] = _Source(timestamp, timestamp >= self._released, timestamp)
 
     def start(self, name: str, timestamp: int) -> None:
-        """Its snapshot has told everything up to ``timestamp``; what the group tells below that is no news of it."""
+        """Its snapshot, which is of ``timestamp``, is complete."""
         source = self._sources[name]
-        source.frontier = source.told = timestamp
+        source.frontier = source.start = timestamp
 
     def remove(self, name: str) -> None:
         """The source is gone."""
         gone = self._sources.pop(name, None)
         if gone is not None:
-            self._waiting -= sum(len(changes) for _, changes in gone.closed)
+            self._waiting -= sum(size for _, _, size in gone.closed)
 
-    def closed(self, name: str, timestamp: int, changes: Sequence[Change]) -> None:
-        """Everything of ``name`` at ``timestamp``, in order of timestamps."""
-        self._sources[name].closed.append((timestamp, changes))
-        self._waiting += len(changes)
+    def closed(self, name: str, timestamp: int, changes: Sequence[Change], size: int = 0) -> None:
+        """Everything of ``name`` at ``timestamp``, about ``size`` bytes, in order of timestamps."""
+        self._sources[name].closed.append((timestamp, changes, size))
+        self._waiting += size
 
     def advance(self, name: str, timestamp: int) -> None:
         """Everything of ``name`` up to ``timestamp`` was told."""
@@ -80,8 +94,13 @@ class CommonFrontier:
 
     @property
     def overfull(self) -> bool:
-        """Whether so much waits that the laggards must go at once."""
-        return self._waiting > _WAITING_CHANGES_MAX
+        """Whether so much waits that there is no time to be patient with laggards."""
+        return self._waiting > _WAITING_BYTES_MAX
+
+    def starting(self, name: str) -> bool:
+        """Whether the snapshot of a source is still to come."""
+        source = self._sources.get(name)
+        return source is not None and source.frontier < 0
 
     def leave(self, name: str) -> None:
         """Stop waiting for a source."""
@@ -90,6 +109,17 @@ class CommonFrontier:
     def finish(self, name: str) -> None:
         """Nothing more will come of it: nobody waits for it."""
         self._sources[name].member, self._sources[name].finished = False, True
+
+    def ended(self) -> list[tuple[str, int]]:
+        """Those that are finished and of which all was released, once, and up to where that was."""
+        ended = [
+            (name, source.told)
+            for name, source in self._sources.items()
+            if source.finished and not source.ended and source.next is None
+        ]
+        for name, _ in ended:
+            self._sources[name].ended = True
+        return ended
 
     @property
     def begun(self) -> bool:
@@ -117,21 +147,37 @@ class CommonFrontier:
                 return
 
     def _due(self, name: str, timestamp: int) -> bool:
-        closed = self._sources[name].closed
-        return bool(closed) and closed[0][0] <= timestamp
+        first = self._sources[name].next
+        return first is not None and first <= timestamp
 
     def _up_to(self, names: Sequence[str], end: int) -> Iterator[Release]:
-        while due := [name for name in names if self._due(name, end)]:
-            timestamp = min(self._sources[name].closed[0][0] for name in due)
-            changes = {}
-            for name in due:
-                closed = self._sources[name].closed
-                if closed[0][0] == timestamp:
-                    changes[name] = closed.popleft()[1]
-                    self._waiting -= len(changes[name])
-            yield Release(timestamp, changes, tuple(names))
-        news = tuple(name for name in names if self._sources[name].told < end)
+        while due := [first for name in names if (first := self._sources[name].next) is not None]:
+            timestamp = min(due)
+            if timestamp > end:
+                break
+            yield from self._at(timestamp, names)
+        news = tuple(name for name in self._begun(names) if self._sources[name].told < end)
         for name in news:
             self._sources[name].told = end
         if news:
             yield Release(end, {}, news)
+
+    def _at(self, timestamp: int, names: Sequence[str]) -> Iterator[Release]:
+        """What changed, then the snapshots that saw it: together they are one moment."""
+        begun, changes = self._begun(names), {}
+        for name in begun:
+            source = self._sources[name]
+            if source.next == timestamp:
+                _, changes[name], size = source.closed.popleft()
+                self._waiting -= size
+        if changes:
+            yield Release(timestamp, changes, begun)
+        started = tuple(name for name in names if self._sources[name].start == timestamp)
+        for name in started:
+            self._sources[name].start, self._sources[name].told = None, timestamp
+        if started:
+            yield Release(timestamp, {}, (), started)
+
+    def _begun(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those that are complete to the outside."""
+        return tuple(name for name in names if self._sources[name].start is None)

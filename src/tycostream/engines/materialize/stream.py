@@ -20,7 +20,14 @@ from psycopg import pq
 
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed
-from tycostream.engines.decode.subscribe import Closed, Frontier, Rows, SnapshotEnd, SubscribeDecoder
+from tycostream.engines.decode.subscribe import (
+    TOO_LARGE,
+    Closed,
+    Frontier,
+    Rows,
+    SnapshotEnd,
+    SubscribeDecoder,
+)
 from tycostream.engines.libpq import Connection, retry
 from tycostream.engines.materialize.catalogue import Relation, Subscription, subscription
 from tycostream.engines.materialize.errors import ServerError, compacted, meaning
@@ -32,14 +39,20 @@ from tycostream.rows import Batch, Position, RowType
 if TYPE_CHECKING:
     from tycostream.engines.materialize.engine import MaterializeEngine
 
-_READ_LINES: Final = 1_000  # of one source at a time: no source, and no stream, ever hogs the loop
+_READ_LINES: Final = 1_000  # of all sources at a time: no source, and no stream, ever hogs the loop
 _COMMON_DELAY_MS: Final = 100  # how far ahead the common start of a group lies: time to send every SUBSCRIBE
+_OVERFULL_LAG_S: Final = 1.0  # how long a laggard is waited for when much waits for it
 
 
 class _State(Enum):
     PREPARED = "prepared"  # connected, nothing asked yet
     ASKED = "asked"  # SUBSCRIBE sent, COPY has not begun
     COPYING = "copying"
+    ENDING = "ending"  # the last row was read, how the command ended is to come
+    ENDED = "ended"  # complete for ever
+    DRAINING = (
+        "draining"  # refused: what comes of the refusal is to be read before the connection is asked again
+    )
 
 
 @dataclass(eq=False)
@@ -50,6 +63,7 @@ class _Source:
     row_type: RowType
     target: Subscription
     keep_ms: int
+    identity: str
     incarnation: str
     connection: Connection
     group: CommonFrontier
@@ -75,7 +89,8 @@ class MaterializeStream:
         self._watched: dict[_Source, int] = {}  # sockets that the loop watches for us
         self._shared = CommonFrontier() if engine.share_positions else None
         self._group_incarnation = ""
-        self._identities: dict[str, str] = {}  # what each source read when it was last added
+        self._turns: dict[str, int] = {}  # how often each source was added or removed
+        self._budget = 0  # lines that this read may still take
         self._lagging_s: dict[str, float] = {}
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -93,10 +108,9 @@ class MaterializeStream:
         if self._error is not None:
             raise self._error
         await self.remove(source.name)
+        turn = self._turns[source.name]
         relation = await self._engine.relation_of(source)
         incarnation = self._incarnation(relation)
-        known = self._identities.get(source.name, relation.identity) == relation.identity
-        resumable = after is not None and after.incarnation == incarnation and known
         connection = await self._engine.connect()
         connection.add_notice_handler(self._notice)
         try:
@@ -106,17 +120,20 @@ class MaterializeStream:
         except BaseException:
             await connection.close()
             raise
-        self._identities[source.name] = relation.identity
+        if self._turns[source.name] != turn:  # removed, or added again, while this one connected
+            await connection.close()
+            return
         group = self._shared if self._shared is not None else CommonFrontier()
         mine = _Source(
             source.name,
             row_type,
             subscription(relation, source, row_type),
             int(source.live.log.keep.total_seconds() * 1000),
+            relation.identity,
             incarnation,
             connection,
             group,
-            after.offset if resumable and after is not None else None,
+            after.offset if after is not None and self._resumable(source.name, relation, after) else None,
             ahead_ms,
         )
         self._sources[source.name] = mine
@@ -125,9 +142,12 @@ class MaterializeStream:
 
     async def remove(self, source: str) -> None:
         """See Stream."""
+        self._turns[source] = self._turns.get(source, 0) + 1
         mine = self._sources.get(source)
         if mine is not None:
             self._forget(mine)
+            self._release(mine.group)
+            self._wake.set()
             await mine.connection.close()
 
     async def read(self) -> Sequence[Event]:
@@ -135,8 +155,10 @@ class MaterializeStream:
         while self._error is None:
             self._wake.clear()
             self._ask([mine for mine in self._sources.values() if mine.state is _State.PREPARED])
-            for mine in list(self._ready):
-                self._drain(mine)
+            self._budget = _READ_LINES
+            for mine in list(self._ready):  # those that come first have their turn last, next time
+                if mine in self._ready and self._budget > 0:
+                    self._drain(mine)
             if self._events:
                 events = list(self._events)
                 self._events.clear()
@@ -172,6 +194,17 @@ class MaterializeStream:
             self._group_incarnation = f"{self._environment}/{self._engine.group_identity()}"
         return self._group_incarnation
 
+    def _resumable(self, name: str, relation: Relation, after: Position) -> bool:
+        """Whether ``after`` is a place in the history of what the source reads now.
+
+        A group's incarnation names what all its members read. If another one of them was made anew, this one's
+        history is the same all the same.
+        """
+        if self._shared is None:
+            return after.incarnation == self._incarnation(relation)
+        environment, _, _ = after.incarnation.rpartition("/")
+        return environment == self._environment and self._engine.knows(name, relation.identity, after.offset)
+
     def _ask(self, prepared: Sequence[_Source]) -> None:
         """Send what is prepared. Members of a group that start together do so at one timestamp."""
         now = int(self._clock.monotonic() * 1000 + max((mine.ahead_ms for mine in prepared), default=0))
@@ -182,7 +215,7 @@ class MaterializeStream:
                 self._subscribe(mine, f"AS OF {now + _COMMON_DELAY_MS}")
             else:
                 # as far back as the log reaches and Materialize remembers: one stream fills store and log
-                least = max(0, now - mine.keep_ms)
+                least = now if mine.name in self._engine.flooded else max(0, now - mine.keep_ms)
                 reached = self._engine.reached.get(mine.name)
                 if reached is not None and reached.incarnation == mine.incarnation:
                     least = max(least, reached.offset)  # read again, it must not be set back to a past state
@@ -229,55 +262,66 @@ class MaterializeStream:
         try:
             mine.pgconn.consume_input()
             mine.pgconn.flush()
-            if mine.state is _State.ASKED and not self._begun(mine):
-                return
-            more = self._copy(mine)
+            more = self._step(mine)
         except psycopg.Error as error:
             self._lost(mine, error)
             return
         except UpstreamError as error:
+            if error.code == TOO_LARGE:
+                self._engine.flooded.add(mine.name)  # else the same would come again, for ever
             self._failed(mine, error)
             return
         self._give(mine)
         if self._sources.get(mine.name) is not mine:
             return
-        if more is None:
-            self._events.append(Finished(mine.name))
-            self._unwatch(mine)
-            mine.group.finish(mine.name)
-        elif more:
+        if more:
             self._ready[mine] = None
-        else:
+        elif mine.state not in (_State.PREPARED, _State.ENDED):
             self._watch(mine)
 
-    def _begun(self, mine: _Source) -> bool:
-        """Whether COPY has begun; UpstreamError if the server refused."""
+    def _step(self, mine: _Source) -> bool:
+        """Go as far as what libpq holds allows; whether it holds more lines. Nothing here waits for the socket."""
+        if mine.state is _State.ASKED:
+            self._begin(mine)
+        if mine.state is _State.COPYING and self._copy(mine):
+            return True
+        if mine.state is _State.ENDING:
+            self._end(mine)
+        if mine.state is _State.DRAINING:
+            self._drained(mine)
+        return False
+
+    def _begin(self, mine: _Source) -> None:
+        """Once COPY has begun; UpstreamError if the server refused."""
         if mine.pgconn.is_busy():
-            self._watch(mine)
-            return False
+            return
         result = mine.pgconn.get_result()
         if result is not None and result.status == pq.ExecStatus.COPY_OUT:
             mine.state = _State.COPYING
-            return True
-        self._refused(mine, _error_of(result))
-        return False
+        else:
+            self._refused(mine, _error_of(result))
 
-    def _copy(self, mine: _Source) -> bool | None:
-        """Decode some lines: True if there are more, False if the socket must bring them, None at the end."""
+    def _copy(self, mine: _Source) -> bool:
+        """Decode some lines; whether there may be more."""
         decoder = mine.decoder
         assert decoder is not None
-        pgconn, line = mine.pgconn, decoder.line
-        for _ in range(_READ_LINES):
+        pgconn, line, budget = mine.pgconn, decoder.line, self._budget
+        for count in range(budget):
             size, data = pgconn.get_copy_data(1)
             if size > 0:
                 line(bytes(data))  # Materialize puts one row into each CopyData message
-            elif size == 0:
-                return False
-            else:
-                return self._ended(mine)
+                continue
+            self._budget = budget - count
+            if size < 0:
+                mine.state = _State.ENDING
+            return False
+        self._budget = 0
         return True
 
-    def _ended(self, mine: _Source) -> bool | None:
+    def _end(self, mine: _Source) -> None:
+        """After the last row: the source is complete, or UpstreamError says why no more comes."""
+        if mine.pgconn.is_busy():
+            return
         result = mine.pgconn.get_result()
         if result is None or result.status != pq.ExecStatus.COMMAND_OK:
             self._give(mine)  # what was complete before the error is true
@@ -285,27 +329,33 @@ class MaterializeStream:
             if not error.state:
                 raise psycopg.OperationalError(error.message or "the connection was closed")
             self._refused(mine, error)
-            return False
+            return
         assert mine.decoder is not None
         mine.decoder.finish()
-        return None
+        mine.state = _State.ENDED
+        self._unwatch(mine)
 
     def _refused(self, mine: _Source, error: ServerError) -> None:
         alone = self._shared is None or self._shared.begun
         if compacted(error) and mine.after is not None and alone:
             # the history is gone, the rows are not: the same connection asks for a snapshot instead
-            while mine.pgconn.get_result() is not None:
-                pass
             mine.after = None
             mine.group.join(mine.name)
-            mine.state = _State.PREPARED
-            self._wake.set()
-            self._unwatch(mine)
+            mine.state = _State.DRAINING
             return
         raised = meaning(error, mine.name, self._engine.url, self._engine.role)
         if compacted(error) and not alone:
             self._error = raised  # one of those that start together would start at another moment
         raise raised
+
+    def _drained(self, mine: _Source) -> None:
+        """Ask again once the connection is free."""
+        while not mine.pgconn.is_busy():
+            if mine.pgconn.get_result() is None:
+                mine.state = _State.PREPARED
+                self._unwatch(mine)
+                self._wake.set()
+                return
 
     def _lost(self, mine: _Source, error: psycopg.Error) -> None:
         self._failed(mine, meaning(ServerError("", str(error)), mine.name, self._engine.url))
@@ -316,6 +366,7 @@ class MaterializeStream:
             mine.pgconn.finish()
             self._engine.forget(mine.name)
             self._events.append(SourceFailed(mine.name, error))
+            self._release(mine.group)  # what waited for it waits no more
 
     def _forget(self, mine: _Source) -> None:
         self._unwatch(mine)
@@ -339,23 +390,42 @@ class MaterializeStream:
                 case Rows(rows):
                     self._events.append(SnapshotPart(name, rows))
                 case SnapshotEnd(timestamp):
-                    position = self._engine.reached[name] = self._position(mine, timestamp)
-                    self._events.append(SnapshotPart(name, [], position))
                     group.start(name, timestamp)
-                case Closed(timestamp, changes):
-                    group.closed(name, timestamp, changes)
+                case Closed(timestamp, changes, size):
+                    group.closed(name, timestamp, changes, size)
                 case Frontier(timestamp):
                     group.advance(name, timestamp)
+        if mine.state is _State.ENDED:
+            group.finish(name)
         if self._shared is not None:
-            self._lagging_s.pop(name, None)  # it is not silent
+            if not group.starting(name):
+                self._lagging_s.pop(name, None)  # it is not silent
             self._let_go(group)
+        self._release(group)
+
+    def _release(self, group: CommonFrontier) -> None:
+        """Tell what is due."""
+        if self._error is not None:
+            return
         for release in group.release():
-            position = self._position(mine, release.timestamp)
+            for name in release.started:
+                mine = self._sources[name]
+                position = self._position(mine, release.timestamp)
+                self._engine.began(name, mine.identity, position)
+                self._events.append(SnapshotPart(name, [], position))
+            if not release.sources:
+                continue
+            position = self._position(self._sources[release.sources[0]], release.timestamp)
             self._engine.reached.update(dict.fromkeys(release.sources, position))
             if release.changes:
                 self._events.append(Batch(position, release.changes))
             else:
                 self._events.extend(Progress(position, source) for source in release.sources)
+        for name, told in group.ended():
+            mine = self._sources[name]
+            if told == mine.after:  # resumed, and nothing was to tell: it has to begin all the same
+                self._events.append(Progress(self._position(mine, told), name))
+            self._events.append(Finished(name))
 
     def _position(self, mine: _Source, timestamp: int) -> Position:
         return Position(mine.incarnation, 0, timestamp)
@@ -363,21 +433,29 @@ class MaterializeStream:
     def _let_go(self, group: CommonFrontier) -> None:
         """A member that is silent too long leaves the group: the others must not seem silent too.
 
-        It fails, so that it is known to be stale before the others go on without it; added again it catches up.
+        It fails, so that it is known to be stale before the others go on without it; added again it catches up. One
+        whose snapshot is still being computed keeps its stream, and is a member when it has come.
         """
         now, laggards = self._clock.monotonic(), group.laggards()
         self._lagging_s = {name: self._lagging_s.get(name, now) for name in laggards}
+        patience_s = self._engine.patience_s
+        if group.overfull:
+            patience_s = min(patience_s, _OVERFULL_LAG_S)
         for name, since in list(self._lagging_s.items()):
-            if group.overfull or now - since > self._engine.patience_s:
-                self._failed(
-                    self._sources[name],
-                    retry(
-                        "lagging",
-                        f"source {name}: the others of its database are ahead of it",
-                        detail=f"for {now - since:.1f} s",
-                        hint="is its replica restarting? It is consistent with the others again once it has caught up",
-                    ),
-                )
+            if now - since <= patience_s:
+                continue
+            if group.starting(name):
+                group.leave(name)
+                continue
+            self._failed(
+                self._sources[name],
+                retry(
+                    "lagging",
+                    f"source {name}: the others of its database are ahead of it",
+                    detail=f"for {now - since:.1f} s",
+                    hint="is its replica restarting? It is consistent with the others again once it has caught up",
+                ),
+            )
 
 
 def _error_of(result: pq.abc.PGresult | None) -> ServerError:
