@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from tests.engines.materialize_upstream import TYPES, make_engine, materialize
 from tests.engines.stream_contract import Follower
 from tycostream.config.model import ColumnConfig, FieldConfig, SourceConfig
 from tycostream.engines.base import Finding
+from tycostream.engines.libpq import Connection
 from tycostream.engines.materialize import MaterializeEngine
+from tycostream.engines.materialize.connect import Control
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import EnumLabelUnlisted
 from tycostream.rows import RowType
@@ -299,14 +302,17 @@ async def test_check_names_each_problem_with_its_remedy(
     assert "its key is not unique: 2 rows have id = 1" in double.message
     assert double.fatal
     history = [f for f in await engine.check([keyless]) if "history" in f.message]
-    assert "RETAIN HISTORY FOR '300s'" in history[0].hint
+    assert history[0].hint.endswith(
+        """: ALTER TABLE "materialize"."public"."t" SET (RETAIN HISTORY FOR '300s');"""
+    )
     (missing,) = problems(list(await engine.check([SourceConfig(name="no")])))
     assert "there is no table" in missing.message
     fake.revoke("t")
     (denied,) = problems(list(await engine.check([keyless])))
     assert "GRANT" in denied.hint
     fake.create_cluster("quickstart", replicas=0)
-    assert "REPLICATION FACTOR 1" in problems(list(await engine.check([])))[0].hint
+    (idle,) = problems(list(await engine.check([])))
+    assert idle.hint == 'ALTER CLUSTER "quickstart" SET (REPLICATION FACTOR 1);'
     fake.drop_cluster()
     (cluster,) = problems(list(await engine.check([])))
     assert "there is no cluster quickstart" in cluster.message
@@ -316,6 +322,30 @@ async def test_check_names_each_problem_with_its_remedy(
     (down,) = problems(list(await engine.check([keyless])))
     assert (down.subject, down.fatal) == ("database main", True)
     assert "is Materialize reachable" in down.hint
+
+
+async def test_a_table_too_large_to_look_through_is_a_warning_beside_the_other_findings(
+    fake: FakeMaterialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.create_table("t", TYPES)
+    engine = make_engine(fake.url, statement_timeout=timedelta(seconds=0.5))
+    execute = Control._on
+
+    async def slow(control: Control, connection: Connection, statement: str) -> Any:
+        if "HAVING" not in statement:
+            return await execute(control, connection, statement)
+        never = "SUBSCRIBE (SELECT id FROM t)"  # what the fake takes for ever to answer
+        return await execute(control, connection, never)
+
+    monkeypatch.setattr(Control, "_on", slow)
+    findings = list(await engine.check([SourceConfig(name="t", primary_key=("id",))]))
+    (late,) = problems(findings)
+    assert (late.subject, late.fatal) == ("source t", False)
+    assert "not found out in time" in late.message
+    assert "`statement_timeout`" in late.hint
+    texts = [finding.message for finding in findings if finding.subject == "source t"]
+    assert [text.split()[0] for text in texts] == ["table", "key", "whether", "Materialize"]
+    await engine.close()
 
 
 async def test_what_init_may_offer(fake: FakeMaterialize, engine: MaterializeEngine) -> None:

@@ -235,7 +235,13 @@ async def test_a_cluster_without_replicas_or_gone() -> None:
         await f.until(lambda: bool(f.snapshots))
         w.fake.drop_cluster()
         await f.until(lambda: bool(f.failed))
-        assert f.failed["a"].error.action is Action.FAIL
+        error = f.failed["a"].error
+        assert (error.code, error.action) == ("cluster-dropped", Action.FAIL)
+        assert "`cluster:`" in error.hint
+        f.expect(w.types["a"])
+        await f.stream.add(w.types["a"], A)
+        await f.until(lambda: bool(f.failed))
+        assert f.failed["a"].error.code == "cluster-dropped", "nor is it there"
 
 
 async def test_a_snapshot_beyond_max_result_size() -> None:

@@ -9,7 +9,7 @@ import psycopg
 
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Finding
-from tycostream.engines.catalog import literal
+from tycostream.engines.catalog import literal, quoted
 from tycostream.engines.materialize import catalogue
 from tycostream.engines.materialize.catalogue import Relation
 from tycostream.engines.materialize.errors import meaning, server_error, translate
@@ -64,7 +64,7 @@ class Check:
             )
         else:
             count = int(replicas[0][0])
-            hint = f"ALTER CLUSTER {cluster} SET (REPLICATION FACTOR 1);"
+            hint = f"ALTER CLUSTER {quoted(cluster)} SET (REPLICATION FACTOR 1);"
             findings.append(
                 Finding(subject, count > 0, f"cluster {cluster} has {count} replicas", "" if count else hint)
             )
@@ -108,7 +108,20 @@ class Check:
         own = {column.name for column in relation.columns}
         if not key or relation.kind == "query" or not set(key) <= own:
             return []
-        rows = await self._run(catalogue.duplicates_sql(relation, key))
+        try:
+            rows = await self._run(catalogue.duplicates_sql(relation, key))
+        except UpstreamError as error:
+            if error.code != "statement-timeout":
+                raise
+            return [
+                Finding(
+                    subject,
+                    False,
+                    "whether its key is unique was not found out in time; it is watched at run time",
+                    "raise `statement_timeout` to have it checked",
+                    fatal=False,
+                )
+            ]
         if not rows:
             return []
         shown = ", ".join(f"{name} = {cell}" for name, cell in zip(key, rows[0], strict=False))
@@ -148,4 +161,4 @@ def _retain(relation: Relation, seconds: int) -> str:
     if relation.kind not in ("table", "source", "materialized-view"):
         return f"RETAIN HISTORY FOR '{seconds}s' on everything it reads"
     kind = relation.kind.replace("-", " ").upper()
-    return f"ALTER {kind} {relation.title} SET (RETAIN HISTORY FOR '{seconds}s');"
+    return f"ALTER {kind} {relation.sql} SET (RETAIN HISTORY FOR '{seconds}s');"

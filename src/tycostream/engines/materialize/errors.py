@@ -49,6 +49,16 @@ _MEANINGS: Final[tuple[tuple[str, str, _Make], ...]] = (
         ),
     ),
     (
+        "42704 XX000",
+        r"cluster \S+ was dropped|unknown cluster|cluster \S+ does not exist",
+        lambda source, _, detail: fail(
+            "cluster-dropped",
+            f"source {source}: the cluster that computes it is gone",
+            detail=detail,
+            hint="name another in `cluster:` of the database, or CREATE CLUSTER: the source starts by itself",
+        ),
+    ),
+    (
         "42704 42P01 XX000",
         r"was dropped|unknown catalog item|does not exist|unknown schema|unknown database",
         lambda source, _, detail: fail(
