@@ -15,6 +15,7 @@ from tycostream.engines.base import Finding
 from tycostream.engines.libpq import Connection
 from tycostream.engines.materialize import MaterializeEngine
 from tycostream.engines.materialize.connect import Control
+from tycostream.engines.materialize.errors import ServerError, meaning
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import EnumLabelUnlisted
 from tycostream.rows import RowType
@@ -346,6 +347,25 @@ async def test_a_table_too_large_to_look_through_is_a_warning_beside_the_other_f
     texts = [finding.message for finding in findings if finding.subject == "source t"]
     assert [text.split()[0] for text in texts] == ["table", "key", "whether", "Materialize"]
     await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "code", "action"),
+    [
+        ("42704", "cluster 'my c' was dropped", "cluster-dropped", Action.FAIL),
+        (
+            "XX000",
+            'query could not complete because cluster "c" was dropped',
+            "cluster-dropped",
+            Action.FAIL,
+        ),
+        ("42704", "relation 'd.cluster.t' was dropped", "source-dropped", Action.FAIL),
+        ("XX000", "target replica failed or was dropped", "replica-gone", Action.RETRY),
+    ],
+)
+def test_what_was_dropped_is_told_apart(state: str, text: str, code: str, action: Action) -> None:
+    error = meaning(ServerError(state, text), "t", "")
+    assert (error.code, error.action, error.detail) == (code, action, text)
 
 
 async def test_what_init_may_offer(fake: FakeMaterialize, engine: MaterializeEngine) -> None:

@@ -50,12 +50,19 @@ _MEANINGS: Final[tuple[tuple[str, str, _Make], ...]] = (
     ),
     (
         "42704 XX000",
-        r"cluster \S+ was dropped|unknown cluster|cluster \S+ does not exist",
+        r"cluster ('[^']*'|\"[^\"]*\") was dropped|unknown cluster",
         lambda source, _, detail: fail(
             "cluster-dropped",
             f"source {source}: the cluster that computes it is gone",
             detail=detail,
             hint="name another in `cluster:` of the database, or CREATE CLUSTER: the source starts by itself",
+        ),
+    ),
+    (
+        "XX000",
+        r"target replica failed or was dropped",
+        lambda source, _, detail: retry(
+            "replica-gone", f"source {source}: the replica that computed it is gone", detail=detail
         ),
     ),
     (
