@@ -23,6 +23,7 @@ _DATES: Final = range(-2_440_588, 2_147_483_494 - 2_440_588)
 _STAMPS: Final = range(-211_813_488_000_000_000 + 10_957 * DAY, 9_223_371_331_200_000_000 + 10_957 * DAY)
 _LONGEST_OFFSET: Final = 16 * 60 * MINUTE  # exclusive
 _MOST_DAYS_CACHED: Final = 100_000  # 274 years; a bound, not a tuning knob
+_MOST_MINUTES_CACHED: Final = 50_000  # 7 MB, and a month of moments
 _MOST_MOMENTS_CACHED: Final = 20_000  # 2 MB; random moments gain nothing from more
 
 _INFINITIES: Final = {
@@ -320,6 +321,37 @@ def timestamptz_text(cell: Stamp) -> str:
     return timestamp_text(cell, " ", "+00")
 
 
+class _MinuteHeads(dict[int, str]):
+    """Minutes since 1970 → ``2024-01-31T12:34:``, remembered; KeyError where the text is another."""
+
+    def __missing__(self, minutes: int) -> str:
+        days, minute = divmod(minutes, 1440)
+        day, era = _day_text(days)
+        if era:
+            raise KeyError(minutes)
+        if len(self) >= _MOST_MINUTES_CACHED:
+            self.clear()
+        self[minutes] = head = f'"{day}T{_minute_text[minute]}:'
+        return head
+
+
+_heads: Final = _MinuteHeads()
+_two_digits: Final = tuple(f"{second:02}" for second in range(60))
+_three_digits: Final = tuple(f"{n:03}" for n in range(1000))
+_rests: Final = tuple(text.rstrip("0") for text in _three_digits)
+_millis: Final = tuple(f".{rest}" if rest else "" for rest in _rests)
+
+
+def _quick_json(cell: int) -> str:
+    """A moment's ``to_json`` up to its offset, the opening quote included; KeyError before the year 1."""
+    minutes, micros = divmod(cell, MINUTE)
+    second, fraction = divmod(micros, SECOND)
+    ms, rest = divmod(fraction, 1000)
+    if rest:
+        return f"{_heads[minutes]}{_two_digits[second]}.{_three_digits[ms]}{_rests[rest]}"
+    return f"{_heads[minutes]}{_two_digits[second]}{_millis[ms]}"
+
+
 def date_json(cell: Stamp) -> str:
     """Days → ``to_json``."""
     return f'"{date_text(cell)}"'
@@ -332,9 +364,19 @@ def time_json(cell: int) -> str:
 
 def timestamp_json(cell: Stamp) -> str:
     """Microseconds → ``to_json``, which writes ISO 8601."""
+    if type(cell) is int:
+        try:
+            return _quick_json(cell) + '"'
+        except KeyError:
+            pass
     return f'"{timestamp_text(cell, "T")}"'
 
 
 def timestamptz_json(cell: Stamp) -> str:
     """Microseconds → ``to_json`` under TimeZone UTC."""
+    if type(cell) is int:
+        try:
+            return _quick_json(cell) + '+00:00"'
+        except KeyError:
+            pass
     return f'"{timestamp_text(cell, "T", "+00:00")}"'

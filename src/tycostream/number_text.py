@@ -211,7 +211,16 @@ def parse_numeric(text: str) -> Cell:
 
 def numeric_text(cell: Cell) -> str:
     """The server's text of a numeric."""
-    return "NaN" if cell is NAN else format(cell, "f")
+    text = str(cell)  # three times as fast as formatting, and the same unless it chose an exponent
+    return text if text[-1] <= "9" and "E" not in text else "NaN" if cell is NAN else format(cell, "f")
+
+
+def numeric_json(cell: Cell) -> str:
+    """``to_json``: a bare number, and NaN and the infinities as strings."""
+    text = str(cell)
+    if text[-1] <= "9" and "E" not in text:
+        return text
+    return format(cell, "f") if cell is not NAN and cell.is_finite() else f'"{numeric_text(cell)}"'
 
 
 def parse_float(text: str) -> Cell:

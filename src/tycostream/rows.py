@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,6 +30,13 @@ class _Unchanged:
 
 
 UNCHANGED: Final = _Unchanged()
+
+
+def same_text(a: Cell, b: Cell, text: Callable[[Cell], str]) -> bool:
+    """Whether two equal cells of a loose scalar (neither None) have one text."""
+    if type(a) is Decimal and type(b) is Decimal and not a.compare_total(b):
+        return True  # sign and scale are the same too: known without writing the text
+    return text(a) == text(b)
 
 
 class Unread:
@@ -166,11 +174,7 @@ class RowType:
             return False
         for i in self._loose:
             x, y = a[i], b[i]
-            if (
-                x is not y
-                and x is not None
-                and self.columns[i].scalar.text(x) != self.columns[i].scalar.text(y)
-            ):
+            if x is not y and x is not None and not same_text(x, y, self.columns[i].scalar.text):
                 return False
         return True
 

@@ -15,7 +15,7 @@ from types import CodeType
 from typing import Any, Final
 
 from tycostream.graphql.plan import Phase
-from tycostream.rows import Cell, Row, RowType
+from tycostream.rows import Cell, Row, RowType, same_text
 
 TYPENAME: Final = -1  # the place of ``__typename`` among columns
 Writers = Sequence[Callable[[Cell], str]]
@@ -191,7 +191,7 @@ def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
             [
                 name
                 for name, a, b, text in zip(quoted, old, new, texts, strict=True)
-                if a is not b and (a != b or (text is not None and text(a) != text(b)))
+                if a is not b and (a != b or (text is not None and not same_text(a, b, text)))
             ]
         )
 
@@ -201,14 +201,14 @@ def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
 def _differs(change: ChangeSelection, row_type: RowType) -> Callable[[Row, Row], bool]:
     """Whether two images differ in a selected column, or, if none is selected, in any."""
     selected = {place for _, rows in change.rows for _, place in rows.fields} - {TYPENAME}
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"same_text": same_text}
     tests = []
     texts = _texts(row_type)
     for i in sorted(selected) or range(len(row_type.columns)):
         unequal = f"old[{i}] != new[{i}]"
         if texts[i] is not None:
             names[f"t{i}"] = texts[i]
-            unequal = f"({unequal} or t{i}(old[{i}]) != t{i}(new[{i}]))"
+            unequal = f"({unequal} or not same_text(old[{i}], new[{i}], t{i}))"
         tests.append(f"old[{i}] is not new[{i}] and {unequal}")
     function: Callable[[Row, Row], bool] = _bound("lambda old, new: " + " or ".join(tests), names)
     return function

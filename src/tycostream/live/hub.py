@@ -104,7 +104,9 @@ class Hub:
                     hint="subscribe again with the new schema",
                 ),
             )
-        log = Log(Position("", 0, 0), bytes_max=config.log.bytes, keep_s=config.log.keep.total_seconds())
+        log = Log(
+            row_type, Position("", 0, 0), bytes_max=config.log.bytes, keep_s=config.log.keep.total_seconds()
+        )
         store = Store(row_type)
         source = LiveSource(row_type, config, store, log, Indexes(store, self._slices, self._clock))
         self.sources[name] = source
@@ -188,7 +190,7 @@ class Hub:
     def _restart_log(self, source: LiveSource, position: Position) -> None:
         """Another incarnation: old positions mean nothing, but sequence numbers of this process go on."""
         old, keep = source.log, source.config.log
-        source.log = Log(position, bytes_max=keep.bytes, keep_s=keep.keep.total_seconds())
+        source.log = Log(source.row_type, position, bytes_max=keep.bytes, keep_s=keep.keep.total_seconds())
         source.log.head = source.log.floor = old.head
 
     def progress(self, names: Iterable[str], position: Position) -> None:
