@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from decimal import Decimal
 from unittest.mock import patch
 
@@ -14,7 +15,7 @@ from tycostream.dataflow.index import Index
 from tycostream.dataflow.predicate import Compare, In, conjunction
 from tycostream.dataflow.store import Store
 from tycostream.errors import UpstreamError
-from tycostream.rows import TRUNCATE, Change, Column, RowType
+from tycostream.rows import TRUNCATE, Change, Column, Row, RowType
 from tycostream.scalars import SCALARS
 
 COLUMNS = (Column("id", SCALARS["int8"], nullable=False), Column("n", SCALARS["numeric"]))
@@ -69,7 +70,7 @@ def test_what_can_be_looked_up() -> None:
     store = Store(KEYED)
     store.fill([(n, Decimal(n % 7)) for n in range(20_100)])
     by_key, by_cell = In(0, frozenset((3, 5, -1))), Compare(1, "eq", Decimal(3))
-    assert sorted(store.given(by_key) or ()) == [3, 5], "the key is an index already"
+    assert set(store.given(by_key) or ()) == {3, 5}, "the key is an index already"
     assert store.index_column(by_key) is None
     assert store.index_column(by_cell) == 1
     assert store.given(by_cell) is None, "there is no index"
@@ -86,7 +87,7 @@ def test_what_can_be_looked_up() -> None:
 
 
 def test_a_column_of_distinct_cells_has_no_container_a_row() -> None:
-    rows = {n: (n,) for n in range(1000)}
+    rows: dict[Hashable, Row] = {n: (n,) for n in range(1000)}
     index = Index(0, rows)
     index.step()
     assert not index._shared

@@ -38,7 +38,7 @@ class Follower:
         self.row_types[name] = row_type
         self.rows[name] = {} if row_type.keyed else Counter()
         for known in (self.snapshots, self.positions, self.failed):
-            known.pop(name, None)  # type: ignore[attr-defined]
+            known.pop(name, None)
         for marked in (self.finished, self.removed, self.resuming):
             marked.discard(name)
 

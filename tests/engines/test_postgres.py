@@ -13,6 +13,7 @@ from tests.engines.stream_contract import Follower
 from tycostream.clock import SystemClock
 from tycostream.config.model import DatabaseConfig, SourceConfig
 from tycostream.engines.postgres import PostgresEngine, stream
+from tycostream.engines.postgres import reading as reading_steps
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import silent
 from tycostream.rows import TRUNCATE, UNCHANGED, Change
@@ -238,7 +239,7 @@ async def test_a_source_that_changes_too_much_while_it_is_read_fails_and_recover
     f = await follow(engine, "a", "b")
     await f.stream.remove("b")
     monkeypatch.setattr(stream, "_HELD_BYTES_MAX", 100_000)
-    read_late, reading, go = stream.read_late, asyncio.Event(), asyncio.Event()
+    read_late, reading, go = reading_steps.read_late, asyncio.Event(), asyncio.Event()
 
     async def slowly(*args, **kwargs):
         reading.set()

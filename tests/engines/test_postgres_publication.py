@@ -118,8 +118,12 @@ async def test_tables_are_added_to_the_publication_side_by_side(db, database) ->
     )
     for name in names:
         await db.execute(f"INSERT INTO {name} VALUES (1)")
+
+    async def holds_all(follower: Follower) -> None:
+        await follower.until(lambda: all(follower.rows[name] == {1: (1,)} for name in names))
+
     for f in followers:
-        await f.until(lambda f=f: all(f.rows[name] == {1: (1,)} for name in names))
+        await holds_all(f)
     for each in engines:
         await each.close()
 

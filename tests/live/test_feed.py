@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,8 @@ async def test_a_cut_is_bridged_by_the_net_difference_only(world: World) -> None
     assert query.shown == [[5, "n"], [5, "n"]]
     assert feed.phases[:2] == ["snapshot", "ready"]
     assert set(feed.phases[2:]) == {"live"}, "stale, the difference, fresh again: nobody starts anew"
-    told = [m["next"]["data"]["root"] for m in feed.sink.messages()]
+    messages: list[Any] = feed.sink.messages()
+    told = [message["next"]["data"]["root"] for message in messages]
     (resync,) = [value for value in told if value["resync"]]
     assert sorted(resync["changes"], key=repr) == [[None, [4, 4, "d"]], [[1, 1, "a"], None]], (
         "nothing of row 2"
@@ -149,3 +151,32 @@ async def test_truncate_empties_the_source(world: World) -> None:
     world.clock.run()
     client.read()
     assert client.rows == [[7, 7, "g"]]
+
+
+async def test_a_source_that_starts_in_the_past_is_readable_and_said_to_be_old_until_it_has_caught_up() -> (
+    None
+):
+    world = World()
+    world.engine.asked_at = 3
+    try:
+        await world.until(lambda: world.feed.sources["items"].state is SourceState.STALE)
+        assert "asked for" in str(world.feed.sources["items"].error)
+        settled = [world.feed.settled]
+        client = Client(world.hub, plan(ITEMS, Mode.CHANGES))
+        world.clock.run()
+        messages: list[Any] = client.sink.messages()
+        assert messages[-1]["next"]["extensions"] == {"stale": True}
+        for number in range(3, 6):
+            world.engine.commit({"items": [(None, (number, 0, "x"))], "copies": [(None, (number, "x"))]})
+        await world.live()
+        settled.append(world.feed.settled)
+        assert settled == [False, True]
+        world.clock.run()
+        client.read()
+        assert len(client.rows) == 5
+        messages = client.sink.messages()
+        assert messages[-1]["next"].get("extensions") in (None, {"stale": False})
+    finally:
+        world.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await world.task

@@ -112,6 +112,9 @@ class Engine(Protocol):
     async def remove(self, leftovers: Sequence[Leftover]) -> Sequence[Leftover]:
         """Remove those that no running tycostream uses; gives what was removed."""
 
+    def catching_up(self, source: str, position: Position) -> bool:
+        """Whether ``position`` lies before the moment at which the source was last asked for: it is true, and old."""
+
     def renew(self, url: str) -> None:
         """Connect to ``url`` from now on: the configuration's credentials may have been rotated."""
 

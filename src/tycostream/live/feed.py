@@ -97,6 +97,7 @@ class Feed:
             emit,
             share_positions=engine.share_positions,
             stall_s=self._stall_s,
+            catching_up=engine.catching_up,
             failed=self._source_failed,
             refused=self._refused,
         )
@@ -106,9 +107,7 @@ class Feed:
     @property
     def settled(self) -> bool:
         """Whether there is nothing to wait for: every source is there, or why it is not is known."""
-        return self._tried or not any(
-            source.state is SourceState.STARTING and source.error is None for source in self.sources.values()
-        )
+        return self._tried or not any(source.arriving for source in self.sources.values())
 
     # the life of a stream
 

@@ -22,6 +22,12 @@ def unexpected(error: BaseException, action: Action = Action.RESYNC) -> Upstream
     return UpstreamError("unexpected", "internal error in a feed", action=action, detail=repr(error))
 
 
+def _catching_up(source: str) -> UpstreamError:
+    return UpstreamError(
+        "catching-up", f"source {source}: it reads what happened before it was asked for", action=Action.RETRY
+    )
+
+
 class Intake:
     """Takes one feed's events, in order and without waiting.
 
@@ -39,6 +45,7 @@ class Intake:
         *,
         share_positions: bool,
         stall_s: float,
+        catching_up: Callable[[str, Position], bool],
         failed: Told,
         refused: Told,
     ) -> None:
@@ -49,6 +56,7 @@ class Intake:
         self._emit = emit
         self._share_positions = share_positions
         self._stall_s = stall_s
+        self._catching_up = catching_up
         self._failed = failed
         self._refused = refused
         self.resync = Resync()
@@ -115,20 +123,32 @@ class Intake:
             source.position = source.position and position
             return
         self.resync.forget(source.name)
-        if source.state is SourceState.LIVE or self._behind(position):
+        if source.state is SourceState.LIVE:
             source.position = position
         else:
-            self._live(source, position, now)
+            self._placed(source, position, now)
 
-    def _behind(self, position: Position) -> bool:
-        """Whether other sources are ahead: one that catches up is true to them only when it is level with them."""
-        return self._share_positions and any(
-            other.state is SourceState.LIVE
-            and other.position is not None
-            and other.position.comparable(position)
-            and other.position.offset > position.offset
-            for other in self._sources.values()
+    def _behind(self, source: SourceFeed, position: Position) -> bool:
+        """Whether a source still catches up: with the present, or with the others that it must be level with."""
+        return self._catching_up(source.name, position) or (
+            self._share_positions
+            and any(
+                other.state is SourceState.LIVE
+                and other.position is not None
+                and other.position.comparable(position)
+                and other.position.offset > position.offset
+                for other in self._sources.values()
+            )
         )
+
+    def _placed(self, source: SourceFeed, position: Position, now: float) -> None:
+        """Its store is true at ``position``. It is live by that, or readable and said to be old."""
+        source.position = position
+        source.awaiting = False
+        if not self._behind(source, position):
+            self._live(source, now)
+        elif source.state is SourceState.STARTING:
+            self.mark(source, SourceState.STALE, _catching_up(source.name))
 
     def _part(self, source: SourceFeed, rows: Sequence[Row]) -> None:
         if not source.loaded:
@@ -144,7 +164,7 @@ class Intake:
             source.filling, source.loaded = False, True
             self.resync.forget(source.name)
             self._hub.loaded(source.name, position)
-            self._live(source, position, now)
+            self._placed(source, position, now)
             return
         assert source.difference is not None
         changes, source.difference = source.difference.changes(), None
@@ -158,11 +178,9 @@ class Intake:
         for batch in self.resync.release():
             self._hub.apply(batch, self._database)
             for name in batch.changes:
-                self._live(self._sources[name], batch.position, self._clock.monotonic())
+                self._placed(self._sources[name], batch.position, self._clock.monotonic())
 
-    def _live(self, source: SourceFeed, position: Position, now: float) -> None:
-        source.position = position
-        source.awaiting = False
+    def _live(self, source: SourceFeed, now: float) -> None:
         source.ask_after_s = self._stall_s
         source.live_since_s = now
         if self.live_since_s is None:

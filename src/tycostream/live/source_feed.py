@@ -47,6 +47,13 @@ class SourceFeed:
         return self.row_type is not None and self.retry_at_s is None
 
     @property
+    def arriving(self) -> bool:
+        """Whether it is on its way to its first live moment, and nothing is known to keep it from that."""
+        if self.error is not None:
+            return self.error.code == "catching-up"
+        return self.state is SourceState.STARTING
+
+    @property
     def following(self) -> bool:
         """Whether its store stands at the positions that the stream tells."""
         return self.state is SourceState.LIVE and not self.awaiting

@@ -51,6 +51,7 @@ class ScriptedEngine:
         self.refuse: UpstreamError | None = None
         self.unreadable: dict[str, UpstreamError] = {}
         self.url = ""
+        self.asked_at = 0  # positions below count as the past, which sources catch up with
         self._history: deque[Batch] = deque(maxlen=history or 0)
         self._resumable = history is not None
         self._floor = 0  # what was committed after this offset is in the history
@@ -167,6 +168,10 @@ class ScriptedEngine:
     async def remove(self, leftovers: Sequence[Leftover]) -> Sequence[Leftover]:
         """See Engine."""
         return []
+
+    def catching_up(self, source: str, position: Position) -> bool:
+        """See Engine."""
+        return position.offset < self.asked_at
 
     def renew(self, url: str) -> None:
         """See Engine."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import psycopg
 
@@ -20,6 +21,8 @@ from tycostream.engines.materialize.errors import meaning, server_error, transla
 from tycostream.engines.materialize.stream import MaterializeStream
 from tycostream.observe.events import Emit, EnumLabelUnlisted
 from tycostream.rows import Position, RowType
+
+_FRONTIER_LAG_MS: Final = 2_000  # an idle Materialize tells of its progress about once a second
 
 
 class MaterializeEngine:
@@ -38,6 +41,7 @@ class MaterializeEngine:
         self.patience_s = config.stall_after.total_seconds() / 2
         self.control = Control(self.connect, config)
         self.role = ""
+        self.asked_ms: dict[str, int] = {}  # when each source was last asked for, by the database's clock
         self._enums = enums
         self._relations: dict[str, Relation] = {}
         self.reached: dict[str, Position] = {}  # how far each source was told, by whichever stream
@@ -58,6 +62,10 @@ class MaterializeEngine:
     async def remove(self, leftovers: Sequence[Leftover]) -> Sequence[Leftover]:
         """See Engine."""
         return []
+
+    def catching_up(self, source: str, position: Position) -> bool:
+        """See Engine: a stream starts as far back as history and the log reach."""
+        return position.offset < self.asked_ms.get(source, 0) - _FRONTIER_LAG_MS
 
     def renew(self, url: str) -> None:
         """See Engine."""

@@ -209,6 +209,7 @@ class MaterializeStream:
         """Send what is prepared. Members of a group that start together do so at one timestamp."""
         now = int(self._clock.monotonic() * 1000 + max((mine.ahead_ms for mine in prepared), default=0))
         for mine in prepared:
+            self._engine.asked_ms[mine.name] = now
             if mine.after is not None:
                 self._subscribe(mine, f"AS OF {mine.after}")
             elif self._shared is not None:

@@ -282,6 +282,10 @@ class PostgresEngine:
             except psycopg.Error as error:
                 raise translate(error, self.url, "reading the catalogue") from None
 
+    def catching_up(self, source: str, position: Position) -> bool:
+        """See Engine: a stream never starts in the past."""
+        return False
+
     def renew(self, url: str) -> None:
         """See Engine. An embedded server gives its own URL."""
         self.config = self.config.model_copy(update={"url": url})

@@ -96,11 +96,12 @@ class Mapper:
                 cells.append(self._parse[i](text))
             except (ValueError, ArithmeticError, LookupError) as error:
                 shown = text if len(text) <= 80 else text[:79] + "…"
+                column = self.row_type.columns[i]
                 raise fail(
                     "value",
-                    f"source {self.row_type.source}: column {self.row_type.columns[i].name} holds {shown!r}, "
-                    f"which is not a {self.row_type.columns[i].scalar.name}",
-                    detail=str(error)[:200],
+                    # all clients of the source see the message: the value stands in the detail
+                    f"source {self.row_type.source}: column {column.name} holds what is not a {column.scalar.name}",
+                    detail=f"{shown!r}: {error}"[:300],
                     hint="give the column another type in `columns:`",
                 ) from None
         return tuple(cells)
