@@ -46,7 +46,7 @@ def test_a_thousand_filters_touch_the_rows_they_find_and_no_others(
     asked: list[int] = []
     plain = ChangeChunks.__init__
 
-    def counting(self: ChangeChunks, items: Any, *rest: Any, **more: Any) -> None:
+    def counting(self: ChangeChunks[Any], items: Any, *rest: Any, **more: Any) -> None:
         asked.append(len(items))
         plain(self, items, *rest, **more)
 

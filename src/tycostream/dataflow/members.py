@@ -12,6 +12,7 @@ from tycostream.rows import Key, Row
 
 BLOCK_ROWS = 1000
 Entry = tuple[SortKey, Key, Row]
+Spot = tuple[int, int]  # a block and a place in it; good for the blocks before it as they stand
 
 
 class Members:
@@ -53,8 +54,8 @@ class Members:
             return 0
         return min(bisect_left(lasts, sort), len(lasts) - 1)
 
-    def add(self, sort: SortKey, key: Key, row: Row) -> None:
-        """Put a row where it belongs."""
+    def add(self, sort: SortKey, key: Key, row: Row) -> Spot:
+        """Put a row where it belongs; gives the spot."""
         b = self._block(sort)
         sorts = self._sorts[b]
         i = bisect_left(sorts, sort)
@@ -65,9 +66,10 @@ class Members:
         self._rows[b].insert(i, row)
         if len(sorts) > 2 * BLOCK_ROWS:
             self._split(b)
+        return b, i
 
-    def remove(self, sort: SortKey) -> None:
-        """Take the row with this sort key out; LookupError if there is none."""
+    def remove(self, sort: SortKey) -> Spot:
+        """Take the row with this sort key out; gives where it was, LookupError if there is none."""
         b, i = self._find(sort)
         sorts = self._sorts[b]
         del sorts[i], self._keys[b][i], self._rows[b][i]
@@ -76,13 +78,24 @@ class Members:
                 del self._sorts[b], self._keys[b], self._rows[b], self._lasts[b]
         elif i == len(sorts):
             self._lasts[b] = sorts[-1]
+        return b, i
 
-    def replace(self, sort: SortKey, row: Row) -> None:
-        """The row with this sort key is another now, in the same place; LookupError if there is none."""
+    def replace(self, sort: SortKey, row: Row) -> Spot:
+        """The row with this sort key is another now, in the same spot; LookupError if there is none."""
         b, i = self._find(sort)
         self._rows[b][i] = row
+        return b, i
 
-    def _find(self, sort: SortKey) -> tuple[int, int]:
+    def place_of(self, spot: Spot, most: int) -> int:
+        """A spot's place, counted from 0; only as far as ``most``: any number from there on means at least that."""
+        b, place = spot
+        for n in range(b):
+            place += len(self._sorts[n])
+            if place >= most:
+                break
+        return place
+
+    def _find(self, sort: SortKey) -> Spot:
         b = self._block(sort)
         sorts = self._sorts[b]
         i = bisect_left(sorts, sort)

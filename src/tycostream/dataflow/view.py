@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 from tycostream.dataflow.hydration import Hydration
-from tycostream.dataflow.members import Members
+from tycostream.dataflow.members import Members, Spot
 from tycostream.dataflow.order import OrderBy, compile_order
 from tycostream.dataflow.predicate import Predicate, compile_predicate
 from tycostream.dataflow.store import Store
 from tycostream.rows import Change, Key, Row
+
+_EDITS_MAX: Final = 256  # more are not followed one by one
+_PLACES_MAX: Final = 4000  # of windows without an end: a longer one is not followed
+
+
+class EditKind(Enum):
+    """What was done to a place of a window."""
+
+    INSERT = "insert"
+    REPLACE = "replace"
+    REMOVE = "remove"
+
+
+Edit = tuple[
+    EditKind, int, Key, Row
+]  # kind, place counted from 0 at that time, and the row that comes or goes
 
 
 class View:
@@ -34,8 +51,9 @@ class View:
         self._match = compile_predicate(predicate)
         self._sort_key = compile_order(order, store.row_type)
         self._start = offset
-        self._end = None if limit is None else offset + limit
+        self.end = None if limit is None else offset + limit  # the first place behind the window
         self._members = Members()
+        self._edits: list[Edit] | None = None
 
     @property
     def candidates(self) -> int:
@@ -59,12 +77,12 @@ class View:
 
     def adopt(self, hydration: Hydration) -> None:
         """Take over what a hydration found; what happened since it began must be pushed next."""
-        self._members = hydration.members
+        self._members, self._edits = hydration.members, None
 
     def push(self, changes: Sequence[Change]) -> bool:
         """Follow changes as this view's predicate sees them; True if the window may look different now."""
         sort_key, members = self._sort_key, self._members
-        end = self._end
+        end = self.end
         touched = end is None
         # As long as nothing in the window or before it changed, its last row is the same.
         edge = members.sort_at(end - 1) if end else None
@@ -74,19 +92,48 @@ class View:
             if was is not None:
                 touched = touched or (bool(end) and (edge is None or not edge < was))
                 if was == now:
-                    members.replace(was, new)  # type: ignore[arg-type]
+                    spot = members.replace(was, new)  # type: ignore[arg-type]
+                    if self._edits is not None:
+                        self._note(EditKind.REPLACE, spot, key, new)  # type: ignore[arg-type]
                     continue
-                members.remove(was)
+                spot = members.remove(was)
+                if self._edits is not None:
+                    self._note(EditKind.REMOVE, spot, key, old)  # type: ignore[arg-type]
             if now is not None:
-                members.add(now, key, new)  # type: ignore[arg-type]
+                spot = members.add(now, key, new)  # type: ignore[arg-type]
+                if self._edits is not None:
+                    self._note(EditKind.INSERT, spot, key, new)  # type: ignore[arg-type]
                 touched = touched or (bool(end) and (edge is None or now < edge))
         return touched
 
-    def window(self) -> tuple[list[Key], list[Row]]:
-        """The keys and rows in the window, in order, as lists of their own."""
-        return self._members.window(self._start, self._end)
+    def _note(self, kind: EditKind, spot: Spot, key: Key, row: Row) -> None:
+        assert self._edits is not None
+        most = _PLACES_MAX if self.end is None else self.end
+        place = self._members.place_of(spot, most)
+        if place < most:
+            self._edits.append((kind, place, key, row))
+        if (place >= most and self.end is None) or len(self._edits) > _EDITS_MAX:
+            self._edits = None
+
+    def edits(self) -> list[Edit] | None:
+        """What was done to the window, in order, since this was last asked; None: unknown, look at all of it.
+
+        With an end, rows that the end pushes out or lets in are not told: ``length`` and ``window`` say so.
+        """
+        edits, self._edits = self._edits, None if self._start else []
+        return edits
+
+    @property
+    def length(self) -> int:
+        """How many rows are in the window."""
+        count = len(self._members)
+        return max(0, (count if self.end is None else min(count, self.end)) - self._start)
+
+    def window(self, skipped: int = 0) -> tuple[list[Key], list[Row]]:
+        """The keys and rows in the window but for the first ``skipped``, in order, as lists of their own."""
+        return self._members.window(self._start + skipped, self.end)
 
     def released(self) -> list[list[Any]]:
         """Empty the view; gives what it held, for the caller to free at leisure."""
-        held, self._members = self._members.lists(), Members()
+        held, self._members, self._edits = self._members.lists(), Members(), None
         return held

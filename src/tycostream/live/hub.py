@@ -21,7 +21,7 @@ from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Plan, RootPlan, RowEncoder, StaticRoot
-from tycostream.live.collector import keep_out
+from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
@@ -71,6 +71,7 @@ class Hub:
     """All sources, all cohorts. The engine side calls ``load``, ``apply`` and the states; clients come by ``subscribe``."""
 
     def __init__(self, clock: Clock, emit: Emit, cursors: CursorBox, *, outbox_bytes_max: int) -> None:
+        keep_pages()
         self._clock = clock
         self._emit = emit
         self._cursors = cursors

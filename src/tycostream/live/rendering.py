@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder
 from tycostream.live.indexes import Indexes
+from tycostream.live.pieces import Pieces
 from tycostream.rows import Key, Row
 
 ROWS_PER_STEP = 2000
@@ -37,6 +38,14 @@ class Fragments:
             self.bytes -= len(self._cache.pop(oldest)[1])
         return fragment
 
+    def all(self, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
+        """``of`` each; those that are there without a call."""
+        get, of = self._cache.get, self.of
+        return [
+            hit[1] if (hit := get(key)) is not None and hit[0] is row else of(key, row)
+            for key, row in zip(keys, rows, strict=True)
+        ]
+
     def released(self) -> dict[Key, tuple[Row, bytes]]:
         """Empty the cache; gives what it held, for the caller to free at leisure."""
         held, self._cache, self.bytes = self._cache, {}, 0
@@ -52,6 +61,7 @@ class LiveRoot:
     view: View
     fragments: Fragments
     indexes: Indexes
+    pieces: Pieces = field(default_factory=Pieces)
 
     @property
     def ready(self) -> bool:
@@ -80,8 +90,9 @@ class Rendering:
         self._statics = statics
         self._kept = kept
         self._bytes_max = bytes_max
-        self._windows = [root.view.window() for root in roots]
-        self.small = sum(len(keys) for keys, _ in self._windows) <= ROWS_PER_STEP
+        # of a root whose last rendering was kept and that can be followed there is no window: its pieces have all
+        self._windows = [None if self._followed(root) else root.view.window() for root in roots]
+        self.small = sum(root.view.length for root in roots) <= ROWS_PER_STEP
         self.bytes = 0
         self.too_large = False
         self._values: list[Sequence[bytes]] = []
@@ -99,9 +110,22 @@ class Rendering:
             [(statics[i],) if i in statics else next(values) for i in range(len(self._plan.roots))], stale
         )
 
+    def _followed(self, root: LiveRoot) -> bool:
+        return self._kept and root.plan.mode is Mode.LIST and root.pieces.follow(root.view, root.fragments.of)
+
     def _work(self) -> Iterator[bool]:
         budget = ROWS_PER_STEP
         for root, window in zip(self._roots, self._windows, strict=True):
+            if window is None or (self._kept and root.plan.mode is Mode.LIST and len(window[0]) <= budget):
+                if window is not None:
+                    budget -= len(window[0])
+                    root.pieces.fill(root.fragments.all(*window))
+                value_pieces = root.pieces.value()
+                self.bytes += sum(map(len, value_pieces))
+                self._values.append(value_pieces)
+                if self._over():
+                    return
+                continue
             keys, rows = window
             if root.plan.mode is Mode.BY_PK or len(keys) <= budget:
                 if root.plan.mode is Mode.BY_PK:
@@ -131,8 +155,7 @@ class Rendering:
 
     def _encoded(self, root: LiveRoot, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
         if self._kept:
-            of = root.fragments.of
-            return [of(key, row) for key, row in zip(keys, rows, strict=True)]
+            return root.fragments.all(keys, rows)
         row = root.encoder.row
         return [row(each) for each in rows]
 
