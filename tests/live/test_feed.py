@@ -174,8 +174,8 @@ async def test_a_source_that_starts_in_the_past_is_readable_and_said_to_be_old_u
         world.clock.run()
         client.read()
         assert len(client.rows) == 5
-        messages = client.sink.messages()
-        assert messages[-1]["next"].get("extensions") in (None, {"stale": False})
+        later: list[Any] = client.sink.messages()
+        assert later[-1]["next"].get("extensions") in (None, {"stale": False})
     finally:
         world.task.cancel()
         with pytest.raises(asyncio.CancelledError):
