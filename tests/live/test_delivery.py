@@ -321,3 +321,26 @@ def test_a_live_query_never_repeats_a_result() -> None:
     db.put((2, 2, "b"))
     db.clock.advance(1)
     assert [len(query.sink.messages()) for query in queries] == [2, 2, 2]
+
+
+def test_the_first_frames_of_a_lone_cohort_do_not_wait_and_the_order_stands() -> None:
+    db = Db()
+    client = db.feed()
+    other = db.hub.subscribe(client.operation, client.outbox, b"2", lambda: None)
+    db.clock.run()
+    seen, writes = len(client.sink.messages()), client.sink.writes
+    db.put((1, 1, "a"), tick=False)
+    db.put((2, 2, "b"), tick=False)
+    db.clock.run()
+    news = [(m["id"], m["next"]["data"]["root"]["changes"]) for m in client.sink.messages()[seen:]]  # type: ignore[index]
+    first, second = [[None, [1, 1, "a"]]], [[None, [2, 2, "b"]]]
+    assert news == [("1", first), ("1", second), ("2", first), ("2", second)]
+    assert client.sink.writes == writes + 2, "one for the first operation, one for all the others"
+    filtered = db.feed(predicate=Compare(1, "gt", 0))
+    seen, writes = len(filtered.sink.messages()), filtered.sink.writes
+    for n in (3, 4):
+        db.put((n, n, "c"), tick=False)
+    db.clock.run()
+    assert len(filtered.sink.messages()) == seen + 2
+    assert filtered.sink.writes == writes + 1
+    other.cancel()

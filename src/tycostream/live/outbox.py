@@ -44,6 +44,8 @@ class Ticker:
         self._cohorts: dict[Flushable, None] = {}
         self._outboxes: dict[Outbox, None] = {}
         self._due = False
+        self.direct = 0  # the number of the tick, while it has one cohort to flush and nothing else; else 0
+        self._tick = 0
 
     def flush_cohort(self, cohort: Flushable) -> None:
         """Have ``cohort`` flushed at the end of this turn."""
@@ -64,11 +66,14 @@ class Ticker:
         """Flush everything that asked for it; what asks meanwhile has the next turn."""
         self._due = False
         cohorts, self._cohorts = self._cohorts, {}
+        self._tick += 1
+        self.direct = self._tick if len(cohorts) == 1 and not self._outboxes else 0
         for cohort in cohorts:
             try:
                 cohort.flush()
             except Exception as error:
                 self.quarantine(cohort, error)
+        self.direct = 0
         outboxes, self._outboxes = self._outboxes, {}
         turns = TURNS_OF_ALL_PER_TICK
         starved = []
@@ -97,6 +102,7 @@ class Outbox:
         self._buffer: list[bytes] = []
         self._queue: deque[Puller] = deque()
         self._queued: set[Puller] = set()
+        self._direct = 0  # the last tick whose first frames went out without waiting
         self.writable = True
         self.closed = False
 
@@ -108,6 +114,11 @@ class Outbox:
     def offer(self, frames: bytes) -> None:
         """Send frames in this tick; only for an ``idle`` outbox, or to end an operation."""
         if not self._buffer:
+            tick = self._ticker.direct
+            if tick and self._direct != tick:  # nothing else is due to this socket: they need not wait for it
+                self._direct = tick
+                self._sink.write(frames)
+                return
             self._ticker.flush_outbox(self)
         self._buffer.append(frames)
 
