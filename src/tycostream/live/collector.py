@@ -12,7 +12,7 @@ from typing import Final
 
 _ROWS_MIN: Final = 20_000  # below this a walk is short, and freezing would only keep what is garbage just now
 
-_LARGE_BYTES: Final = 16 * 2**20
+_LARGE_BYTES: Final = 4 * 2**20  # twice as much may then stay at the end of the heap
 
 
 def keep_pages() -> None:
