@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from tycostream.clock import Clock, Timer
 from tycostream.config.model import DatabaseConfig, SourceConfig
-from tycostream.engines.base import Engine, Event, Stream
+from tycostream.engines.base import Engine, Stream
 from tycostream.errors import Action, UpstreamError
 from tycostream.live.hub import Hub, SourceState
 from tycostream.live.intake import Intake, unexpected
@@ -142,7 +142,7 @@ class Feed:
         self._begin()
         await self._describe_all()
         stream = self._stream = await self._engine.open()
-        reading: asyncio.Task[Sequence[Event]] | None = None
+        taking: asyncio.Task[None] | None = None
         self._look()
         try:
             async with asyncio.TaskGroup() as adding:
@@ -152,22 +152,24 @@ class Feed:
             if any(source.loaded for source in self.sources.values()):
                 self._enter(FeedState.RESYNCING)
             self._settle()
-            while True:
-                if reading is None:
-                    reading = asyncio.ensure_future(stream.read())
-                    reading.add_done_callback(lambda _: self._wake.set())
+            taking = asyncio.ensure_future(self._take(stream))
+            taking.add_done_callback(lambda _: self._wake.set())
+            while not taking.done():
+                self._supervise(stream)
                 await self._wake.wait()
                 self._wake.clear()
-                if reading.done():
-                    events, reading = reading.result(), None
-                    for event in events:
-                        self._intake.take(event)
-                    self._settle()
-                self._supervise(stream)
-                # a busy upstream always has more: the sockets must have their turn of the loop
-                await self._clock.sleep(0)
+            taking.result()
         finally:
-            await self._stop(stream, reading)
+            await self._stop(stream, taking)
+
+    async def _take(self, stream: Stream) -> None:
+        """Take events as they come, in the step that reads them, until the stream ends with its error."""
+        while True:
+            for event in await stream.read():
+                self._intake.take(event)
+            self._settle()
+            # a busy upstream always has more: the sockets must have their turn of the loop
+            await self._clock.sleep(0)
 
     def _begin(self) -> None:
         now = self._clock.monotonic()
@@ -177,12 +179,12 @@ class Feed:
         self._broken = None
         self._wake.clear()
 
-    async def _stop(self, stream: Stream, reading: asyncio.Task[Sequence[Event]] | None) -> None:
+    async def _stop(self, stream: Stream, taking: asyncio.Task[None] | None) -> None:
         """Nothing of this stream may go on: neither its tasks nor half of a snapshot."""
         if self._look_timer is not None:
             self._look_timer.cancel()
         ending: list[asyncio.Task[Any]] = [*self._tasks]
-        ending += [task for task in (reading, self._probing) if task is not None]
+        ending += [task for task in (taking, self._probing) if task is not None]
         for task in ending:
             task.cancel()
         await stream.close()

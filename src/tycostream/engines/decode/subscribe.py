@@ -14,8 +14,9 @@ from typing import Final, cast
 
 from tycostream.engines.decode.copytext import unescaped
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Change, Column, Row, RowType, Unread
+from tycostream.rows import Change, Column, Repeats, Row, RowType, Unread
 
+_REPEATING: Final = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
 _COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
 TOO_LARGE: Final = "transaction-too-large"  # code of the error of too much that is not closed
@@ -320,11 +321,17 @@ def _reader(cells: Sequence[tuple[int, Column]]) -> Callable[[Sequence[str]], Ro
 
     The code holds places and names of ours only, never a text of the catalogue's.
     """
-    parsers = {f"p{i}": column.scalar.parse for i, (_, column) in enumerate(cells)}
-    parts = [
-        f"t[{place}]" if column.scalar.parse is str else f"p{i}(t[{place}])"
-        for i, (place, column) in enumerate(cells)
-    ]
+    parsers: dict[str, object] = {}
+    parts = []
+    for i, (place, column) in enumerate(cells):
+        if column.scalar.name in _REPEATING:
+            parsers[f"p{i}"] = Repeats()
+            parts.append(f"p{i}[t[{place}]]")
+        elif column.scalar.parse is str:
+            parts.append(f"t[{place}]")
+        else:
+            parsers[f"p{i}"] = column.scalar.parse
+            parts.append(f"p{i}(t[{place}])")
     source = f"lambda t: ({', '.join(parts)}{',' if parts else ''})"
     read: Callable[[Sequence[str]], Row] = eval(source, {"__builtins__": {}, **parsers})  # noqa: S307 - our own text
     return read

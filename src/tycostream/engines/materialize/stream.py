@@ -242,7 +242,7 @@ class MaterializeStream:
     # reading
 
     def _watch(self, mine: _Source) -> None:
-        """Have the loop tell once when the socket has something: only what is asked for is read."""
+        """Have the loop tell when the socket has something."""
         if mine not in self._watched and self._sources.get(mine.name) is mine:
             descriptor = mine.pgconn.socket
             self._watched[mine] = descriptor
@@ -254,15 +254,25 @@ class MaterializeStream:
             asyncio.get_running_loop().remove_reader(descriptor)
 
     def _readable(self, mine: _Source) -> None:
-        self._unwatch(mine)
+        if (
+            mine in self._ready
+        ):  # we do not keep up: what comes now waits in the kernel, not in libpq without bound
+            self._unwatch(mine)
+            return
+        try:
+            mine.pgconn.consume_input()
+        except psycopg.Error:  # told by the next one to read from it, which is not here
+            self._unwatch(mine)
         self._ready[mine] = None
         self._wake.set()
 
     def _drain(self, mine: _Source) -> None:
         del self._ready[mine]
         try:
-            mine.pgconn.consume_input()
-            mine.pgconn.flush()
+            if mine not in self._watched:  # else its socket was read from when it had something
+                mine.pgconn.consume_input()
+            if mine.state is _State.ASKED:
+                mine.pgconn.flush()
             more = self._step(mine)
         except psycopg.Error as error:
             self._lost(mine, error)
