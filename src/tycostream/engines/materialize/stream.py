@@ -154,7 +154,8 @@ class MaterializeStream:
         """See Stream."""
         while self._error is None:
             self._wake.clear()
-            self._ask([mine for mine in self._sources.values() if mine.state is _State.PREPARED])
+            if prepared := [mine for mine in self._sources.values() if mine.state is _State.PREPARED]:
+                self._ask(prepared)
             self._budget = _READ_LINES
             for mine in list(self._ready):  # those that come first have their turn last, next time
                 if mine in self._ready and self._budget > 0:
@@ -207,7 +208,7 @@ class MaterializeStream:
 
     def _ask(self, prepared: Sequence[_Source]) -> None:
         """Send what is prepared. Members of a group that start together do so at one timestamp."""
-        now = int(self._clock.monotonic() * 1000 + max((mine.ahead_ms for mine in prepared), default=0))
+        now = int(self._clock.monotonic() * 1000 + max(mine.ahead_ms for mine in prepared))
         for mine in prepared:
             self._engine.asked_ms[mine.name] = now
             if mine.after is not None:
