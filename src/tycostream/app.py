@@ -30,6 +30,7 @@ from tycostream.errors import Action, ConfigError, RequestError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.schema import build_schema
+from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed import Feed, run_feeds
 from tycostream.live.framing import Framing, Sink
@@ -127,6 +128,7 @@ class App:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Keep the feeds alive until the block ends; what is down at the start is waited for, like everything later."""
+        walk_seldom()
         try:
             self._feeding = asyncio.create_task(run_feeds(self._feeds), name="feeds")
             try:
