@@ -17,7 +17,7 @@ from tycostream.app import App
 from tycostream.clock import SystemClock
 from tycostream.config.load import loads
 from tycostream.engines.postgres import PostgresEngine
-from tycostream.live.hub import SourceState
+from tycostream.live.live_source import SourceState
 from tycostream.observe.events import silent
 
 

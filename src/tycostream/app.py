@@ -34,7 +34,8 @@ from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed import Feed, run_feeds
 from tycostream.live.framing import Framing, Sink
-from tycostream.live.hub import Hub, SourceState
+from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
 from tycostream.live.source_feed import SourceFeed
@@ -202,7 +203,7 @@ class App:
 
     def _observe(self, event: Event) -> None:
         self._emit(event)
-        if all(feed.settled for feed in self._feeds):
+        if not self._settled.is_set() and all(feed.settled for feed in self._feeds):
             self._settled.set()
 
     async def settled(self) -> None:

@@ -13,7 +13,8 @@ from tycostream.engines.base import Event
 from tycostream.errors import Action, UpstreamError
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed import Feed, run_feeds
-from tycostream.live.hub import Hub, SourceState
+from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.observe import events
 from tycostream.observe.events import BreakerChanged
 from tycostream.rows import Position, RowType

@@ -11,7 +11,8 @@ from tycostream.dataflow.predicate import Compare
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Coalesce, Mode, Strategy
 from tycostream.live.cursor import CursorBox
-from tycostream.live.hub import Hub, SourceState
+from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.rows import Batch, Change, Position, Row
 from tycostream.testing.clock import FakeClock
 

@@ -14,7 +14,8 @@ from tycostream.errors import Action, UpstreamError
 from tycostream.graphql.plan import Mode
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed import Feed, FeedState, run_feeds
-from tycostream.live.hub import Hub, SourceState
+from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.observe.events import Event, FeedStateChanged
 from tycostream.testing.clock import FakeClock
 from tycostream.testing.scripted import ScriptedEngine

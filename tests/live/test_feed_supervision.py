@@ -15,7 +15,7 @@ from tests.live.supervision_harness import DENIED, LOST, STALL_S, World
 from tycostream.errors import Action, UpstreamError
 from tycostream.graphql.plan import Mode
 from tycostream.live.feed import FeedState
-from tycostream.live.hub import SourceState
+from tycostream.live.live_source import SourceState
 from tycostream.observe.events import BreakerChanged, FeedStateChanged
 from tycostream.rows import Column, Position
 

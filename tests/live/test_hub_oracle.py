@@ -29,7 +29,7 @@ from tycostream.dataflow.predicate import (
     negate,
 )
 from tycostream.graphql.plan import Coalesce, Mode, Plan, Strategy
-from tycostream.live.hub import SourceState
+from tycostream.live.live_source import SourceState
 from tycostream.rows import TRUNCATE, Batch, Change, Position, Row, RowType
 from tycostream.testing.clock import FakeClock
 

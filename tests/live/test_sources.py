@@ -14,7 +14,8 @@ from tycostream.config.model import LiveConfig
 from tycostream.dataflow.predicate import Compare
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Coalesce, Mode, Strategy
-from tycostream.live.hub import Hub, SourceState
+from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.rows import Batch, Change, Position, Row, RowType
 from tycostream.testing.clock import FakeClock
 

@@ -116,6 +116,12 @@ class Store:
             index.apply(net)
         return net
 
+    def revert(self, net: Sequence[Change]) -> None:
+        """Take back what ``apply`` has just done: another source of its batch could not be applied."""
+        self._undo({key: old for key, old, _ in net})
+        for index in self.indexes.values():
+            index.apply([Change(key, new, old) for key, old, new in net])
+
     def _undo(self, before: Mapping[Key, Row | None]) -> None:
         """Nobody has seen the half of a batch; a later resync must find what they have seen."""
         for key, old in before.items():
@@ -165,7 +171,7 @@ class Store:
         was = rows.get(key)
         if key not in before:
             before[key] = was
-        if self._is_only(key, old, was):
+        if self._is_only(key, old, was, replaced=new is not None):
             if new is not None:
                 rows[key] = new
             elif was is not None:
@@ -174,13 +180,18 @@ class Store:
         image: object = old
         self._apply_crowded(key, image.row() if isinstance(image, Unread) else old, new)
 
-    def _is_only(self, key: Key, old: object, was: Row | None) -> bool:
-        """Whether the key has no row but ``old``: after the change it has no row but the new one."""
+    def _is_only(self, key: Key, old: object, was: Row | None, *, replaced: bool) -> bool:
+        """Whether the key has no row but ``old``: after the change it has no row but the new one.
+
+        Of a row that is replaced the key says enough; one that only goes must be the one that is there.
+        """
         if old is None or was is None:
             return old is was
         if key in self.surplus:
             return False
-        return isinstance(old, Unread) or self.row_type.identical(was, old)  # type: ignore[arg-type]
+        if isinstance(old, Unread):
+            return replaced or self.row_type.identical(was, old.row())
+        return self.row_type.identical(was, old)  # type: ignore[arg-type]
 
     def _apply_crowded(self, key: Key, old: Row | None, new: Row | None) -> None:
         """One key of several rows, or about to have several: first out, then in."""

@@ -19,8 +19,9 @@ from tycostream.clock import Clock, Timer
 from tycostream.config.model import DatabaseConfig, SourceConfig
 from tycostream.engines.base import Engine, Stream
 from tycostream.errors import Action, UpstreamError
-from tycostream.live.hub import Hub, SourceState
+from tycostream.live.hub import Hub
 from tycostream.live.intake import Intake, unexpected
+from tycostream.live.live_source import SourceState
 from tycostream.live.source_feed import SourceFeed
 from tycostream.observe.events import BreakerChanged, Emit, FeedStateChanged
 from tycostream.resilience.breaker import Breaker, BreakerState
@@ -301,8 +302,8 @@ class Feed:
 
     def _settle(self) -> None:
         """Say so when everything is where it should be."""
-        pending = any(s.state in (SourceState.STARTING, SourceState.STALE) for s in self.sources.values())
-        if not pending and self.state is not FeedState.LIVE:
+        pending = (SourceState.STARTING, SourceState.STALE)
+        if self.state is not FeedState.LIVE and not any(s.state in pending for s in self.sources.values()):
             self._enter(FeedState.LIVE)
 
     # failing and healing

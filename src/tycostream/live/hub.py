@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 from typing import cast
 
 from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Entry, Log
-from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
@@ -27,6 +24,7 @@ from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.indexes import Indexes
+from tycostream.live.live_source import LiveSource, SourceState, Subscriber
 from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
@@ -37,34 +35,7 @@ from tycostream.rows import Batch, Change, Position, Row, RowType
 
 _FRAGMENT_BYTES_MAX = 64 * 2**20
 _HEARTBEATS_PER_KEEP = 4
-Subscriber = FeedSubscriber | QuerySubscriber
 Cohort = FeedCohort | QueryCohort
-
-
-class SourceState(Enum):
-    """Where a source stands for those who read it."""
-
-    STARTING = "starting"  # no snapshot yet: operations wait
-    LIVE = "live"
-    STALE = "stale"  # the upstream is away: readable, as it was
-    FAILED = "failed"  # only a person can mend it: operations end with the reason
-
-
-@dataclass(eq=False)
-class LiveSource:
-    """A source in the hub."""
-
-    row_type: RowType
-    config: LiveConfig
-    store: Store
-    log: Log
-    indexes: Indexes
-    router: Router[Callable[[Sequence[Change], Entry], None]] = field(default_factory=Router)
-    fragments: dict[object, Fragments] = field(default_factory=dict)
-    state: SourceState = SourceState.STARTING
-    error: TycoError | None = None
-    crowded: bool = False  # FAILED because a watched key is not unique
-    waiting: dict[Subscriber, Callable[[], None]] = field(default_factory=dict)
 
 
 class Hub:
@@ -166,14 +137,13 @@ class Hub:
         self.loaded(name, position)
 
     def apply(self, batch: Batch, database: str = "") -> None:
-        """Apply a batch: whole, in one step. An exception inside one cohort ends that cohort only."""
+        """Apply a batch: whole, in one step. An exception inside one cohort ends that cohort only.
+
+        What one source's store refuses is raised, and nothing of the batch was applied to any, nor told.
+        """
         started = self._clock.monotonic()
         count = reached = 0
-        for name, changes in batch.changes.items():
-            source = self.sources.get(name)
-            if source is None:
-                continue
-            resolved = source.store.apply(changes)
+        for source, resolved in self._stored(batch):
             if (source.store.surplus or source.crowded) and self._crowded(source, batch.position, database):
                 continue
             if not batch.position.comparable(source.log.position):
@@ -187,6 +157,20 @@ class Hub:
                 reached += 1
                 push(seen, entry)
         self._emit(BatchApplied(database, count, reached, self._clock.monotonic() - started))
+
+    def _stored(self, batch: Batch) -> list[tuple[LiveSource, list[Change]]]:
+        """Every store's net of the batch, or none's."""
+        stored: list[tuple[LiveSource, list[Change]]] = []
+        try:
+            for name, changes in batch.changes.items():
+                source = self.sources.get(name)
+                if source is not None:
+                    stored.append((source, source.store.apply(changes)))
+        except BaseException:
+            for source, net in stored:
+                source.store.revert(net)
+            raise
+        return stored
 
     def _restart_log(self, source: LiveSource, position: Position) -> None:
         """Another incarnation: old positions mean nothing, but sequence numbers of this process go on."""
@@ -327,16 +311,11 @@ class Hub:
             if unloaded is None:
                 start()
             else:
-                self._wait(unloaded, subscriber, start)
+                unloaded.wait(subscriber, start)
         except BaseException:
             subscriber.cancel()
             raise
         return subscriber
-
-    def _wait(self, source: LiveSource, subscriber: Subscriber, start: Callable[[], None]) -> None:
-        """Start ``subscriber`` when ``source`` is loaded; those that ended meanwhile are not kept."""
-        source.waiting = {waiting: then for waiting, then in source.waiting.items() if not waiting.ended}
-        source.waiting[subscriber] = start
 
     def _start_waiting(self, subscriber: Subscriber, start: Callable[[], None]) -> None:
         """A source was loaded; its subscriber starts now, unless it has ended meanwhile."""
@@ -351,7 +330,7 @@ class Hub:
     def _start_query(self, query: QuerySubscriber, cohort: QueryCohort, sources: list[LiveSource]) -> None:
         unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
         if unloaded is not None:
-            self._wait(unloaded, query, functools.partial(self._start_query, query, cohort, sources))
+            unloaded.wait(query, functools.partial(self._start_query, query, cohort, sources))
             return
         cohort.hydrate()
         query.start()
@@ -449,7 +428,9 @@ class Hub:
     def _quarantine(self, culprit: Flushable | Puller, error: Exception) -> None:
         """Something raised: its cohort's operations end with INTERNAL, nothing else is disturbed."""
         cohort = culprit.cohort if isinstance(culprit, FeedSubscriber | QuerySubscriber) else culprit
-        assert isinstance(cohort, FeedCohort | QueryCohort)
+        if not isinstance(cohort, FeedCohort | QueryCohort):
+            self._emit(CohortQuarantined("", f"{type(error).__name__}: {error}"))
+            return
         sources = ",".join(source.row_type.source for source, _, _ in self._targets.get(cohort, ()))
         self._emit(CohortQuarantined(sources, f"{type(error).__name__}: {error}"))
         self._fail(

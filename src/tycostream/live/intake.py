@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from tycostream.clock import Clock
 from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed
 from tycostream.errors import Action, TycoError, UpstreamError
-from tycostream.live.hub import Hub, SourceState
+from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.live.resync import Resync
 from tycostream.live.source_feed import SourceFeed
 from tycostream.observe.events import BreakerChanged, Emit, FeedStateChanged
@@ -175,6 +176,8 @@ class Intake:
 
     def release_resync(self) -> None:
         """Tell the differences that are held, whatever is still missing."""
+        if self.resync.idle:
+            return
         for batch in self.resync.release():
             self._hub.apply(batch, self._database)
             for name in batch.changes:

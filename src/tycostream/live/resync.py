@@ -35,6 +35,11 @@ class Resync:
         self._arrived.pop(name, None)
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is held or missing."""
+        return not (self._arrived or self.missing)
+
+    @property
     def due(self) -> bool:
         """Whether something is held and nothing is missing."""
         return bool(self._arrived) and not self.missing

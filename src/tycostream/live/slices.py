@@ -56,11 +56,12 @@ class Slices:
         try:
             done = job.step()
         except Exception as error:
-            job.failed(error)
             done = True
-        if not done:
-            self._jobs.append(job)
-        self._schedule()
+            job.failed(error)
+        finally:  # whatever a job does, the others have their turns
+            if not done:
+                self._jobs.append(job)
+            self._schedule()
 
 
 class _Awaited:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tycostream.config.model import SourceConfig
 from tycostream.dataflow.difference import Difference
 from tycostream.errors import TycoError
-from tycostream.live.hub import SourceState
+from tycostream.live.live_source import SourceState
 from tycostream.resilience.breaker import Breaker
 from tycostream.rows import Position, RowType
 

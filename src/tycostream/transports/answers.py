@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -24,7 +23,7 @@ class Answers:
         self.outbox = outbox
         self.emit = emit
         self._started: set[Answer] = set()
-        self._waiting: deque[Answer] = deque()
+        self._waiting: dict[Answer, None] = {}
 
     def answer(
         self, wire_id: bytes, query: Callable[[], Awaitable[bytes]], on_end: Callable[[], None]
@@ -39,14 +38,16 @@ class Answers:
         if len(self._started) < _STARTED_MAX:
             self._started.add(answer)
             return True
-        self._waiting.append(answer)
+        self._waiting[answer] = None
         return False
 
     def ended(self, answer: Answer) -> None:
         """It was sent, or will never be."""
         self._started.discard(answer)
+        self._waiting.pop(answer, None)
         while self._waiting and len(self._started) < _STARTED_MAX:
-            following = self._waiting.popleft()
+            following = next(iter(self._waiting))
+            del self._waiting[following]
             if not following.ended:
                 self.outbox.enqueue(following)
                 break
