@@ -36,4 +36,5 @@ def keep_pages() -> None:
 def keep_out(rows: int) -> None:
     """Something of so many rows was made, and will stay."""
     if rows >= _ROWS_MIN:
+        gc.collect(1)  # what is garbage just now would be kept for ever
         gc.freeze()

@@ -19,6 +19,7 @@ from tycostream.live.slices import Discard, Slices
 from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change
 
+_PUSHED_MAX = 5_000  # changes that a view follows in one step, some 30 ms
 _ENCODING_SHARE = 20  # a result is pushed at most once per 20 × its encoding time: 5 % of a core
 ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
 
@@ -61,6 +62,7 @@ class QueryCohort:
         # hydration
         self._hydration: QueryHydration | None = None
         self.hydrated = False
+        self._kept_out = False
         self._awaiting: list[asyncio.Future[None]] = []
         # the result
         self.version = 0
@@ -104,7 +106,9 @@ class QueryCohort:
         await done
 
     def _now_sliced(self) -> None:
-        keep_out(sum(root.view.candidates for root in self.roots))
+        if self.members and not self._kept_out:  # a passing query's would be kept for ever
+            self._kept_out = True
+            keep_out(sum(root.view.candidates for root in self.roots))
         self._now_hydrated()
 
     def _tell_hydrated(self) -> None:
@@ -118,12 +122,21 @@ class QueryCohort:
         if self._hydration is not None:
             self._hydration.push(root, changes)
         elif self.hydrated:
-            if len(changes) > ROWS_PER_STEP:  # a new sort is cheaper, and can be sliced
-                self.hydrated = False
-                self._release()
-                self.hydrate()
+            if len(changes) > max(ROWS_PER_STEP, min(root.view.candidates // 4, _PUSHED_MAX)):
+                self._start_anew()
             elif root.view.push(changes):
                 self.touch()
+
+    def _start_anew(self) -> None:
+        """After a change of so much a new sort is cheaper, and can be sliced.
+
+        Never in this step: the stores hold the whole batch already, and its other sources and roots are still to be told
+        of it. What is not begun takes no notice of that.
+        """
+        self.hydrated, self._dirty = False, True
+        self._release()
+        self._hydration = QueryHydration(self.roots, self._slices, self._now_sliced, self.broken)
+        self._slices.add(self._hydration)
 
     # from the views to the members
 
@@ -206,11 +219,17 @@ class QueryCohort:
                 member.fall_behind()
             else:
                 (others if told else news).append(member)
-        offer_all(others, [self._payload])
-        if news:
-            offer_all(news, [with_stale(self._payload, stale)])
-        for member in (*others, *news):
-            member.version, member.told_stale = self.version, stale
+        for group, told in ((others, True), (news, False)):
+            if not group:
+                continue
+            payload = self._payload if told else with_stale(self._payload, stale)
+            busy = set(offer_all(group, [payload]))  # one socket may have filled up by what another was sent
+            for member in group:
+                if member in busy:
+                    del self.at_head[member]
+                    member.fall_behind()
+                else:
+                    member.version, member.told_stale = self.version, stale
 
     def latest(self, member: QuerySubscriber) -> tuple[int, bytes] | None:
         """The newest result and its version, for a member that is behind; None: it is woken when there is one.

@@ -10,6 +10,7 @@ from tycostream.live.slices import Discard, Slices
 from tycostream.rows import Change
 
 _BACKLOG_BYTES_MAX = 16 * 2**20
+_EFFORT_MAX = 16  # times the usual step: what falls behind hurries, and still lets others have their turns
 _CHANGES_PER_STEP = 1000
 
 
@@ -52,7 +53,7 @@ class QueryHydration:
         if place < len(self._backlogs):
             self._backlogs[place].add(changes)
             if self._backlogs[place].full:
-                self._effort *= 2
+                self._effort = min(2 * self._effort, _EFFORT_MAX)
                 self._forget()
 
     def step(self) -> bool:
