@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.live.live_harness import ITEMS, Client, make_hub, plan
 from tycostream.dataflow.predicate import Compare
-from tycostream.graphql.plan import Mode, Plan
+from tycostream.graphql.plan import Coalesce, Mode, Plan
+from tycostream.live.live_source import SourceState
 from tycostream.rows import Batch, Change, Position
 from tycostream.testing.clock import FakeClock
 from tycostream.testing.scripted import LineFraming, RecordingSink
@@ -85,3 +86,18 @@ def test_who_joins_after_a_large_batch_never_sees_the_result_before_it() -> None
     clock.advance(5)
     first.read()
     assert first.shown == shown
+
+
+def test_staleness_is_told_at_once_to_a_paced_query_that_waits_with_news() -> None:
+    clock = FakeClock()
+    hub = make_hub(clock)
+    hub.load("items", [(1, 1, "x")], Position("l", 0, 1))
+    client = Client(hub, plan(ITEMS, Mode.LIST, coalesce=Coalesce(60_000)))
+    clock.run()
+    hub.apply(batch(2, [(1, 2, "x")]))
+    clock.advance(1)
+    hub.mark("items", SourceState.STALE)
+    clock.advance(1)
+    messages: list[Any] = client.sink.messages()
+    assert messages[-1]["next"]["extensions"] == {"stale": True}
+    assert messages[-1]["next"]["data"]["root"] == [[1, 2, "x"]]

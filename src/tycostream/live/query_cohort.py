@@ -149,6 +149,8 @@ class QueryCohort:
         """A source went stale, or all are live again: every member is told with the latest result."""
         if stale is not self.stale:
             self.stale = stale
+            for member in self.members:  # one whose time runs is not at the head
+                member.hurry()
             self._ticker.flush_cohort(self)
 
     def flush(self) -> None:

@@ -47,6 +47,12 @@ class QuerySubscriber(BaseSubscriber):
             self.stop_timer()
             self.outbox.enqueue(self)
 
+    def hurry(self) -> None:
+        """What is to be told does not wait for the policy's time."""
+        if self._timer is not None:
+            self.stop_timer()
+            self.outbox.enqueue(self)
+
     def _due(self) -> None:
         self._timer = None
         self.outbox.enqueue(self)
