@@ -19,7 +19,6 @@ from tycostream.live.slices import Discard, Slices
 from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change
 
-_PUSHED_MAX = 5_000  # changes that a view follows in one step, some 30 ms
 _ENCODING_SHARE = 20  # a result is pushed at most once per 20 × its encoding time: 5 % of a core
 ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
 
@@ -122,21 +121,25 @@ class QueryCohort:
         if self._hydration is not None:
             self._hydration.push(root, changes)
         elif self.hydrated:
-            if len(changes) > max(ROWS_PER_STEP, min(root.view.candidates // 4, _PUSHED_MAX)):
-                self._start_anew()
+            if len(changes) > ROWS_PER_STEP:
+                self._take_slices(root, changes)
             elif root.view.push(changes):
                 self.touch()
 
-    def _start_anew(self) -> None:
-        """After a change of so much a new sort is cheaper, and can be sliced.
+    def _take_slices(self, root: LiveRoot, changes: Sequence[Change]) -> None:
+        """Follow more changes than one step may take; after a change of a quarter a new sort is cheaper.
 
-        Never in this step: the stores hold the whole batch already, and its other sources and roots are still to be told
-        of it. What is not begun takes no notice of that.
+        A new sort never begins in this step: the stores hold the whole batch already, and its other sources and roots
+        are still to be told of it. What is not begun takes no notice of that.
         """
         self.hydrated, self._dirty = False, True
-        self._release()
         self._hydration = QueryHydration(self.roots, self._slices, self._now_sliced, self.broken)
         self._slices.add(self._hydration)
+        if len(changes) > root.view.candidates // 4:
+            self._release()
+        else:
+            self._hydration.follow()
+            self._hydration.push(root, changes)
 
     # from the views to the members
 
