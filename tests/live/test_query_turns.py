@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.live.live_harness import ITEMS, Client, make_hub, plan
+from tycostream.config.model import LiveConfig
 from tycostream.dataflow.hydration import Hydration
 from tycostream.dataflow.predicate import Compare
 from tycostream.dataflow.view import View
@@ -166,3 +168,35 @@ def test_one_bulk_transaction_costs_no_larger_steps_and_many_cost_bounded_ones(
     assert client.shown == [[0, 9, "y"]]
     assert efforts[:3] == [1, 1, 2]
     assert max(efforts) == 16
+
+
+@pytest.mark.parametrize("many", [5, 3000], ids=["in one step", "in slices"])
+def test_who_joins_sees_the_newest_and_the_others_keep_to_their_pace(many: int) -> None:
+    clock = FakeClock()
+    hub = make_hub(clock)
+    hub.add_source(ITEMS, LiveConfig(coalesce=timedelta(seconds=10)))
+    hub.load("items", [(n, n, "x") for n in range(many)], Position("l", 0, 1))
+    first = Client(hub, plan(ITEMS, Mode.LIST))
+    clock.run()
+    for n in range(10):
+        hub.apply(batch(2 + n, [(0, 100 + n, "y")]))
+        joiner = Client(hub, plan(ITEMS, Mode.LIST))
+        clock.advance(0.1)
+        joiner.read()
+        assert joiner.shown[0] == [0, 100 + n, "y"]
+    assert len(first.sink.messages()) == 1
+    clock.advance(10)
+    assert len(first.sink.messages()) == 2
+    first.read()
+    assert first.shown[0] == [0, 109, "y"]
+    hub.apply(batch(12, [(0, 200, "y")]))
+    hub.apply(batch(13, [(1, 200, "y")]))
+    Client(hub, plan(ITEMS, Mode.LIST))
+    clock.advance(0.1)
+    hub.apply(batch(14, [(0, 300, "y")]))  # after what the last one was shown
+    clock.advance(0.1)
+    assert len(first.sink.messages()) == 2
+    clock.advance(20)
+    first.read()
+    assert first.shown[:2] == [[0, 300, "y"], [1, 200, "y"]]
+    assert len(first.sink.messages()) == 3

@@ -73,6 +73,8 @@ class QueryCohort:
         self._rendered = 0
         self._rendering: _Encoding | None = None
         self._waiting: dict[QuerySubscriber, None] = {}  # for a hydration or a capture
+        self._held = False  # the result was made for who joined; the others get it when the next push is due
+        self._pause_s = 0.0  # from one push to the next
         self._due_s = float("-inf")
         self._timer: Timer | None = None
 
@@ -160,36 +162,46 @@ class QueryCohort:
         """Push the result to the members at the head, unless the last push was too short ago."""
         if not self.members:
             return
-        if self._dirty and self.hydrated and self._rendering is None:
+        if self._rendering is None and (self._held or (self._dirty and self.hydrated)):
             now = self.clock.monotonic()
             if now >= self._due_s:
-                self._render()
+                self._push_due(now)
             elif self._timer is None:
                 self._timer = self.clock.call_later(self._due_s - now, self._timer_due)
-        if self.version and self._delivered != (self.version, self.stale):
+        version, stale = self._delivered
+        if self.version and (stale is not self.stale or (version != self.version and not self._held)):
             self._delivered = (self.version, self.stale)
             self._deliver()
+
+    def _push_due(self, now: float) -> None:
+        if self._dirty and self.hydrated:
+            self._render(held=False)
+        else:
+            self._held, self._due_s = False, now + self._pause_s
 
     def _timer_due(self) -> None:
         self._timer = None
         self._ticker.flush_cohort(self)
 
-    def _render(self) -> None:
+    def _render(self, *, held: bool) -> None:
         started = self.clock.monotonic()
         self._dirty = False
         self._captured += 1
         rendering = Rendering(self.plan, self.roots, self.statics, bytes_max=self._bytes_max)
         if rendering.small:
             rendering.step()
-            self._finish(rendering, self._captured, started)
+            self._finish(rendering, self._captured, started, held)
         else:
-            self._rendering = _Encoding(self, rendering, self._captured)
+            self._rendering = _Encoding(self, rendering, self._captured, held)
             self._slices.add(self._rendering)
 
-    def _finish(self, rendering: Rendering, capture: int, started: float) -> None:
+    def _finish(self, rendering: Rendering, capture: int, started: float, held: bool) -> None:
         payload = b"" if rendering.too_large else rendering.payload()
         ended = self.clock.monotonic()
-        self._due_s = started + max(self._floor_s, _ENCODING_SHARE * (ended - started))
+        self._pause_s = max(self._floor_s, _ENCODING_SHARE * (ended - started))
+        self._held = held
+        if not held:
+            self._due_s = started + self._pause_s
         self._rendered = capture
         if payload != self._payload or rendering.too_large:
             self._payload = payload
@@ -201,10 +213,10 @@ class QueryCohort:
         """The result as it is now, for a one-shot query; only when hydrated."""
         return Rendering(self.plan, self.roots, self.statics, kept=False)
 
-    def encoded(self, rendering: Rendering, capture: int, spent_s: float) -> None:
+    def encoded(self, rendering: Rendering, capture: int, spent_s: float, held: bool) -> None:
         """A large result is encoded."""
         self._rendering = None
-        self._finish(rendering, capture, self.clock.monotonic() - spent_s)
+        self._finish(rendering, capture, self.clock.monotonic() - spent_s, held)
         self._ticker.flush_cohort(self)
 
     def broken(self, error: Exception) -> None:
@@ -239,10 +251,12 @@ class QueryCohort:
     def latest(self, member: QuerySubscriber) -> tuple[int, bytes] | None:
         """The newest result and its version, for a member that is behind; None: it is woken when there is one.
 
-        Whoever joins may just have written: it must not see less than a query would.
+        Whoever joins may just have written: it must not see less than a query would. The others keep to the pace.
         """
+        if member.version:
+            return self.version, self._payload
         if self._dirty and self.hydrated and self._rendering is None:
-            self._render()
+            self._render(held=self.clock.monotonic() < self._due_s)
             self._ticker.flush_cohort(self)
         if member.wanted is None:
             member.wanted = self._captured + self._dirty
@@ -294,10 +308,11 @@ class QueryCohort:
 class _Encoding:
     """A large result in the making. See Job."""
 
-    def __init__(self, cohort: QueryCohort, rendering: Rendering, capture: int) -> None:
+    def __init__(self, cohort: QueryCohort, rendering: Rendering, capture: int, held: bool) -> None:
         self._cohort = cohort
         self._rendering = rendering
         self._capture = capture
+        self._held = held
         self._spent_s = 0.0
         self.cancelled = False
 
@@ -309,7 +324,7 @@ class _Encoding:
         done = self._rendering.step()
         self._spent_s += self._cohort.clock.monotonic() - started
         if done:
-            self._cohort.encoded(self._rendering, self._capture, self._spent_s)
+            self._cohort.encoded(self._rendering, self._capture, self._spent_s, self._held)
         return done
 
     def failed(self, error: Exception) -> None:
