@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.live.live_harness import ITEMS, Client, make_hub, plan
 from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Mode
-from tycostream.live import collector
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.indexes import Indexes
 from tycostream.live.rendering import Fragments, LiveRoot, Rendering
@@ -33,13 +33,12 @@ def test_a_rendering_given_up_halfway_is_freed() -> None:
     hub = make_hub(clock)
     hub.load("items", [(n, n, "x") for n in range(5000)], Position("l", 0, 1))
     operation = plan(ITEMS, Mode.LIST)
-    root, source = operation.roots[0], hub.sources["items"]
-    view = View(source.store, root.predicate)  # type: ignore[union-attr]
+    root: Any = operation.roots[0]
+    source = hub.sources["items"]
+    view = View(source.store, root.predicate)
     view.hydrate()
-    encoder = root.encoder  # type: ignore[union-attr]
-    live = LiveRoot(
-        root, encoder, view, Fragments(encoder, 1000), Indexes(source.store, Slices(clock), clock)
-    )  # type: ignore[arg-type]
+    indexes = Indexes(source.store, Slices(clock), clock)
+    live = LiveRoot(root, root.encoder, view, Fragments(root.encoder, 1000), indexes)
     rendering = Rendering(operation, [live], {}, kept=False)
     assert not rendering.step()
     assert rendering._encoding.bytes > 0
@@ -69,8 +68,8 @@ def test_a_feed_that_nobody_reads_is_freed() -> None:
 
 def test_only_what_stays_is_kept_from_the_collector_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(collector.gc, "freeze", lambda: done.append("freeze"))
-    monkeypatch.setattr(collector.gc, "collect", lambda generation: done.append(f"collect {generation}"))
+    monkeypatch.setattr(gc, "freeze", lambda: done.append("freeze"))
+    monkeypatch.setattr(gc, "collect", lambda generation: done.append(f"collect {generation}"))
     clock = FakeClock()
     hub = make_hub(clock, keep_bytes=1 << 24)
     hub.load("items", [(n, n, "x") for n in range(20_000)], Position("l", 0, 1))
