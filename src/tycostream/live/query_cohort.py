@@ -19,6 +19,7 @@ from tycostream.live.slices import Discard, Slices
 from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change
 
+_PUSHED_MAX = 5_000  # changes that a view follows in one step, some 30 ms
 _ENCODING_SHARE = 20  # a result is pushed at most once per 20 × its encoding time: 5 % of a core
 ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
 
@@ -73,8 +74,6 @@ class QueryCohort:
         self._rendered = 0
         self._rendering: _Encoding | None = None
         self._waiting: dict[QuerySubscriber, None] = {}  # for a hydration or a capture
-        self._held = False  # the result was made for who joined; the others get it when the next push is due
-        self._pause_s = 0.0  # from one push to the next
         self._due_s = float("-inf")
         self._timer: Timer | None = None
 
@@ -123,25 +122,21 @@ class QueryCohort:
         if self._hydration is not None:
             self._hydration.push(root, changes)
         elif self.hydrated:
-            if len(changes) > ROWS_PER_STEP:
-                self._take_slices(root, changes)
+            if len(changes) > max(ROWS_PER_STEP, min(root.view.candidates // 4, _PUSHED_MAX)):
+                self._start_anew()
             elif root.view.push(changes):
                 self.touch()
 
-    def _take_slices(self, root: LiveRoot, changes: Sequence[Change]) -> None:
-        """Follow more changes than one step may take; after a change of a quarter a new sort is cheaper.
+    def _start_anew(self) -> None:
+        """After a change of so much a new sort is cheaper, and can be sliced.
 
-        A new sort never begins in this step: the stores hold the whole batch already, and its other sources and roots
-        are still to be told of it. What is not begun takes no notice of that.
+        Never in this step: the stores hold the whole batch already, and its other sources and roots are still to be told
+        of it. What is not begun takes no notice of that.
         """
         self.hydrated, self._dirty = False, True
+        self._release()
         self._hydration = QueryHydration(self.roots, self._slices, self._now_sliced, self.broken)
         self._slices.add(self._hydration)
-        if len(changes) > root.view.candidates // 4:
-            self._release()
-        else:
-            self._hydration.follow()
-            self._hydration.push(root, changes)
 
     # from the views to the members
 
@@ -162,46 +157,36 @@ class QueryCohort:
         """Push the result to the members at the head, unless the last push was too short ago."""
         if not self.members:
             return
-        if self._rendering is None and (self._held or (self._dirty and self.hydrated)):
+        if self._dirty and self.hydrated and self._rendering is None:
             now = self.clock.monotonic()
             if now >= self._due_s:
-                self._push_due(now)
+                self._render()
             elif self._timer is None:
                 self._timer = self.clock.call_later(self._due_s - now, self._timer_due)
-        version, stale = self._delivered
-        if self.version and (stale is not self.stale or (version != self.version and not self._held)):
+        if self.version and self._delivered != (self.version, self.stale):
             self._delivered = (self.version, self.stale)
             self._deliver()
-
-    def _push_due(self, now: float) -> None:
-        if self._dirty and self.hydrated:
-            self._render(held=False)
-        else:
-            self._held, self._due_s = False, now + self._pause_s
 
     def _timer_due(self) -> None:
         self._timer = None
         self._ticker.flush_cohort(self)
 
-    def _render(self, *, held: bool) -> None:
+    def _render(self) -> None:
         started = self.clock.monotonic()
         self._dirty = False
         self._captured += 1
         rendering = Rendering(self.plan, self.roots, self.statics, bytes_max=self._bytes_max)
         if rendering.small:
             rendering.step()
-            self._finish(rendering, self._captured, started, held)
+            self._finish(rendering, self._captured, started)
         else:
-            self._rendering = _Encoding(self, rendering, self._captured, held)
+            self._rendering = _Encoding(self, rendering, self._captured)
             self._slices.add(self._rendering)
 
-    def _finish(self, rendering: Rendering, capture: int, started: float, held: bool) -> None:
+    def _finish(self, rendering: Rendering, capture: int, started: float) -> None:
         payload = b"" if rendering.too_large else rendering.payload()
         ended = self.clock.monotonic()
-        self._pause_s = max(self._floor_s, _ENCODING_SHARE * (ended - started))
-        self._held = held
-        if not held:
-            self._due_s = started + self._pause_s
+        self._due_s = started + max(self._floor_s, _ENCODING_SHARE * (ended - started))
         self._rendered = capture
         if payload != self._payload or rendering.too_large:
             self._payload = payload
@@ -213,10 +198,10 @@ class QueryCohort:
         """The result as it is now, for a one-shot query; only when hydrated."""
         return Rendering(self.plan, self.roots, self.statics, kept=False)
 
-    def encoded(self, rendering: Rendering, capture: int, spent_s: float, held: bool) -> None:
+    def encoded(self, rendering: Rendering, capture: int, spent_s: float) -> None:
         """A large result is encoded."""
         self._rendering = None
-        self._finish(rendering, capture, self.clock.monotonic() - spent_s, held)
+        self._finish(rendering, capture, self.clock.monotonic() - spent_s)
         self._ticker.flush_cohort(self)
 
     def broken(self, error: Exception) -> None:
@@ -251,12 +236,10 @@ class QueryCohort:
     def latest(self, member: QuerySubscriber) -> tuple[int, bytes] | None:
         """The newest result and its version, for a member that is behind; None: it is woken when there is one.
 
-        Whoever joins may just have written: it must not see less than a query would. The others keep to the pace.
+        Whoever joins may just have written: it must not see less than a query would.
         """
-        if member.version:
-            return self.version, self._payload
         if self._dirty and self.hydrated and self._rendering is None:
-            self._render(held=self.clock.monotonic() < self._due_s)
+            self._render()
             self._ticker.flush_cohort(self)
         if member.wanted is None:
             member.wanted = self._captured + self._dirty
@@ -308,11 +291,10 @@ class QueryCohort:
 class _Encoding:
     """A large result in the making. See Job."""
 
-    def __init__(self, cohort: QueryCohort, rendering: Rendering, capture: int, held: bool) -> None:
+    def __init__(self, cohort: QueryCohort, rendering: Rendering, capture: int) -> None:
         self._cohort = cohort
         self._rendering = rendering
         self._capture = capture
-        self._held = held
         self._spent_s = 0.0
         self.cancelled = False
 
@@ -324,7 +306,7 @@ class _Encoding:
         done = self._rendering.step()
         self._spent_s += self._cohort.clock.monotonic() - started
         if done:
-            self._cohort.encoded(self._rendering, self._capture, self._spent_s, self._held)
+            self._cohort.encoded(self._rendering, self._capture, self._spent_s)
         return done
 
     def failed(self, error: Exception) -> None:
