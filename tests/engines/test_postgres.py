@@ -12,7 +12,7 @@ from tests.conftest import PostgresServer
 from tests.engines.stream_contract import Follower
 from tycostream.clock import SystemClock
 from tycostream.config.model import DatabaseConfig, SourceConfig
-from tycostream.engines.postgres import PostgresEngine, stream
+from tycostream.engines.postgres import PostgresEngine, assembly, stream
 from tycostream.engines.postgres import reading as reading_steps
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import silent
@@ -238,7 +238,7 @@ async def test_a_source_that_changes_too_much_while_it_is_read_fails_and_recover
     )
     f = await follow(engine, "a", "b")
     await f.stream.remove("b")
-    monkeypatch.setattr(stream, "_HELD_BYTES_MAX", 100_000)
+    monkeypatch.setattr(assembly, "_HELD_BYTES_MAX", 100_000)
     read_late, reading, go = reading_steps.read_late, asyncio.Event(), asyncio.Event()
 
     async def slowly(*args, **kwargs):
@@ -268,7 +268,7 @@ async def test_a_transaction_over_the_bound_ends_the_stream_with_a_resync(engine
         "CREATE TABLE a (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY, v text)"
     )
     f = await follow(engine, "a")
-    monkeypatch.setattr(stream, "_TRANSACTION_BYTES_MAX", 100_000)
+    monkeypatch.setattr(assembly, "_TRANSACTION_BYTES_MAX", 100_000)
     for table in ("a", "other"):  # what nobody follows is not kept, and counts for nothing
         await db.execute(f"INSERT INTO {table} SELECT i, repeat('x', 1000) FROM generate_series(1, 50) i")
     await db.execute("INSERT INTO other SELECT i, repeat('x', 1000) FROM generate_series(51, 500) i")

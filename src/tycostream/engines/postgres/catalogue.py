@@ -11,7 +11,7 @@ from psycopg import sql
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import CatalogueTable
 from tycostream.engines.catalog import CatalogColumn, choose_columns, closest
-from tycostream.engines.postgres.connect import Connection, fail
+from tycostream.engines.libpq import Connection, fail
 from tycostream.rows import RowType
 
 _TABLE = """

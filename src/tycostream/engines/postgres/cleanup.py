@@ -9,8 +9,8 @@ import psycopg
 from psycopg import sql
 
 from tycostream.engines.base import Leftover
+from tycostream.engines.libpq import Connection
 from tycostream.engines.postgres.catalogue import quoted
-from tycostream.engines.postgres.connect import Connection
 
 
 def slot_prefix(config_name: str) -> str:

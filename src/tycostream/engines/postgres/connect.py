@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tycostream.config.model import DatabaseConfig
-from tycostream.engines.libpq import Connection, fail, open_connection, retry, safe, translate
-
-__all__ = ["Connection", "connect", "fail", "retry", "safe", "translate"]
+from tycostream.engines.libpq import Connection, open_connection
 
 # Scalars parse the text that these settings give, and nothing else.
 OUTPUT: Final = {

@@ -15,11 +15,13 @@ from tycostream.clock import Clock
 from tycostream.config.model import DatabaseConfig, SourceConfig
 from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.embedded import EmbeddedPostgres
+from tycostream.engines.libpq import Connection, fail, retry, safe, translate
 from tycostream.engines.postgres import catalogue, cleanup
 from tycostream.engines.postgres.catalogue import Table, quoted
 from tycostream.engines.postgres.cleanup import slot_prefix
-from tycostream.engines.postgres.connect import Connection, connect, fail, retry, safe, translate
+from tycostream.engines.postgres.connect import connect
 from tycostream.engines.postgres.publication import Publication
+from tycostream.engines.postgres.replication import Replication
 from tycostream.engines.postgres.stream import PostgresStream
 from tycostream.engines.postgres.tables import check_shape
 from tycostream.errors import UpstreamError
@@ -139,8 +141,9 @@ class PostgresEngine:
         except BaseException:
             await connection.close()
             raise
-        stream = PostgresStream(self, connection, slot, snapshot, position)
-        self._streams = {s for s in self._streams if s._error is None} | {stream}
+        replication = Replication(connection, self.url, self.clock)
+        stream = PostgresStream(self, replication, slot, snapshot, position)
+        self._streams = {s for s in self._streams if not s.ended} | {stream}
         return stream
 
     async def _make_slot(self, connection: Connection, slot: str) -> tuple[str, Position]:

@@ -15,8 +15,8 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
+from tycostream.engines.libpq import Connection, fail
 from tycostream.engines.postgres.catalogue import Table, literal_sql, quoted
-from tycostream.engines.postgres.connect import Connection, fail
 from tycostream.errors import UpstreamError
 
 _OPTIONS = ("insert", "update", "delete", "truncate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,8 +11,8 @@ from psycopg import sql
 
 from tycostream.clock import Clock
 from tycostream.engines.decode.copytext import CopyLines, decode_line
+from tycostream.engines.libpq import Connection, fail, retry, safe
 from tycostream.engines.postgres.catalogue import Table, literal_sql
-from tycostream.engines.postgres.connect import Connection, fail, retry, safe
 from tycostream.engines.postgres.tables import Mapper, Seen
 from tycostream.errors import UpstreamError
 from tycostream.rows import Row
@@ -40,6 +41,19 @@ def refused(table: Table, error: UpstreamError | psycopg.Error, url: str) -> Ups
         detail=safe(str(error), url),
         hint=f"GRANT SELECT ON {table.sql} or mend it",
     )
+
+
+@contextlib.asynccontextmanager
+async def exported(engine: PostgresEngine, snapshot: str) -> AsyncIterator[Connection]:
+    """A connection inside a transaction that sees what the exported ``snapshot`` does."""
+    connection = await engine.connect()
+    try:
+        await connection.execute(b"SET statement_timeout = 0")
+        await connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        await connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def copy_rows(connection: Connection, mapper: Mapper, table: Table) -> AsyncIterator[Row]:

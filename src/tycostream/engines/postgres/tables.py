@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update
+from tycostream.engines.libpq import fail
 from tycostream.engines.postgres.catalogue import Table
-from tycostream.engines.postgres.connect import fail
 from tycostream.errors import UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Cell, Change, Row, RowType
 
@@ -53,16 +53,15 @@ class Mapper:
         self._types = {column.name: column.type_oid for column in table.columns}
         self._parse = [column.scalar.parse for column in row_type.columns]
         self._places: list[int] | None = None
-        self._misfit: UpstreamError | None = None
+        self.misfit: UpstreamError | None = None  # why the table, as it is now, does not give our rows
 
     def relation(self, relation: Relation) -> None:
-        """The table's shape from here on; UpstreamError, now and for each change, if it is not the one we know."""
-        self._places = None
+        """The table's shape from here on; if it is not the one we know, that is the ``misfit`` of each change."""
+        self._places = self.misfit = None
         try:
             self._places = self._fit(relation)
         except UpstreamError as error:
-            self._misfit = error
-            raise
+            self.misfit = error
 
     def _fit(self, relation: Relation) -> list[int]:
         found = {column.name: (i, column.type_oid) for i, column in enumerate(relation.columns)}
@@ -110,8 +109,8 @@ class Mapper:
         """The change, as ``rows.Change`` asks for it."""
         places, keyed, key_of = self._places, self.row_type.keyed, self.row_type.key_of
         if places is None:
-            assert self._misfit is not None, "a change before its relation"
-            raise self._misfit
+            assert self.misfit is not None, "a change before its relation"
+            raise self.misfit
         if isinstance(message, Insert):
             new = self.row(message.new, places)
             return Change(key_of(new) if keyed else None, None, new)

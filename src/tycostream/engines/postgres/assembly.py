@@ -1,0 +1,186 @@
+"""Replication messages to whole transactions of the followed sources. Pure: no connection, no waiting.
+
+While a source is read late its changes are held back here with their transaction numbers, and folded into what was
+read once the stream has passed everything that read can have seen (design 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tycostream.engines.base import Event, SnapshotPart
+from tycostream.engines.decode import pgoutput
+from tycostream.engines.libpq import retry
+from tycostream.engines.postgres.catalogue import Table
+from tycostream.engines.postgres.reading import LateRead
+from tycostream.engines.postgres.tables import Mapper, fold, weight
+from tycostream.errors import Action, UpstreamError
+from tycostream.rows import TRUNCATE, Batch, Change, Position
+
+PART_ROWS: Final = 5_000
+_HELD_BYTES_MAX = 256 * 2**20  # of one source's changes while it is read
+_TRANSACTION_BYTES_MAX = 256 * 2**20  # of one transaction, which is yielded whole
+
+
+@dataclass(eq=False)
+class Followed:
+    """A source of the stream. While ``held`` is a list, its changes wait there with their transaction numbers."""
+
+    mapper: Mapper
+    table: Table
+    held: list[tuple[int, Change | UpstreamError]] | None = None
+    held_bytes: int = 0
+    late: LateRead | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Assembly:
+    """The sources that a stream follows, and the transactions that it puts together for them.
+
+    ``push`` is given each event, in order; ``failed`` each source that cannot go on, with the reason.
+    """
+
+    def __init__(
+        self,
+        position: Position,
+        push: Callable[[Event], None],
+        failed: Callable[[str, UpstreamError], None],
+    ) -> None:
+        self.position = position
+        self._push, self._failed = push, failed
+        self.sources: dict[str, Followed] = {}
+        self._relations: dict[int, pgoutput.Relation] = {}
+        self._inside = False  # between Begin and Commit: neither positions nor releases may happen there
+        self._xid, self._changes, self._bytes = 0, dict[str, list[Change]](), 0
+
+    def add(self, name: str, followed: Followed) -> None:
+        """Follow a source from here on."""
+        self.sources[name] = followed
+        if (relation := self._relations.get(followed.table.oid)) is not None:
+            followed.mapper.relation(relation)
+
+    def remove(self, name: str) -> Followed | None:
+        """Follow it no more: nothing of it leaves from here on, not even what has arrived of a transaction."""
+        self._changes.pop(name, None)
+        return self.sources.pop(name, None)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a source waits for the stream to pass its read."""
+        return any(followed.late is not None for followed in self.sources.values())
+
+    def take(self, data: bytes) -> bool:
+        """One message of the connection; whether the server wants an answer at once. UpstreamError ends the stream."""
+        outer = pgoutput.decode_copy(data)
+        if isinstance(outer, pgoutput.Keepalive):
+            if not self._inside:
+                self._advance(outer.end_lsn)
+            return outer.reply_now
+        message = pgoutput.decode(outer.payload)
+        if isinstance(message, pgoutput.Begin):
+            self._inside, self._xid, self._changes, self._bytes = True, message.xid, {}, 0
+        elif isinstance(message, pgoutput.Commit):
+            self._commit(message)
+        elif isinstance(message, pgoutput.Relation):
+            self._relation(message)
+        elif isinstance(message, pgoutput.Truncate):
+            for oid in message.oids:
+                for name, followed in self._of(oid):
+                    self._change(name, followed, TRUNCATE, weight(0, 0))
+        elif message is not None:
+            for name, followed in self._of(message.oid):
+                mapper = followed.mapper
+                try:
+                    change: Change | UpstreamError = mapper.change(message)
+                except UpstreamError as error:
+                    change = error
+                self._change(name, followed, change, weight(len(outer.payload), len(mapper.row_type.columns)))
+        return False
+
+    def _commit(self, commit: pgoutput.Commit) -> None:
+        self._inside = False
+        self._advance(commit.end_lsn)
+        if self._changes:
+            self._push(Batch(self.position, self._changes))
+        self._changes = {}
+        # Released here, at a transaction's end, a source's snapshot stands between whole transactions.
+        self.release()
+
+    def _relation(self, relation: pgoutput.Relation) -> None:
+        self._relations[relation.oid] = relation
+        self._replaced(relation)
+        for name, followed in self._of(relation.oid):
+            followed.mapper.relation(relation)
+            if followed.mapper.misfit is not None and followed.held is None:
+                self._failed(name, followed.mapper.misfit)
+
+    def _replaced(self, relation: pgoutput.Relation) -> None:
+        """A table may be dropped and made again under its name: what it held is gone, and nobody says so."""
+        for name, followed in list(self.sources.items()):
+            table = followed.table
+            same_name = (table.schema, table.name) == (relation.schema, relation.name)
+            if same_name and table.oid != relation.oid:
+                self._failed(
+                    name, retry("source-replaced", f"source {name}: {table.sql} is another table now")
+                )
+
+    def _advance(self, lsn: int) -> None:
+        if lsn > self.position.offset:
+            self.position = self.position._replace(offset=lsn)
+
+    def _of(self, oid: int) -> list[tuple[str, Followed]]:
+        return [(name, followed) for name, followed in self.sources.items() if followed.table.oid == oid]
+
+    def _change(self, name: str, followed: Followed, change: Change | UpstreamError, size: int) -> None:
+        """Keep a change until its transaction is whole, or its source is read. ``size``: about how many bytes.
+
+        A change that cannot be understood is an error: of no account if the read of the table turns out to be later.
+        """
+        if followed.held is None:
+            if isinstance(change, UpstreamError):
+                self._failed(name, change)
+                return
+            self._bytes += size
+            if self._bytes > _TRANSACTION_BYTES_MAX:
+                raise UpstreamError(
+                    "transaction-too-large",
+                    f"a transaction changed more than {_TRANSACTION_BYTES_MAX >> 20} MiB of the followed tables",
+                    action=Action.RESYNC,
+                    detail=f"transaction {self._xid}; the last change was of {followed.table.sql}",
+                    hint="the tables are read anew, and the difference is told; write in smaller transactions",
+                )
+            self._changes.setdefault(name, []).append(change)
+            return
+        followed.held.append((self._xid, change))
+        followed.held_bytes += size
+        if followed.held_bytes > _HELD_BYTES_MAX:
+            said = f"{followed.table.sql} changed by more than {_HELD_BYTES_MAX >> 20} MiB while it was read"
+            self._failed(name, retry("held-back", said, hint="it is tried again"))
+
+    def release(self) -> None:
+        """Tell the snapshots of late sources that the stream has passed."""
+        if self._inside:
+            return
+        for name, followed in list(self.sources.items()):
+            late = followed.late
+            if followed.held is None or late is None or self.position.offset < late.lsn:
+                continue
+            fresh = []
+            for xid, change in followed.held:
+                if late.seen.visible(xid):
+                    continue
+                if isinstance(change, UpstreamError):
+                    self._failed(name, change)
+                    break
+                fresh.append(change)
+            if name not in self.sources:
+                continue
+            rows = fold(followed.mapper.row_type, late.rows, fresh)
+            followed.held, followed.late, followed.task = None, None, None
+            last = max(0, (len(rows) - 1) // PART_ROWS * PART_ROWS)
+            for start in range(0, last, PART_ROWS):
+                self._push(SnapshotPart(name, rows[start : start + PART_ROWS]))
+            self._push(SnapshotPart(name, rows[last:], self.position))
