@@ -213,10 +213,23 @@ class Compiler:
             )
         predicate = self._where(row_type, arguments, path)
         order = inputs.order_by(row_type, self._in_document_order(nodes[0], "order_by"))
+        distinct, order = inputs.distinct_on(row_type, arguments.get("distinct_on"), order, path)
         limit = inputs.window_bound(arguments.get("limit"), f"{path}.limit")
         offset = inputs.window_bound(arguments.get("offset"), f"{path}.offset") or 0
-        plan_key = (row_type.source, mode, predicate, order, limit, offset, encoder.key, self._session.role)
-        return RootPlan(key, row_type.source, mode, predicate, encoder, order, limit, offset, key=plan_key)
+        window = (order, distinct, limit, offset)
+        plan_key = (row_type.source, mode, predicate, window, encoder.key, self._session.role)
+        return RootPlan(
+            key,
+            row_type.source,
+            mode,
+            predicate,
+            encoder,
+            order,
+            limit,
+            offset,
+            key=plan_key,
+            distinct_on=distinct,
+        )
 
     def _feed_root(
         self, key: str, source: Source, nodes: list[FieldNode], arguments: Mapping[str, Any], path: str

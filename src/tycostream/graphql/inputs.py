@@ -140,6 +140,34 @@ def order_by(row_type: RowType, value: Sequence[Mapping[str, Any]]) -> tuple[Ord
     return tuple(terms.values())
 
 
+def distinct_on(
+    row_type: RowType, value: Sequence[str] | None, order: tuple[OrderBy, ...], path: str
+) -> tuple[tuple[int, ...], tuple[OrderBy, ...]]:
+    """``[T_select_column!]``: the places of the columns of which each combination is shown once, and the order it takes.
+
+    The first row of each combination in that order is the one. Given an order, its first columns must be these, in any
+    sequence; without one the combinations are in their own order, as PostgreSQL's sort leaves them. ``path`` is that
+    of the arguments: Hasura reports the mismatch there.
+    """
+    places = tuple(dict.fromkeys(field_index(row_type, field) for field in value or ()))
+    for place in places:
+        if "_eq" not in row_type.columns[place].scalar.operators:
+            column = row_type.columns[place]
+            raise RequestError(
+                "validation-failed",
+                f"the column '{column.field}' of type '{column.scalar.graphql}' cannot be in \"distinct_on\"",
+                path=path,
+                detail="values of that type have no equality here",
+            )
+    if not order:
+        return places, tuple(OrderBy(place) for place in places)
+    if {term.column for term in order[: len(places)]} != set(places):
+        raise RequestError(
+            "validation-failed", '"distinct_on" columns must match initial "order_by" columns', path=path
+        )
+    return places, order
+
+
 def window_bound(value: object, path: str) -> int | None:
     """``limit`` and ``offset``: null is absent, negative is refused."""
     if value is None:

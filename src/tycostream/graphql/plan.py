@@ -93,7 +93,8 @@ class RootPlan:
     offset: int = 0
     after: str | None = None  # CHANGES: the cursor to resume from
     snapshot: bool = True  # CHANGES: whether to send a snapshot when there is no cursor
-    key: Hashable = None  # everything above but response_key, after and snapshot; with the role
+    key: Hashable = None  # all the rest but response_key, after and snapshot; with the role
+    distinct_on: tuple[int, ...] = ()  # LIST: of rows equal in these places only the first, before the window
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class Types:
         self._inputs: dict[str, Any] = {}
         self._labels: dict[str, tuple[str, ...]] = {}
         self._comparisons: dict[str, GraphQLInputObjectType] = {}
+        self._select_columns: dict[str, GraphQLEnumType] = {}
         self.order_by = GraphQLEnumType(
             "order_by",
             {name: GraphQLEnumValue(name, description=text) for name, text in _ORDER_BY.items()},
@@ -104,6 +105,20 @@ class Types:
             else:
                 self._outputs[name] = raw_scalar(name)
         return self._outputs[name]
+
+    def select_column(self, row_type: RowType) -> GraphQLEnumType:
+        """``T_select_column``: the columns by name."""
+        name = row_type.source
+        if name not in self._select_columns:
+            self._select_columns[name] = GraphQLEnumType(
+                f"{name}_select_column",
+                {
+                    field: GraphQLEnumValue(field, description="column name")
+                    for field in sorted(column.field for column in row_type.columns)
+                },
+                description=f'select columns of table "{name}"',
+            )
+        return self._select_columns[name]
 
     def refuse_clash(self, row_type: RowType) -> None:
         """The database names the types of columns, the configuration those of sources: they may meet here first."""
@@ -271,11 +286,7 @@ def _feed_field(
         {column.field: GraphQLField(types.output(column.scalar)) for column in columns},
         description=f'a row of "{name}" before a change; a type of its own, so that caches keep the present row',
     )
-    select_column = GraphQLEnumType(
-        f"{name}_select_column",
-        {column.field: GraphQLEnumValue(column.field, description="column name") for column in columns},
-        description=f'select columns of table "{name}"',
-    )
+    select_column = types.select_column(row_type)
     boolean = GraphQLNonNull(GraphQLBoolean)
     change = GraphQLObjectType(
         f"{name}_change",
