@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from tests.live.live_harness import ITEMS, Client, make_hub, plan
+import pytest
+
+from tests.live.live_harness import COPIES, ITEMS, Client, make_hub, plan
+from tycostream.config.model import LiveConfig
+from tycostream.dataflow.hydration import Hydration
 from tycostream.dataflow.predicate import Compare
+from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Coalesce, Mode, Plan
 from tycostream.live.live_source import SourceState
 from tycostream.rows import Batch, Change, Position
@@ -101,3 +108,134 @@ def test_staleness_is_told_at_once_to_a_paced_query_that_waits_with_news() -> No
     messages: list[Any] = client.sink.messages()
     assert messages[-1]["next"]["extensions"] == {"stale": True}
     assert messages[-1]["next"]["data"]["root"] == [[1, 2, "x"]]
+
+
+@pytest.mark.parametrize(("many", "sorted_anew"), [(1001, 0), (2500, 0), (4000, 12_000)])
+def test_what_changes_less_than_a_quarter_is_followed_a_slice_at_a_time(
+    many: int, sorted_anew: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    hub = make_hub(clock)
+    hub.load("items", [(n, n, "x") for n in range(12_000)], Position("l", 0, 1))
+    client = Client(hub, plan(ITEMS, Mode.LIST, limit=3))
+    clock.advance(5)
+    looked_at: list[int] = []
+    pushed: list[int] = []
+    hydration, push = View.hydration, View.push
+
+    def counted(view: View, effort: int = 1) -> Hydration:
+        looked_at.append(view.candidates)
+        return hydration(view, effort)
+
+    def slice_of(view: View, changes: Sequence[Change]) -> bool:
+        pushed.append(len(changes))
+        return push(view, changes)
+
+    monkeypatch.setattr(View, "hydration", counted)
+    monkeypatch.setattr(View, "push", slice_of)
+    hub.apply(batch(2, [(n, -n, "y") for n in range(many)]))
+    hub.apply(batch(3, [(0, 7, "z")]))  # arrives in the middle of it
+    clock.advance(5)
+    client.read()
+    assert client.shown == [[0, 7, "z"], [1, -1, "y"], [2, -2, "y"]]
+    assert sum(looked_at) == sorted_anew
+    assert max(pushed) <= 1000
+    assert sum(pushed) == (0 if sorted_anew else many)  # the last one is in the net of the first
+
+
+def test_one_bulk_transaction_costs_no_larger_steps_and_many_cost_bounded_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tycostream.live.query_hydration._BACKLOG_BYTES_MAX", 400 * 2000)
+    clock = FakeClock()
+    hub = make_hub(clock, keep_bytes=1 << 24)
+    hub.load("items", [(n, n, "x") for n in range(20_000)], Position("l", 0, 1))
+    efforts: list[int] = []
+    hydration = View.hydration
+
+    def counted(view: View, effort: int = 1) -> Hydration:
+        efforts.append(effort)
+        return hydration(view, effort)
+
+    monkeypatch.setattr(View, "hydration", counted)
+    client = Client(hub, plan(ITEMS, Mode.LIST, limit=1))
+    for offset in range(2, 10):
+        for _ in range(3):
+            clock._soon.popleft()()
+        hub.apply(batch(offset, [(n, offset, "y") for n in range(2001)]))
+    clock.advance(5)
+    client.read()
+    assert client.shown == [[0, 9, "y"]]
+    assert efforts[:3] == [1, 1, 2]
+    assert max(efforts) == 16
+
+
+@pytest.mark.parametrize("many", [5, 3000], ids=["in one step", "in slices"])
+def test_who_joins_sees_the_newest_and_the_others_keep_to_their_pace(many: int) -> None:
+    clock = FakeClock()
+    hub = make_hub(clock)
+    hub.add_source(ITEMS, LiveConfig(coalesce=timedelta(seconds=10)))
+    hub.load("items", [(n, n, "x") for n in range(many)], Position("l", 0, 1))
+    first = Client(hub, plan(ITEMS, Mode.LIST))
+    clock.run()
+    for n in range(10):
+        hub.apply(batch(2 + n, [(0, 100 + n, "y")]))
+        joiner = Client(hub, plan(ITEMS, Mode.LIST))
+        clock.advance(0.1)
+        joiner.read()
+        assert joiner.shown[0] == [0, 100 + n, "y"]
+    assert len(first.sink.messages()) == 1
+    clock.advance(10)
+    assert len(first.sink.messages()) == 2
+    first.read()
+    assert first.shown[0] == [0, 109, "y"]
+    hub.apply(batch(12, [(0, 200, "y")]))
+    hub.apply(batch(13, [(1, 200, "y")]))
+    Client(hub, plan(ITEMS, Mode.LIST))
+    clock.advance(0.1)
+    hub.apply(batch(14, [(0, 300, "y")]))  # after what the last one was shown
+    clock.advance(0.1)
+    assert len(first.sink.messages()) == 2
+    clock.advance(20)
+    first.read()
+    assert first.shown[:2] == [[0, 300, "y"], [1, 200, "y"]]
+    assert len(first.sink.messages()) == 3
+
+
+def both(key: str) -> Plan:
+    items = plan(ITEMS, Mode.LIST).roots[0]
+    copies = dataclasses.replace(plan(COPIES, Mode.LIST).roots[0], response_key="copies")
+    return Plan(True, (items, copies), key, None)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["at the head", "behind"])
+@pytest.mark.parametrize("many", [5, 4100], ids=["in one step", "in slices"])
+def test_that_a_source_is_live_again_is_told_only_with_what_it_brought(many: int, narrow: bool) -> None:
+    clock = FakeClock()
+    hub = make_hub(clock, keep_bytes=1 << 24)
+    for row_type in (ITEMS, COPIES):
+        hub.add_source(row_type, LiveConfig(coalesce=timedelta(seconds=10)))
+    hub.load("items", [(n, 0, "x") for n in range(many)], Position("l", 0, 1))
+    hub.load("copies", [(0, "x")], Position("l", 0, 1))
+    client = Client(hub, both("both"))
+    clock.run()
+    if narrow:
+        client.outbox.pause()
+    hub.mark("items", SourceState.STALE)
+    clock.run()
+    hub.apply(Batch(Position("l", 0, 2), {"copies": [Change(None, (0, "x"), (1, "x"))]}))
+    clock.advance(11)
+    hub.apply(batch(3, [(n, 1, "x") for n in range(many)]))
+    hub.mark("items", SourceState.LIVE)
+    Client(hub, both("both"))  # a joiner's result is not for the others yet, but it is the newest
+    if narrow:
+        client.outbox.resume()
+    clock.run()
+    messages: list[Any] = client.sink.messages()
+    stale = False
+    for message in messages:
+        stale = message["next"].get("extensions", {}).get("stale", stale)
+        data = message["next"]["data"]
+        assert stale or data["root"][0][1] == data["copies"][0][0], "half of what happened"
+    assert data["root"][0][1] == 1
+    assert not stale

@@ -177,6 +177,8 @@ class FeedCohort:
         self.at_head.pop(member, None)
         self._pacing.pop(member, None)
         if not self.members:
+            self._nets.clear()  # nobody reads them; and they refer to this, which the collector may not look at
+            self._snapshot = None
             self._on_empty(self)
 
     def snapshot(self) -> ChangeChunks[Row] | None:

@@ -19,7 +19,6 @@ from tycostream.live.slices import Discard, Slices
 from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change
 
-_PUSHED_MAX = 5_000  # changes that a view follows in one step, some 30 ms
 _ENCODING_SHARE = 20  # a result is pushed at most once per 20 × its encoding time: 5 % of a core
 ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
 
@@ -74,6 +73,9 @@ class QueryCohort:
         self._rendered = 0
         self._rendering: _Encoding | None = None
         self._waiting: dict[QuerySubscriber, None] = {}  # for a hydration or a capture
+        self._held = False  # the result was made for who joined; the others get it when the next push is due
+        self._live_again = 0  # the first capture since all sources are live again; 0: they are not
+        self._pause_s = 0.0  # from one push to the next
         self._due_s = float("-inf")
         self._timer: Timer | None = None
 
@@ -122,21 +124,25 @@ class QueryCohort:
         if self._hydration is not None:
             self._hydration.push(root, changes)
         elif self.hydrated:
-            if len(changes) > max(ROWS_PER_STEP, min(root.view.candidates // 4, _PUSHED_MAX)):
-                self._start_anew()
+            if len(changes) > ROWS_PER_STEP:
+                self._take_slices(root, changes)
             elif root.view.push(changes):
                 self.touch()
 
-    def _start_anew(self) -> None:
-        """After a change of so much a new sort is cheaper, and can be sliced.
+    def _take_slices(self, root: LiveRoot, changes: Sequence[Change]) -> None:
+        """Follow more changes than one step may take; after a change of a quarter a new sort is cheaper.
 
-        Never in this step: the stores hold the whole batch already, and its other sources and roots are still to be told
-        of it. What is not begun takes no notice of that.
+        A new sort never begins in this step: the stores hold the whole batch already, and its other sources and roots
+        are still to be told of it. What is not begun takes no notice of that.
         """
         self.hydrated, self._dirty = False, True
-        self._release()
         self._hydration = QueryHydration(self.roots, self._slices, self._now_sliced, self.broken)
         self._slices.add(self._hydration)
+        if len(changes) > root.view.candidates // 4:
+            self._release()
+        else:
+            self._hydration.follow()
+            self._hydration.push(root, changes)
 
     # from the views to the members
 
@@ -146,47 +152,69 @@ class QueryCohort:
         self._ticker.flush_cohort(self)
 
     def tell_stale(self, stale: bool) -> None:
-        """A source went stale, or all are live again: every member is told with the latest result."""
+        """A source went stale, or all are live again: every member is told with the latest result.
+
+        That all are live again is told with a result that is as new: an older one may hold one source as it was before
+        the gap and the other as it was after it, which only who believes it stale expects.
+        """
         if stale is not self.stale:
             self.stale = stale
+            self._live_again = 0 if stale else self._newest
             for member in self.members:  # one whose time runs is not at the head
                 member.hurry()
             self._ticker.flush_cohort(self)
+
+    @property
+    def _newest(self) -> int:
+        """The first capture that shows everything that has happened up to now."""
+        return self._captured + self._dirty
 
     def flush(self) -> None:
         """Push the result to the members at the head, unless the last push was too short ago."""
         if not self.members:
             return
-        if self._dirty and self.hydrated and self._rendering is None:
+        version, stale = self._delivered
+        if self._rendering is None and (self._held or (self._dirty and self.hydrated)):
             now = self.clock.monotonic()
-            if now >= self._due_s:
-                self._render()
+            if now >= self._due_s or self._rendered < self._live_again:
+                self._push_due(now)
             elif self._timer is None:
                 self._timer = self.clock.call_later(self._due_s - now, self._timer_due)
-        if self.version and self._delivered != (self.version, self.stale):
+        if not self.version or self._rendered < self._live_again:
+            return
+        if stale is not self.stale or (version != self.version and not self._held):
             self._delivered = (self.version, self.stale)
             self._deliver()
+
+    def _push_due(self, now: float) -> None:
+        if self._dirty and self.hydrated:
+            self._render(held=False)
+        else:
+            self._held, self._due_s = False, now + self._pause_s
 
     def _timer_due(self) -> None:
         self._timer = None
         self._ticker.flush_cohort(self)
 
-    def _render(self) -> None:
+    def _render(self, *, held: bool) -> None:
         started = self.clock.monotonic()
         self._dirty = False
         self._captured += 1
         rendering = Rendering(self.plan, self.roots, self.statics, bytes_max=self._bytes_max)
         if rendering.small:
             rendering.step()
-            self._finish(rendering, self._captured, started)
+            self._finish(rendering, self._captured, started, held)
         else:
-            self._rendering = _Encoding(self, rendering, self._captured)
+            self._rendering = _Encoding(self, rendering, self._captured, held)
             self._slices.add(self._rendering)
 
-    def _finish(self, rendering: Rendering, capture: int, started: float) -> None:
+    def _finish(self, rendering: Rendering, capture: int, started: float, held: bool) -> None:
         payload = b"" if rendering.too_large else rendering.payload()
         ended = self.clock.monotonic()
-        self._due_s = started + max(self._floor_s, _ENCODING_SHARE * (ended - started))
+        self._pause_s = max(self._floor_s, _ENCODING_SHARE * (ended - started))
+        self._held = held
+        if not held:
+            self._due_s = started + self._pause_s
         self._rendered = capture
         if payload != self._payload or rendering.too_large:
             self._payload = payload
@@ -198,10 +226,10 @@ class QueryCohort:
         """The result as it is now, for a one-shot query; only when hydrated."""
         return Rendering(self.plan, self.roots, self.statics, kept=False)
 
-    def encoded(self, rendering: Rendering, capture: int, spent_s: float) -> None:
+    def encoded(self, rendering: Rendering, capture: int, spent_s: float, held: bool) -> None:
         """A large result is encoded."""
         self._rendering = None
-        self._finish(rendering, capture, self.clock.monotonic() - spent_s)
+        self._finish(rendering, capture, self.clock.monotonic() - spent_s, held)
         self._ticker.flush_cohort(self)
 
     def broken(self, error: Exception) -> None:
@@ -236,13 +264,16 @@ class QueryCohort:
     def latest(self, member: QuerySubscriber) -> tuple[int, bytes] | None:
         """The newest result and its version, for a member that is behind; None: it is woken when there is one.
 
-        Whoever joins may just have written: it must not see less than a query would.
+        Whoever joins may just have written: it must not see less than a query would. The others keep to the pace.
+        And what was captured while a source was stale is shown to nobody who is told, or believes, that none is.
         """
+        if member.version and self._rendered >= self._live_again:
+            return self.version, self._payload
         if self._dirty and self.hydrated and self._rendering is None:
-            self._render()
+            self._render(held=self.clock.monotonic() < self._due_s)
             self._ticker.flush_cohort(self)
         if member.wanted is None:
-            member.wanted = self._captured + self._dirty
+            member.wanted = self._live_again if member.version else self._newest
         if self._rendered < member.wanted:
             self._waiting[member] = None
             return None
@@ -291,10 +322,11 @@ class QueryCohort:
 class _Encoding:
     """A large result in the making. See Job."""
 
-    def __init__(self, cohort: QueryCohort, rendering: Rendering, capture: int) -> None:
+    def __init__(self, cohort: QueryCohort, rendering: Rendering, capture: int, held: bool) -> None:
         self._cohort = cohort
         self._rendering = rendering
         self._capture = capture
+        self._held = held
         self._spent_s = 0.0
         self.cancelled = False
 
@@ -306,7 +338,7 @@ class _Encoding:
         done = self._rendering.step()
         self._spent_s += self._cohort.clock.monotonic() - started
         if done:
-            self._cohort.encoded(self._rendering, self._capture, self._spent_s)
+            self._cohort.encoded(self._rendering, self._capture, self._spent_s, self._held)
         return done
 
     def failed(self, error: Exception) -> None:

@@ -18,7 +18,7 @@ class QueryHydration:
     """One view after the other is filled; what happens meanwhile is kept, and applied when all are there. See Job.
 
     The last of what was kept is applied to all views in one step, so that they come to stand at one moment. If too
-    much happens, it starts again, with steps twice as large each time, and so catches up with any upstream.
+    much happens, it starts again, with steps twice as large each time up to a bound, and so catches up with an upstream.
     """
 
     def __init__(
@@ -38,6 +38,11 @@ class QueryHydration:
             Backlog
         ] = []  # of the views that were begun; the others will see it in the store
         self._current: Hydration | None = None
+        self._overran = False
+
+    def follow(self) -> None:
+        """The views are there: only what is pushed from now on is to be applied. Before the first step."""
+        self._backlogs = [Backlog(_BACKLOG_BYTES_MAX) for _ in self._roots]
 
     def _forget(self) -> None:
         if self._current is not None:
@@ -51,9 +56,13 @@ class QueryHydration:
         """A batch of a root's source, as its predicate sees it."""
         place = next(i for i, each in enumerate(self._roots) if each is root)
         if place < len(self._backlogs):
-            self._backlogs[place].add(changes)
-            if self._backlogs[place].full:
-                self._effort = min(2 * self._effort, _EFFORT_MAX)
+            backlog = self._backlogs[place]
+            backlog.add(changes)
+            if backlog.full:
+                # once may be one bulk transaction, which no pace would have saved it from; more is an upstream's pace
+                if self._overran or 2 * len(changes) < len(backlog):
+                    self._effort = min(2 * self._effort, _EFFORT_MAX)
+                self._overran = True
                 self._forget()
 
     def step(self) -> bool:

@@ -86,17 +86,16 @@ class Rendering:
         bytes_max: int | None = None,
     ) -> None:
         self._plan = plan
-        self._roots = roots
         self._statics = statics
-        self._kept = kept
-        self._bytes_max = bytes_max
-        # of a root whose last rendering was kept and that can be followed there is no window: its pieces have all
-        self._windows = [None if self._followed(root) else root.view.window() for root in roots]
         self.small = sum(root.view.length for root in roots) <= ROWS_PER_STEP
-        self.bytes = 0
-        self.too_large = False
-        self._values: list[Sequence[bytes]] = []
-        self._steps = self._work()
+        self._encoding = _Encoding(roots, kept=kept, bytes_max=bytes_max)
+        # A generator that held this would be a cycle: a rendering given up halfway would wait for the collector.
+        self._steps = self._encoding.work()
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it was given up because nobody could be sent it."""
+        return self._encoding.too_large
 
     def step(self) -> bool:
         """Encode the next rows; True when there are no more, or too many bytes."""
@@ -104,16 +103,31 @@ class Rendering:
 
     def payload(self, stale: bool | None = None) -> bytes:
         """The result, once ``step`` is done."""
-        values = iter(self._values)
+        values = iter(self._encoding.values)
         statics = self._statics
         return self._plan.joined(
             [(statics[i],) if i in statics else next(values) for i in range(len(self._plan.roots))], stale
         )
 
+
+class _Encoding:
+    """The values of a result's roots, as far as they are encoded."""
+
+    def __init__(self, roots: Sequence[LiveRoot], *, kept: bool, bytes_max: int | None) -> None:
+        self._roots = roots
+        self._kept = kept
+        self._bytes_max = bytes_max
+        # of a root whose last rendering was kept and that can be followed there is no window: its pieces have all
+        self._windows = [None if self._followed(root) else root.view.window() for root in roots]
+        self.bytes = 0
+        self.too_large = False
+        self.values: list[Sequence[bytes]] = []
+
     def _followed(self, root: LiveRoot) -> bool:
         return self._kept and root.plan.mode is Mode.LIST and root.pieces.follow(root.view, root.fragments.of)
 
-    def _work(self) -> Iterator[bool]:
+    def work(self) -> Iterator[bool]:
+        """Encode rows until the next one would be too many for a step."""
         budget = ROWS_PER_STEP
         for root, window in zip(self._roots, self._windows, strict=True):
             if window is None or (self._kept and root.plan.mode is Mode.LIST and len(window[0]) <= budget):
@@ -122,7 +136,7 @@ class Rendering:
                     root.pieces.fill(root.fragments.all(*window))
                 value_pieces = root.pieces.value()
                 self.bytes += sum(map(len, value_pieces))
-                self._values.append(value_pieces)
+                self.values.append(value_pieces)
                 if self._over():
                     return
                 continue
@@ -133,11 +147,11 @@ class Rendering:
                 budget -= len(keys)
                 value = root.encoder.result(self._encoded(root, keys, rows))
                 self.bytes += len(value)
-                self._values.append((value,))
+                self.values.append((value,))
             else:
                 # several rows in one piece, the commas between them included: a list of LIST's is only pieces
                 pieces = [b"["]
-                self._values.append(pieces)
+                self.values.append(pieces)
                 for at in range(0, len(keys), ROWS_PER_STEP):
                     if at or budget < ROWS_PER_STEP:
                         yield False

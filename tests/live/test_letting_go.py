@@ -1,0 +1,90 @@
+"""What is dropped goes at once: the collector, which does not look at what is frozen, has nothing to do with it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.live.live_harness import ITEMS, Client, make_hub, plan
+from tycostream.dataflow.view import View
+from tycostream.graphql.plan import Mode
+from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.indexes import Indexes
+from tycostream.live.rendering import Fragments, LiveRoot, Rendering
+from tycostream.live.slices import Slices
+from tycostream.rows import Batch, Change, Position
+from tycostream.testing.clock import FakeClock
+from tycostream.testing.scripted import LineFraming, RecordingSink
+
+
+@pytest.fixture(autouse=True)
+def _no_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_rendering_given_up_halfway_is_freed() -> None:
+    clock = FakeClock()
+    hub = make_hub(clock)
+    hub.load("items", [(n, n, "x") for n in range(5000)], Position("l", 0, 1))
+    operation = plan(ITEMS, Mode.LIST)
+    root: Any = operation.roots[0]
+    source = hub.sources["items"]
+    view = View(source.store, root.predicate)
+    view.hydrate()
+    indexes = Indexes(source.store, Slices(clock), clock)
+    live = LiveRoot(root, root.encoder, view, Fragments(root.encoder, 1000), indexes)
+    rendering = Rendering(operation, [live], {}, kept=False)
+    assert not rendering.step()
+    assert rendering._encoding.bytes > 0
+    held = weakref.ref(rendering._encoding)
+    del rendering
+    assert held() is None
+
+
+def test_a_feed_that_nobody_reads_is_freed() -> None:
+    clock = FakeClock()
+    hub = make_hub(clock, keep_bytes=1 << 24)
+    hub.load("items", [(n, n, "x") for n in range(3000)], Position("l", 0, 1))
+    sink = RecordingSink()
+    outbox = sink.outbox = hub.outbox(LineFraming(), sink)
+    feed = hub.subscribe(plan(ITEMS, Mode.CHANGES), outbox, b"1", lambda: None)
+    assert isinstance(feed, FeedSubscriber)
+    clock.run()
+    hub.apply(Batch(Position("l", 0, 2), {"items": [Change(n, None, (n, -1, "y")) for n in range(3000)]}))
+    clock.run()
+    assert feed.cohort._nets  # the batch was told as a net
+    cohort = weakref.ref(feed.cohort)
+    feed.cancel()
+    del feed
+    clock.advance(3600)
+    assert cohort() is None
+
+
+def test_only_what_stays_is_kept_from_the_collector_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(gc, "freeze", lambda: done.append("freeze"))
+    monkeypatch.setattr(gc, "collect", lambda generation: done.append(f"collect {generation}"))
+    clock = FakeClock()
+    hub = make_hub(clock, keep_bytes=1 << 24)
+    hub.load("items", [(n, n, "x") for n in range(20_000)], Position("l", 0, 1))
+    assert done == ["collect 1", "freeze"]  # the store
+    done.clear()
+    client = Client(hub, plan(ITEMS, Mode.LIST, limit=1))
+    clock.advance(5)
+    assert done == ["collect 1", "freeze"]  # its view
+    done.clear()
+    hub.apply(Batch(Position("l", 0, 2), {"items": [Change(n, None, (n, -1, "y")) for n in range(8000)]}))
+    clock.advance(5)
+    client.read()
+    assert client.shown == [[0, -1, "y"]]
+    assert done == []  # sorted anew
+    left = Client(hub, plan(ITEMS, Mode.LIST, limit=2))
+    left.subscription.cancel()
+    clock.advance(5)
+    assert done == []  # nobody is left
