@@ -42,7 +42,7 @@ class Scalar:
     else; ``text`` is its inverse and gives PostgreSQL's characters back (Materialize writes 1e-7 where it has 1e-07). ``json`` writes a cell as JSON, in the form of
     PostgreSQL's ``to_json``. ``literal`` takes a decoded JSON or GraphQL input value (never None) and gives a
     cell that compares exactly, or raises ValueError with a sentence for the user. ``operators`` holds the comparison
-    operators that are exact for the type (Hasura's names); empty: the type passes through as text.
+    operators that are exact for the type (Hasura's names); only ``_is_null``: the type passes through as text.
     """
 
     name: str  # PostgreSQL's name: int4, timestamptz, …
@@ -57,6 +57,8 @@ class Scalar:
 
 
 ORDERED: Final = frozenset({"_eq", "_neq", "_gt", "_gte", "_lt", "_lte", "_in", "_nin", "_is_null"})
+LIKES: Final = frozenset({"_like", "_nlike", "_ilike", "_nilike"})
+NULLNESS: Final = frozenset({"_is_null"})  # what can be said of any type's cells
 # -- literals -----------------------------------------------------------------------------------------------------
 
 
@@ -156,10 +158,9 @@ def _unsigned(name: str, bits: int) -> Scalar:
 
 
 def _pass(name: str, graphql: str) -> Scalar:
-    none: frozenset[str] = frozenset()
     if name in ("json", "jsonb"):
-        return Scalar(name, graphql, str, _same, _raw_json, _json_literal, none)
-    return Scalar(name, graphql, str, _same, encode_basestring, _text_literal(graphql), none)
+        return Scalar(name, graphql, str, _same, _raw_json, _json_literal, NULLNESS)
+    return Scalar(name, graphql, str, _same, encode_basestring, _text_literal(graphql), NULLNESS)
 
 
 def _build() -> dict[str, Scalar]:
@@ -212,8 +213,8 @@ def _build() -> dict[str, Scalar]:
             ORDERED,
             loose=True,
         ),
-        Scalar("text", "String", str, _same, quoted, _text_literal("String"), ORDERED),
-        Scalar("varchar", "String", str, _same, quoted, _text_literal("String"), ORDERED),
+        Scalar("text", "String", str, _same, quoted, _text_literal("String"), ORDERED | LIKES),
+        Scalar("varchar", "String", str, _same, quoted, _text_literal("String"), ORDERED | LIKES),
         Scalar("uuid", "uuid", _parse_uuid, _same, lambda c: f'"{c}"', _uuid_literal, ORDERED),
         Scalar(
             "date",
@@ -320,7 +321,7 @@ def _canonical(sql_type: str) -> str:
 def _scalar(name: str) -> Scalar:
     if name in SCALARS:
         return SCALARS[name]
-    taken = {s.graphql for s in SCALARS.values() if s.operators} | {"ID", "json", "jsonb"}
+    taken = {s.graphql for s in SCALARS.values() if s.operators != NULLNESS} | {"ID", "json", "jsonb"}
     last = _graphql_name(name.rsplit(".", 1)[-1])
     # A user's own type called uuid must not pose as the built-in one.
     return _pass(name, _graphql_name(name) if last in taken else last)

@@ -33,12 +33,16 @@ input String_comparison_exp {
   _eq: String
   _gt: String
   _gte: String
+  _ilike: String
   _in: [String!]
   _is_null: Boolean
+  _like: String
   _lt: String
   _lte: String
   _neq: String
+  _nilike: String
   _nin: [String!]
+  _nlike: String
 }
 
 scalar bigint
@@ -260,14 +264,15 @@ def test_introspection_is_computed_once() -> None:
     assert PLANNER.plan(query, None, None, Session()) is PLANNER.plan(query, None, {}, Session())
 
 
-def test_a_multiset_has_no_key_and_a_plain_type_no_operators() -> None:
-    notes = RowType("notes", (Column("info", SCALARS["jsonb"]),))
+def test_a_multiset_has_no_key_and_a_plain_type_no_operators_but_one() -> None:
+    notes = RowType("notes", (Column("info", SCALARS["point"]),))
     schema = Planner([notes]).schema
     query: Any = schema.query_type
     assert list(query.fields) == ["notes"]
     assert set(query.fields["notes"].args) == {"limit", "offset", "where"}  # nothing to order by
     bool_exp: Any = schema.type_map["notes_bool_exp"]
-    assert list(bool_exp.fields) == ["_and", "_not", "_or"]
+    assert list(bool_exp.fields) == ["_and", "_not", "_or", "info"]
+    assert list(bool_exp.fields["info"].type.fields) == ["_is_null"]
 
 
 def test_an_enum_whose_labels_are_no_names_is_a_scalar() -> None:

@@ -78,7 +78,6 @@ def test_the_schema_has_hasuras_names() -> None:
     ):
         assert expected in sdl
     assert "notes_by_pk" not in sdl
-    assert "jsonb_comparison_exp" not in sdl
 
 
 def test_introspection_satisfies_a_client() -> None:

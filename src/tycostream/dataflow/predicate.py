@@ -2,7 +2,7 @@
 
 A predicate is an immutable tree over column places. ``negate`` pushes NOT down to the leaves, so that "is TRUE" can be
 computed with two values only: a leaf over NULL is false both as itself and negated, which is what UNKNOWN means to a
-WHERE clause. Constants are cells. Trees are hashable: equal trees share code, cohorts and plans.
+WHERE clause. Constants are cells, or matchers of cells. Trees are hashable: equal trees share code, cohorts and plans.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
+from typing import Protocol
 
 from tycostream.rows import Cell, Row
 
@@ -41,6 +42,25 @@ class IsNull:
     negated: bool = False
 
 
+class Matcher(Protocol):
+    """A condition on a cell that is not NULL: LIKE a pattern, holding a JSON value. Equal ones are equal and hash alike."""
+
+    def __hash__(self) -> int: ...
+
+    def __call__(self, cell: Cell, /) -> bool:
+        """Whether ``cell`` satisfies it. Never raises, whatever the cell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """``column [NOT] matches``: UNKNOWN for NULL."""
+
+    column: int
+    matcher: Matcher
+    negated: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class And:
     """All of ``parts``; none: TRUE."""
@@ -60,7 +80,7 @@ class Unknown:
     """SQL's UNKNOWN (a comparison with NULL): never true, negated or not."""
 
 
-Predicate = Compare | In | IsNull | And | Or | Unknown
+Predicate = Compare | In | IsNull | Matches | And | Or | Unknown
 TRUE = And(())
 FALSE = Or(())
 
@@ -102,6 +122,8 @@ def negate(predicate: Predicate) -> Predicate:
             return In(column, values, not negated)
         case IsNull(column, negated):
             return IsNull(column, not negated)
+        case Matches(column, matcher, negated):
+            return Matches(column, matcher, not negated)
         case And(parts):
             return disjunction(negate(part) for part in parts)
         case Or(parts):
@@ -121,6 +143,8 @@ def evaluate(predicate: Predicate, row: Row) -> bool:
             return row[column] is not None and (row[column] in values) is not negated
         case IsNull(column, negated):
             return (row[column] is None) is not negated
+        case Matches(column, matcher, negated):
+            return row[column] is not None and matcher(row[column]) is not negated
         case And(parts):
             return all(evaluate(part, row) for part in parts)
         case Or(parts):
@@ -167,6 +191,9 @@ def _emit(predicate: Predicate, constants: list[Cell]) -> str:
             return f"(row[{column}] is not None and row[{column}] not in {constant(values)})"
         case IsNull(column, negated):
             return f"row[{column}] is {'not ' if negated else ''}None"
+        case Matches(column, matcher, negated):
+            test = f"{'not ' if negated else ''}{constant(matcher)}(row[{column}])"
+            return f"(row[{column}] is not None and {test})"
         case And(parts):
             return "(" + " and ".join(_emit(part, constants) for part in parts) + ")" if parts else "True"
         case Or(parts):
@@ -202,7 +229,7 @@ def equality(predicate: Predicate) -> tuple[int, frozenset[Cell], Predicate] | N
 def columns_of(predicate: Predicate) -> frozenset[int]:
     """The places of the columns that ``predicate`` reads."""
     match predicate:
-        case Compare(column, _, _) | In(column, _, _) | IsNull(column, _):
+        case Compare(column, _, _) | In(column, _, _) | IsNull(column, _) | Matches(column, _, _):
             return frozenset((column,))
         case And(parts) | Or(parts):
             return frozenset().union(*(columns_of(part) for part in parts))

@@ -10,31 +10,18 @@ from graphql import Undefined
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import (
     Compare,
-    In,
-    IsNull,
     Predicate,
     conjunction,
     disjunction,
     negate,
 )
 from tycostream.errors import RequestError
-from tycostream.rows import Cell, RowType
-from tycostream.scalars import Scalar
+from tycostream.graphql.comparisons import cell_of, comparison, null
+from tycostream.rows import RowType
 
-_COMPARE = {"_eq": "eq", "_neq": "ne", "_lt": "lt", "_lte": "le", "_gt": "gt", "_gte": "ge"}
 _INT32_MAX = 2**31 - 1
 _CONDITIONS_MAX = 5_000  # in one where: they become one expression of Python
 _DEPTH_MAX = 30  # CPython's parser takes 200 parentheses, and a level can take several
-
-
-def cell_of(scalar: Scalar, value: object, path: str) -> Cell:
-    """A constant of a column's type; RequestError if it is none."""
-    if value is None:
-        raise _null(scalar.graphql, path)
-    try:
-        return scalar.literal(value)
-    except ValueError as error:
-        raise RequestError("validation-failed", str(error), path=path) from None
 
 
 def where(row_type: RowType, value: Mapping[str, Any], path: str) -> Predicate:
@@ -74,7 +61,7 @@ def _where(row_type: RowType, value: Mapping[str, Any], path: str, depth: int, b
     for name, inner in value.items():
         here = f"{path}.{name}"
         if inner is None:
-            raise _null(_input_type(row_type, name), here)
+            raise null(_input_type(row_type, name), here)
         if name == "_and":
             parts.append(conjunction(inside(item, f"{here}[{n}]") for n, item in enumerate(inner)))
         elif name == "_or":
@@ -84,10 +71,6 @@ def _where(row_type: RowType, value: Mapping[str, Any], path: str, depth: int, b
         else:
             parts.append(_comparison(row_type, name, inner, here, budget))
     return conjunction(parts)
-
-
-def _null(type_name: str, path: str) -> RequestError:
-    return RequestError("validation-failed", f"unexpected null value for type '{type_name}'", path=path)
 
 
 def _input_type(row_type: RowType, name: str) -> str:
@@ -110,19 +93,8 @@ def _comparison(
     scalar = row_type.columns[place].scalar
     parts: list[Predicate] = []
     for operator, value in operators.items():
-        here = f"{path}.{operator}"
         budget.spend()
-        if operator == "_is_null":
-            if value is None:
-                raise _null("Boolean", here)
-            parts.append(IsNull(place, negated=not value))
-        elif operator in ("_in", "_nin"):
-            if value is None:
-                raise _null(f"[{scalar.graphql}!]", here)
-            cells = frozenset(cell_of(scalar, item, f"{here}[{n}]") for n, item in enumerate(value))
-            parts.append(In(place, cells, negated=operator == "_nin"))
-        else:
-            parts.append(Compare(place, _COMPARE[operator], cell_of(scalar, value, here)))
+        parts.append(comparison(scalar, place, operator, value, f"{path}.{operator}"))
     return conjunction(parts)
 
 

@@ -221,15 +221,14 @@ def _source_fields(
         },
         description=row_type.comment or f'columns and relationships of "{name}"',
     )
-    comparable = [column for column in columns if column.scalar.operators]
+    ordered = [column for column in columns if "_gt" in column.scalar.operators]
     bool_exp: GraphQLInputObjectType = GraphQLInputObjectType(
         f"{name}_bool_exp",
         lambda: dict(
             sorted(
                 {
                     **{
-                        column.field: GraphQLInputField(types.comparison(column.scalar))
-                        for column in comparable
+                        column.field: GraphQLInputField(types.comparison(column.scalar)) for column in columns
                     },
                     "_and": GraphQLInputField(GraphQLList(GraphQLNonNull(bool_exp))),
                     "_not": GraphQLInputField(bool_exp),
@@ -245,10 +244,10 @@ def _source_fields(
         "limit": GraphQLArgument(GraphQLInt, description="limit the number of rows returned"),
         "offset": GraphQLArgument(GraphQLInt, description="skip the first n rows. Use only with order_by"),
     }
-    if comparable:
+    if ordered:
         order_by = GraphQLInputObjectType(
             f"{name}_order_by",
-            {column.field: GraphQLInputField(types.order_by) for column in comparable},
+            {column.field: GraphQLInputField(types.order_by) for column in ordered},
             description=f'Ordering options when selecting data from "{name}".',
         )
         arguments["order_by"] = GraphQLArgument(
