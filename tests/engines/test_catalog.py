@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tycostream.config.model import ColumnConfig, SourceConfig
-from tycostream.engines.catalog import CatalogColumn, choose_columns, closest, literal, quoted
+from tycostream.engines.catalog import CatalogColumn, choose_columns, closest
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Column
 
@@ -38,9 +38,7 @@ def refused(
     return caught.value
 
 
-def test_names_and_texts_are_quoted_whatever_they_are() -> None:
-    assert quoted("a", 'b"c', "d.e") == '"a"."b""c"."d.e"'
-    assert literal("it's \\ me") == "'it''s \\ me'"
+def test_the_closest_name_is_asked_for() -> None:
     assert closest("trade", ["quotes", "trades"]) == "did you mean trades?"
     assert closest("zzz", ["quotes", "trades"]) == ""
 

@@ -242,7 +242,10 @@ class SourceConfig(Model):
 
     name: str = Field(description="Its name in GraphQL; set by the loader from the key.", exclude=True)
     database: str = Field("", description="The database's name; may be absent if there is one only.")
-    table: str = Field("", description="[schema.]table; absent: the source's name.")
+    table: str = Field(
+        "",
+        description='[schema.]table; a name with a dot in it is quoted: sales."a.b". Absent: the source\'s name.',
+    )
     query: str | None = Field(None, description="A SELECT in place of a table (engine materialize only).")
     primary_key: Names = Field((), description="Key columns; absent: the database's primary key.")
     columns: Columns | None = Field(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tycostream.config.rules import ENUM_TYPES, FIXED_TYPES, GRAPHQL_NAME, SOURCE_FIELDS, SOURCE_TYPES
+from tycostream.config.table_name import written
 from tycostream.scalars import config_scalar
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
@@ -148,16 +149,15 @@ def _source(
     fields: set[str],
     engine: str,
 ) -> list[str]:
-    if "." in table.name or not all(table.schema.split(".")) or not table.columns:
-        why = "it has no columns" if not table.columns else "a name with such dots cannot be written here"
-        return [f"  # {_comment_text(f'{table.schema}.{table.name}')} is left out: {why}"]
+    if not table.columns:
+        return [f"  # {_comment_text(f'{table.schema}.{table.name}')} is left out: it has no columns"]
     wanted = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
     name = _claim(wanted, types, SOURCE_TYPES, fields, SOURCE_FIELDS)
     lines = [f"  {_key(name)}:"]
     if table.schema != "public":
-        lines.append(f"    table: {scalar(f'{table.schema}.{table.name}')}")
+        lines.append(f"    table: {scalar(written(table.schema, table.name))}")
     elif name != table.name:
-        lines.append(f"    table: {scalar(table.name)}")
+        lines.append(f"    table: {scalar(written(table.name))}")
     if table.comment:
         lines.append(f"    comment: {scalar(table.comment)}")
     if table.primary_key:

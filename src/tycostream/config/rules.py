@@ -10,6 +10,7 @@ from typing import Final
 from tycostream.config.messages import did_you_mean, later_on
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
 from tycostream.config.sql_text import one_expression, one_query
+from tycostream.config.table_name import parts
 from tycostream.config.tree import Path, Report
 from tycostream.scalars import CONFIG_TYPES, SCALARS, config_scalar
 
@@ -186,8 +187,11 @@ def _source(source: SourceConfig, path: Path, names: Mapping[str, Sequence[str]]
     if problem := name_problem(source.name):
         add(path, f"{problem}; choose a name, and write the table's in `table:`", key=True)
     _source_database(source, path, names["databases"], add)
-    if "\0" in source.table or (source.table and not all(source.table.split("."))):
-        add((*path, "table"), "must be a table's name, or schema.table")
+    if source.table:
+        try:
+            parts(source.table)
+        except ValueError as error:
+            add((*path, "table"), str(error))
     _query(source, path, add)
     _columns(source, path, names["enums"], add)
     _fields(source, path, names["enums"], add)

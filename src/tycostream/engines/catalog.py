@@ -28,16 +28,6 @@ class CatalogColumn:
     labels: tuple[str, ...] | None = None
 
 
-def quoted(*names: str) -> str:
-    """An SQL identifier, quoted whatever it is."""
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
-def literal(text: str) -> str:
-    """An SQL string constant (standard_conforming_strings is on wherever we connect)."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def closest(name: str, names: Iterable[str]) -> str:
     """``did you mean x?``, or nothing."""
     close = difflib.get_close_matches(name, list(names), n=1)

@@ -126,6 +126,7 @@ class EmbeddedPostgres:
         port: int | None = None,
         database: str = "tycostream",
         settings: Mapping[str, str] | None = None,
+        binaries: Path | None = None,
     ) -> None:
         self.data = data.expanduser().absolute()
         self.database = database
@@ -134,6 +135,7 @@ class EmbeddedPostgres:
         self.port = port or 0
         self._port_is_free_choice = not port
         self._settings = dict(settings or {})
+        self._binaries = binaries  # None: what ``find_binaries`` finds
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = asyncio.Lock()
         self._uid, self._gid = -1, -1
@@ -154,7 +156,7 @@ class EmbeddedPostgres:
             if self.running:
                 return self.url
             self._uid, self._gid = _unprivileged()
-            binaries = await asyncio.to_thread(self._runnable, find_binaries())
+            binaries = await asyncio.to_thread(self._runnable, self._binaries or find_binaries())
             await asyncio.to_thread(self._prepare)
             await self._await_no_other_server()
             if not self._cluster.exists():

@@ -14,9 +14,11 @@ from typing import Any, Final, Protocol
 import psycopg
 
 from tycostream.config.model import SourceConfig
+from tycostream.config.table_name import parts
 from tycostream.engines.base import CatalogueTable
-from tycostream.engines.catalog import CatalogColumn, choose_columns, closest, literal, quoted
+from tycostream.engines.catalog import CatalogColumn, choose_columns, closest
 from tycostream.engines.libpq import fail
+from tycostream.engines.names import literal, quoted
 from tycostream.rows import RowType
 
 IDENTITY: Final = "SELECT mz_environment_id(), mz_version(), current_database()"
@@ -72,12 +74,12 @@ class Subscription:
 
 def split_name(table: str) -> tuple[str | None, str, str]:
     """Database (None: the connection's), schema and name of ``[[database.]schema.]name``."""
-    parts = table.split(".")
-    if len(parts) > 3:
-        raise fail("source-name", f"{table} is not a name", hint="write [database.][schema.]name")
-    database, schema, name = ([None] * (3 - len(parts)) + parts)[-3:]
-    assert name is not None
-    return database, schema or "public", name
+    try:
+        names = parts(table)
+    except ValueError as error:
+        raise fail("source-name", f"{table} {error}", hint="write [database.][schema.]name") from None
+    database, schema, name = ("", "", *names)[-3:]
+    return database or None, schema or "public", name
 
 
 async def load_relation(run: Run, describe: Describe, source: SourceConfig) -> Relation:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import sql
-
 from tycostream.config.model import SourceConfig
+from tycostream.config.table_name import parts
 from tycostream.engines.base import CatalogueTable
 from tycostream.engines.catalog import CatalogColumn, choose_columns, closest
 from tycostream.engines.libpq import Connection, fail
+from tycostream.engines.names import quoted, shown
 from tycostream.rows import RowType
 
 _TABLE = """
@@ -74,7 +74,12 @@ class Table:
 
     @property
     def sql(self) -> str:
-        """Its name, quoted where SQL needs it."""
+        """Its name as a person writes it, quoted where SQL needs it."""
+        return shown(self.schema, self.name)
+
+    @property
+    def quoted(self) -> str:
+        """Its name for statements."""
         return quoted(self.schema, self.name)
 
     @property
@@ -87,25 +92,17 @@ class Table:
         return self.primary_key if self.identity == "d" else ()
 
 
-def quoted(*names: str) -> str:
-    """An SQL identifier, quoted only where needed, for messages and statements alike."""
-
-    def one(name: str) -> str:
-        plain = name.isascii() and name.isidentifier() and name.islower()
-        return name if plain else sql.Identifier(name).as_string(None)
-
-    return ".".join(one(name) for name in names)
-
-
-def literal_sql(*names: str) -> sql.Composed:
-    """An SQL identifier for statements, always quoted."""
-    return sql.SQL(".").join([sql.Identifier(name) for name in names])
-
-
 def split_name(source: SourceConfig) -> tuple[str, str]:
     """Schema and table of a source; without a schema it is ``public``."""
-    schema, _, name = (source.table or source.name).rpartition(".")
-    return schema or "public", name
+    text = source.table or source.name
+    try:
+        *schema, name = parts(text)
+        if len(schema) > 1:
+            raise ValueError('has too many parts; a name with a dot in it is quoted: "a.b"')
+    except ValueError as error:
+        said = f"source {source.name}: table: {text} {error}"
+        raise fail("source-name", said, hint="write [schema.]name") from None
+    return schema[0] if schema else "public", name
 
 
 async def load_table(connection: Connection, source: SourceConfig) -> Table:
@@ -122,7 +119,7 @@ async def load_table(connection: Connection, source: SourceConfig) -> Table:
         later = "; views become sources with a later version" if row[3] in "vm" else ""
         raise fail(
             "source-kind",
-            f"source {source.name}: {quoted(schema, name)} is {kind}, and only ordinary tables can be followed{later}",
+            f"source {source.name}: {shown(schema, name)} is {kind}, and only ordinary tables can be followed{later}",
             hint="name an ordinary table in `table:`",
         )
     return await _table(connection, row)
@@ -172,13 +169,13 @@ async def _missing(connection: Connection, source: SourceConfig, schema: str, na
         b"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"
         b" AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2 LIMIT 1000"
     )
-    names = [quoted(*row) for row in await (await connection.execute(query)).fetchall()]
+    names = [shown(*row) for row in await (await connection.execute(query)).fetchall()]
     exist = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return fail(
         "source-missing",
-        f"source {source.name}: there is no table {quoted(schema, name)}",
+        f"source {source.name}: there is no table {shown(schema, name)}",
         detail=f"tables that exist: {exist or 'none'}",
-        hint=closest(quoted(schema, name), names) or "create the table, or correct `table:`",
+        hint=closest(shown(schema, name), names) or "create the table, or correct `table:`",
     )
 
 

@@ -6,11 +6,10 @@ import contextlib
 import re
 
 import psycopg
-from psycopg import sql
 
 from tycostream.engines.base import Leftover
 from tycostream.engines.libpq import Connection
-from tycostream.engines.postgres.catalogue import quoted
+from tycostream.engines.names import quoted, shown
 
 
 def slot_prefix(config_name: str) -> str:
@@ -33,7 +32,7 @@ async def find(connection: Connection, config_name: str, publication: str) -> li
         query = b"SELECT 1 FROM pg_publication WHERE pubname = %s"
         if await (await connection.execute(query, [publication])).fetchone() is not None:
             used = any(slot.in_use for slot in found)
-            drop = f"DROP PUBLICATION {quoted(publication)};"
+            drop = f"DROP PUBLICATION {shown(publication)};"
             found.append(Leftover("publication", publication, drop, used))
     return found
 
@@ -41,8 +40,7 @@ async def find(connection: Connection, config_name: str, publication: str) -> li
 async def remove(connection: Connection, leftover: Leftover) -> None:
     """Remove it; nothing happens if it is gone meanwhile. psycopg.Error if we may not."""
     if leftover.kind == "publication":
-        statement = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(leftover.name))
-        await connection.execute(statement)
+        await connection.execute(f"DROP PUBLICATION IF EXISTS {quoted(leftover.name)}".encode())
         return
     with contextlib.suppress(psycopg.errors.UndefinedObject):
         await connection.execute(b"SELECT pg_drop_replication_slot(%s)", [leftover.name])

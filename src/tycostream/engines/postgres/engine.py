@@ -16,8 +16,9 @@ from tycostream.config.model import DatabaseConfig, SourceConfig
 from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.embedded import EmbeddedPostgres
 from tycostream.engines.libpq import Connection, fail, retry, safe, translate
+from tycostream.engines.names import shown
 from tycostream.engines.postgres import catalogue, cleanup
-from tycostream.engines.postgres.catalogue import Table, quoted
+from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.cleanup import slot_prefix
 from tycostream.engines.postgres.connect import connect
 from tycostream.engines.postgres.publication import Publication
@@ -178,7 +179,7 @@ class PostgresEngine:
             raise fail(
                 "no-rights",
                 f"no right to read {table.sql}",
-                hint=f"GRANT SELECT ON {table.sql} TO {quoted(user)};",
+                hint=f"GRANT SELECT ON {table.sql} TO {shown(user)};",
             )
 
     async def publish(self, table: Table, columns: Sequence[str]) -> bool:
@@ -230,7 +231,7 @@ class PostgresEngine:
             )
         ).fetchone()
         assert row is not None
-        user = quoted(connection.info.user)
+        user = shown(connection.info.user)
         rules = [
             ("server-version", row[0] >= 130000, f"PostgreSQL {row[0] // 10000}", "PostgreSQL 13 or later is needed"),
             ("wal-level", row[1] == "logical", f"wal_level is {row[1]}", "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL"),

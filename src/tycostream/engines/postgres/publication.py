@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import psycopg
-from psycopg import sql
 
 from tycostream.engines.libpq import Connection, fail
-from tycostream.engines.postgres.catalogue import Table, literal_sql, quoted
+from tycostream.engines.names import quoted, shown
+from tycostream.engines.postgres.catalogue import Table
 from tycostream.errors import UpstreamError
 
 _OPTIONS = ("insert", "update", "delete", "truncate")
@@ -72,7 +72,7 @@ class Publication:
     @property
     def sql(self) -> str:
         """Its name for a statement that a person runs."""
-        return quoted(self.name)
+        return shown(self.name)
 
     async def exists(self, connection: Connection) -> bool:
         """Whether the database has it."""
@@ -111,7 +111,7 @@ class Publication:
             if via_root:
                 root = await (await connection.execute(_ROOT, [table.oid, self.name])).fetchone()
             if root is not None:
-                said = f"publication {self.name} publishes changes of {table.sql} as those of {quoted(*root)}"
+                said = f"publication {self.name} publishes changes of {table.sql} as those of {shown(*root)}"
                 return [
                     Fault(said, f"ALTER PUBLICATION {self.sql} SET (publish_via_partition_root = false);")
                 ]
@@ -145,12 +145,11 @@ class Publication:
             raise Fault(
                 f"there is no publication {self.name}", create, "publication-missing", "publication"
             ).error()
-        statement = sql.SQL("CREATE PUBLICATION {}").format(sql.Identifier(self.name))
+        statement = f"CREATE PUBLICATION {quoted(self.name)}"
         if tables:
-            listed = sql.SQL(", ").join([literal_sql(table.schema, table.name) for table in tables])
-            statement = sql.SQL("{} FOR TABLE {}").format(statement, listed)
+            statement += f" FOR TABLE {', '.join(table.quoted for table in tables)}"
         try:
-            await connection.execute(statement)
+            await connection.execute(statement.encode())
         except _THERE:
             pass
         except psycopg.errors.InsufficientPrivilege as error:
@@ -186,8 +185,6 @@ class Publication:
         raise AssertionError("the last attempt returns or raises")
 
     async def _add(self, connection: Connection, table: Table) -> None:
-        statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(
-            sql.Identifier(self.name), literal_sql(table.schema, table.name)
-        )
+        statement = f"ALTER PUBLICATION {quoted(self.name)} ADD TABLE {table.quoted}"
         with contextlib.suppress(*_THERE):
-            await connection.execute(statement)
+            await connection.execute(statement.encode())

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
-from psycopg import sql
 
 from tycostream.clock import Clock
 from tycostream.engines.decode.copytext import CopyLines, decode_line
 from tycostream.engines.libpq import Connection, fail, retry, safe
-from tycostream.engines.postgres.catalogue import Table, literal_sql
+from tycostream.engines.names import literal, quoted
+from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.tables import Mapper, Seen
 from tycostream.errors import UpstreamError
 from tycostream.rows import Row
@@ -50,7 +50,7 @@ async def exported(engine: PostgresEngine, snapshot: str) -> AsyncIterator[Conne
     try:
         await connection.execute(b"SET statement_timeout = 0")
         await connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        await connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+        await connection.execute(f"SET TRANSACTION SNAPSHOT {literal(snapshot)}".encode())
         yield connection
     finally:
         await connection.close()
@@ -59,10 +59,8 @@ async def exported(engine: PostgresEngine, snapshot: str) -> AsyncIterator[Conne
 async def copy_rows(connection: Connection, mapper: Mapper, table: Table) -> AsyncIterator[Row]:
     """The rows of a table. An error of one value comes at the end, when the connection is free again."""
     width = len(mapper.row_type.columns)
-    columns = sql.SQL(", ").join([sql.Identifier(column.name) for column in mapper.row_type.columns])
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(
-        columns, literal_sql(table.schema, table.name)
-    )
+    columns = ", ".join(quoted(column.name) for column in mapper.row_type.columns)
+    query = f"COPY (SELECT {columns} FROM {table.quoted}) TO STDOUT".encode()
     places, lines, problem = range(width), CopyLines(), None
     async with connection.cursor() as cursor, cursor.copy(query) as copy:
         async for chunk in copy:
