@@ -57,7 +57,9 @@ class Scalar:
 
 
 ORDERED: Final = frozenset({"_eq", "_neq", "_gt", "_gte", "_lt", "_lte", "_in", "_nin", "_is_null"})
-LIKES: Final = frozenset({"_like", "_nlike", "_ilike", "_nilike"})
+PATTERNS: Final = frozenset(
+    f"_{no}{name}" for no in ("", "n") for name in ("like", "ilike", "similar", "regex", "iregex")
+)
 NULLNESS: Final = frozenset({"_is_null"})  # what can be said of any type's cells
 # -- literals -----------------------------------------------------------------------------------------------------
 
@@ -213,8 +215,8 @@ def _build() -> dict[str, Scalar]:
             ORDERED,
             loose=True,
         ),
-        Scalar("text", "String", str, _same, quoted, _text_literal("String"), ORDERED | LIKES),
-        Scalar("varchar", "String", str, _same, quoted, _text_literal("String"), ORDERED | LIKES),
+        Scalar("text", "String", str, _same, quoted, _text_literal("String"), ORDERED | PATTERNS),
+        Scalar("varchar", "String", str, _same, quoted, _text_literal("String"), ORDERED | PATTERNS),
         Scalar("uuid", "uuid", _parse_uuid, _same, lambda c: f'"{c}"', _uuid_literal, ORDERED),
         Scalar(
             "date",

@@ -35,6 +35,7 @@ input String_comparison_exp {
   _gte: String
   _ilike: String
   _in: [String!]
+  _iregex: String
   _is_null: Boolean
   _like: String
   _lt: String
@@ -42,7 +43,12 @@ input String_comparison_exp {
   _neq: String
   _nilike: String
   _nin: [String!]
+  _niregex: String
   _nlike: String
+  _nregex: String
+  _nsimilar: String
+  _regex: String
+  _similar: String
 }
 
 scalar bigint

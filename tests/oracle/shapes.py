@@ -44,6 +44,12 @@ ORDERS = {
     "desc_nulls_first": "DESC NULLS FIRST",
     "desc_nulls_last": "DESC NULLS LAST",
 }
+PATTERNS = {
+    "_like": "LIKE", "_nlike": "NOT LIKE", "_ilike": "ILIKE", "_nilike": "NOT ILIKE", "_similar": "SIMILAR TO",
+    "_nsimilar": "NOT SIMILAR TO", "_regex": "~", "_nregex": "!~", "_iregex": "~*", "_niregex": "!~*",
+}  # fmt: skip
+# Each is a pattern of all three languages.
+_PATTERNS = ["", "%", "_", "a%", "%B", "é", "b|Z", "(a|b)_?", "\\%", "[a-z]%", ".", "a{1}", "%_", 'q"\\\\']
 Where = dict[str, Any]
 
 
@@ -120,10 +126,13 @@ def graphql_value(value: str, sql_type: str) -> Any:
 def _comparisons(draw: st.DrawFn, table: Table, column: str) -> Where:
     sql_type = table.columns[column]
     found: Where = {}
-    for operator in draw(st.lists(st.sampled_from([*SIGNS, "_in", "_nin", "_is_null"]), max_size=2)):
+    operators = [*SIGNS, "_in", "_nin", "_is_null", *(PATTERNS if sql_type in ("text", "varchar") else ())]
+    for operator in draw(st.lists(st.sampled_from(operators), max_size=2)):
         value = st.sampled_from(table.constants(column)).map(lambda v: graphql_value(v, sql_type))
         if operator == "_is_null":
             found[operator] = draw(st.booleans())
+        elif operator in PATTERNS:
+            found[operator] = draw(st.sampled_from(_PATTERNS))
         else:
             found[operator] = draw(value if operator in SIGNS else st.lists(value, max_size=3))
     return found
@@ -170,6 +179,8 @@ def _comparison_sql(table: Table, column: str, operator: str, value: Any) -> str
 
     if operator == "_is_null":
         return f"{column} IS {'' if value else 'NOT '}NULL"
+    if operator in PATTERNS:
+        return f"{column} {PATTERNS[operator]} {literal(value, 'text')}"
     if operator in SIGNS:
         return f"{table.collated(column)} {SIGNS[operator]} {constant(value)}"
     if not value:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tycostream.dataflow.like import Like
 from tycostream.dataflow.predicate import Compare, In, IsNull, Matcher, Matches, Predicate
+from tycostream.dataflow.regex import Regex, similar
 from tycostream.errors import RequestError
 from tycostream.rows import Cell
 from tycostream.scalars import Scalar
@@ -19,6 +20,12 @@ _PATTERNS: Final[Mapping[str, tuple[Callable[[str], Matcher], bool]]] = {
     "_nlike": (Like, True),
     "_ilike": (partial(Like, insensitive=True), False),
     "_nilike": (partial(Like, insensitive=True), True),
+    "_similar": (similar, False),
+    "_nsimilar": (similar, True),
+    "_regex": (Regex, False),
+    "_nregex": (Regex, True),
+    "_iregex": (partial(Regex, insensitive=True), False),
+    "_niregex": (partial(Regex, insensitive=True), True),
 }
 
 

@@ -33,6 +33,7 @@ _UNKNOWN_INPUT: Final = re.compile(
 _UNKNOWN_ARGUMENT: Final = re.compile(
     r"Unknown argument '([^']*)' on field '[^']*?([^'.]*)'\.(.*)", re.DOTALL
 )
+_NULL: Final = re.compile(r"Expected value of non-null type '(.*)!' not to be None\.")
 _MESSAGE_MAX: Final = 1000
 _DIGITS_SHOWN_MAX: Final = 40
 
@@ -52,6 +53,8 @@ def translated(error: GraphQLError, document: DocumentNode | None = None) -> Req
     elif message.startswith("Int cannot represent") and error.nodes:
         non_negative = "non-negative " if path.endswith((".args.limit", ".args.offset")) else ""
         message = f"expected a {non_negative}32-bit integer for type 'Int', but found {_kind(error.nodes[0])}"
+    elif match := _NULL.fullmatch(message):
+        message = f"unexpected null value for type '{match[1]}'"
     elif message == "Validation aborted.":
         message = "the document repeats fields or fragments too often to be validated"
         hint = "select each field once, and spread each fragment where it is needed only"
