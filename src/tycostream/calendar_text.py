@@ -165,6 +165,8 @@ def parse_timestamptz(text: str) -> Stamp:
         cell = _moments[text[:19]]
     except KeyError:
         return read_timestamptz(text)
+    if len(text) == 29 and text[19] == "." and text[26:] == "+00" and (digits := text[20:26]).isdigit():
+        return cell + int(digits)  # what most columns hold
     if text[-3:] == "+00":
         if len(text) == 22:
             return cell

@@ -74,14 +74,14 @@ class Unread:
     cost as much as the new one. Only where a key has several rows must it be known which of them goes.
     """
 
-    __slots__ = ("_read", "_texts")
+    __slots__ = ("_place", "_read")
 
-    def __init__(self, read: Callable[[Sequence[str]], Row], texts: Sequence[str]) -> None:
-        self._read, self._texts = read, texts
+    def __init__(self, read: Callable[[int], Row], place: int) -> None:
+        self._read, self._place = read, place
 
     def row(self) -> Row:
         """The row; ValueError (or another of the scalars' errors) if it does not parse."""
-        return self._read(self._texts)
+        return self._read(self._place)
 
 
 class Change(NamedTuple):

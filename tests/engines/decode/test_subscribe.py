@@ -149,7 +149,7 @@ def lines_of(history: History, told: list[bool], shuffled: st.DataObject, *, res
     return found
 
 
-@given(histories(), st.data(), st.sampled_from(["keyed", "copies"]), st.booleans(), st.integers(1, 9))
+@given(histories(), st.data(), st.sampled_from(["keyed", "copies"]), st.booleans(), st.integers(1, 30))
 def test_the_items_fold_to_the_model_at_every_closed_timestamp(
     history: History, data: st.DataObject, kind: str, resumed: bool, size: int
 ) -> None:
@@ -172,8 +172,8 @@ def test_the_items_fold_to_the_model_at_every_closed_timestamp(
     closed = first if resumed else first - 1  # what may be given by now
     seen_first = False
     for start in range(0, len(lines), size):  # what is asked for after any number of lines
+        decoder.feed(lines[start : start + size])
         for text in lines[start : start + size]:
-            decoder.line(text)
             head, progressed, _ = text.split(b"\t", 2)
             if progressed == b"t":
                 closed, seen_first = (max(closed, int(head) - 1), True) if seen_first else (closed, True)
@@ -194,8 +194,7 @@ def decoder_of(kind: str = "copies", **more: int) -> SubscribeDecoder:
 
 
 def fed(decoder: SubscribeDecoder, *lines: bytes) -> list[Item]:
-    for text in lines:
-        decoder.line(text)
+    decoder.feed(lines)
     return [read(item) for item in decoder.take()]
 
 
@@ -381,7 +380,7 @@ def test_garbage_is_an_upstream_error_and_nothing_else(garbage: bytes) -> None:
     fed(decoder, progress(0))
     for text in garbage.splitlines(keepends=True):
         try:
-            decoder.line(text)
+            decoder.feed([text])
         except UpstreamError:
             break
     decoder.take()

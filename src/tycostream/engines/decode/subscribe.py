@@ -7,16 +7,17 @@ the end of the stream all that are left: nothing is given out before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from functools import partial
+from itertools import compress, repeat, zip_longest
 from typing import Final, cast
 
+from tycostream.engines.decode.columnar import ColumnarReader, cut
 from tycostream.engines.decode.copytext import unescaped
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Change, Column, Repeats, Row, RowType, Unread
+from tycostream.rows import Change, Row, RowType, Unread
 
-_REPEATING: Final = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
 _COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
 TOO_LARGE: Final = "transaction-too-large"  # code of the error of too much that is not closed
@@ -56,14 +57,20 @@ class Frontier:
 Item = Rows | SnapshotEnd | Closed | Frontier
 
 
-Update = tuple[int, Hashable, Row | Unread]  # how often, of which key, which row
+@dataclass(slots=True)
+class _Block:
+    """Updates of one count. ``keys``: of a source that has a key, else empty; rows that go may be Unread then."""
+
+    count: int
+    keys: Sequence[Hashable]
+    rows: Sequence[Row | Unread]
 
 
 @dataclass(slots=True)
 class _Open:
     """What has come of a timestamp that is not closed."""
 
-    updates: list[Update] = field(default_factory=list)
+    blocks: list[_Block] = field(default_factory=list)
     size: int = 0
 
 
@@ -85,11 +92,13 @@ class SubscribeDecoder:
     ) -> None:
         self._row_type = row_type
         self._width = width + _HEAD
-        self._cells = [
-            (place + _HEAD, column) for place, column in zip(places, row_type.columns, strict=True)
-        ]
-        self._read = _reader(self._cells)
-        self._read_key = _key_reader(self._cells, row_type)
+        columns, at = row_type.columns, [place + _HEAD for place in places]
+        self._reader = ColumnarReader(at, columns, self._width)
+        self._key_reader = ColumnarReader(
+            [at[i] for i in row_type.key], [columns[i] for i in row_type.key], self._width
+        )
+        self._key_is_cell = len(row_type.key) == 1
+        self._columns = dict(zip(at, columns, strict=True))
         self._open_bytes_max = open_bytes_max
         self._snapshot_at: int | None = None  # AS OF, told by the first line; None again once it is complete
         self._started = False
@@ -99,50 +108,82 @@ class SubscribeDecoder:
         self._open: dict[int, _Open] = {}
         self._open_bytes = 0
         self._items: list[Item] = []
-        self._last_text, self._last = "", -1  # timestamps repeat: one conversion a run
 
-    def line(self, line: bytes) -> None:
-        """Take one line, its newline included. UpstreamError if it does not read or breaks a promise."""
-        try:
-            text = str(line, "utf-8")
-            texts: list[str] = text.split("\t")
-            if len(texts) != self._width or texts[-1][-1:] != "\n":
-                raise ValueError(f"{len(texts)} cells where {self._width} were due")
-            texts[-1] = texts[-1][:-1]
-            if texts[0] != self._last_text:
-                self._last_text, self._last = texts[0], int(texts[0])
-            timestamp = self._last
-            if texts[1] == "t":
-                self._progress(timestamp)
-                return
-            count = int(texts[2])
-        except ValueError as error:  # UnicodeDecodeError is one
-            raise _protocol(f"{error}: {line[:80]!r}") from None
+    def feed(self, lines: Sequence[bytes]) -> None:
+        """Take lines, their newlines included. UpstreamError if one does not read or breaks a promise."""
+        if not lines:
+            return
+        width, cells = self._width, cut(lines, self._width)
+        if cells is None:
+            wrong = next((line for line in lines if cut([line], width) is None), lines[0])
+            raise _protocol(f"a line that is not {width} cells of text: {wrong[:80]!r}")
+        flags, start = cells[1::width], 0
+        if flags.count("f") + flags.count("t") != len(flags):
+            raise _protocol(f"lines that are not {width} cells: {lines[0][:80]!r}")
+        for end in [place for place, flag in enumerate(flags) if flag == "t"] + [len(lines)]:
+            if end > start:
+                self._updates(cells[start * width : end * width], b"".join(lines[start:end]))
+            if end < len(lines):
+                self._progress(_number(cells[end * width]))
+            start = end + 1
+
+    def _updates(self, cells: list[str], text: bytes) -> None:
+        """Take updates, ``text`` as they came. Their timestamps are mostly one."""
+        width, escaped = self._width, b"\\" in text
+        stamps = cells[::width]
+        if stamps.count(stamps[0]) == len(stamps):
+            self._at(stamps[0], cells, escaped, len(text))
+            return
+        places: dict[str, list[int]] = {}
+        for place, stamp in enumerate(stamps):
+            places.setdefault(stamp, []).append(place * width)
+        for stamp, starts in places.items():
+            some = [cell for start in starts for cell in cells[start : start + width]]
+            self._at(stamp, some, escaped, sum(map(len, some)))
+
+    def _at(self, stamp: str, cells: list[str], escaped: bool, size: int) -> None:
+        """Take the updates of one timestamp, of ``size`` bytes."""
+        timestamp = _number(stamp)
         if not self._started or timestamp <= self._given:
             raise _protocol(f"an update at {timestamp} although {self._given} was closed")
-        image: Row | Unread
+        snapshot = timestamp == self._snapshot_at
         try:
-            if "\\" in text:
-                image = self._row(unescaped(texts))
-            elif count == -1 and self._read_key is not None:
-                image = Unread(self._read, texts)
-            else:
-                image = self._read(texts)
-            if timestamp == self._snapshot_at:
-                self._snapshot_row(image, count)
-                return
-            if isinstance(image, Unread):
-                assert self._read_key is not None
-                key = self._read_key(texts)
-            else:
-                key = self._row_type.key_of(image)
+            blocks = self._blocks(cells, escaped, snapshot=snapshot)
         except (ValueError, ArithmeticError, LookupError):
-            raise self._unreadable(unescaped(texts)) from None
+            raise self._unreadable(unescaped(cells)) from None
+        if snapshot:
+            for block in blocks:
+                self._snapshot_rows(block)
+        else:
+            self._keep(timestamp, blocks, size + len(cells) // self._width * _ROW_BYTES)
+
+    def _blocks(self, cells: list[str], escaped: bool, *, snapshot: bool) -> list[_Block]:
+        """The updates of one timestamp by their counts; an error of ``Scalar.parse`` if a value does not read."""
+        width, keyed, key_of = self._width, self._row_type.keyed, self._row_type.key_of
+        counts = cells[2::width]
+        blocks = []
+        for text in dict.fromkeys(counts):
+            count = _number(text)
+            chosen = None if counts.count(text) == len(counts) else [other == text for other in counts]
+            if count == -1 and keyed and not snapshot:
+                tuples = self._key_reader.rows(cells, escaped, chosen)
+                keys: list[Hashable] = [cell for (cell,) in tuples] if self._key_is_cell else [*tuples]
+                places: Iterable[int] = range(0, len(cells), width)
+                if chosen is not None:
+                    places = compress(places, chosen)
+                read = self._reader.later(cells, escaped)
+                blocks.append(_Block(count, keys, [Unread(read, place) for place in places]))
+            else:
+                rows = self._reader.rows(cells, escaped, chosen)
+                blocks.append(_Block(count, list(map(key_of, rows)) if keyed else (), rows))
+        return blocks
+
+    def _keep(self, timestamp: int, blocks: list[_Block], size: int) -> None:
+        """Hold updates of a timestamp that is not closed."""
         held = self._open.get(timestamp)
         if held is None:
             held = self._open[timestamp] = _Open()
-        held.updates.append((count, key, image))
-        size = len(line) + _ROW_BYTES
+        held.blocks += blocks
         held.size += size
         self._open_bytes += size
         if self._open_bytes > self._open_bytes_max:
@@ -166,18 +207,11 @@ class SubscribeDecoder:
             self._items.append(Rows(self._snapshot))
             self._snapshot = []
 
-    def _row(self, texts: Sequence[str | None]) -> Row:
-        """A row in which a cell may be NULL."""
-        return tuple(
-            [
-                None if (text := texts[place]) is None else column.scalar.parse(text)
-                for place, column in self._cells
-            ]
-        )
-
     def _unreadable(self, texts: Sequence[str | None]) -> UpstreamError:
-        for place, column in self._cells:
-            text = texts[place]
+        for place, text in enumerate(texts):
+            column = self._columns.get(place % self._width)
+            if column is None:
+                continue
             try:
                 if text is not None:
                     column.scalar.parse(text)
@@ -205,18 +239,17 @@ class SubscribeDecoder:
             + ("make smaller transactions upstream" if count == 1 else "shorten `live.log.keep`"),
         )
 
-    def _snapshot_row(self, row: Row | Unread, count: int) -> None:
-        if count < 0 or isinstance(row, Unread):
+    def _snapshot_rows(self, block: _Block) -> None:
+        if block.count < 0:
             raise UpstreamError(
                 "negative-count",
-                f"source {self._row_type.source}: the view holds a row {count} times",
+                f"source {self._row_type.source}: the view holds a row {block.count} times",
                 action=Action.FAIL,
                 hint="the view retracts rows that were never there: look at its definition, or at the source's upstream",
             )
-        if count == 1:
-            self._snapshot.append(row)
-        else:
-            self._snapshot += [row] * self._copies(count)
+        rows = cast("Sequence[Row]", block.rows)  # of a snapshot all is read
+        copies = self._copies(block.count)
+        self._snapshot += rows if copies == 1 else [row for row in rows for _ in range(copies)]
 
     def _copies(self, count: int) -> int:
         if abs(count) > _COPIES_MAX:
@@ -251,7 +284,7 @@ class SubscribeDecoder:
             for timestamp in sorted(time for time in self._open if time < end):
                 held = self._open.pop(timestamp)
                 self._open_bytes -= held.size
-                changes = self._net(held.updates)
+                changes = self._net(held.blocks)
                 if changes:
                     self._items.append(Closed(timestamp, changes, held.size))
         if end - 1 > self._given:
@@ -260,41 +293,48 @@ class SubscribeDecoder:
 
     # netting: what a timestamp amounts to
 
-    def _net(self, updates: list[Update]) -> list[Change]:
+    def _net(self, blocks: list[_Block]) -> list[Change]:
         if self._row_type.keyed:
-            return self._net_keyed(updates)
-        minus, plus = self._split(updates)
+            return self._net_simple(blocks) or self._net_keyed(blocks)
+        minus, plus = self._split((block.count, row) for block in blocks for row in block.rows)
         return [Change(None, row, None) for row in minus] + [Change(None, None, row) for row in plus]
 
-    def _net_keyed(self, updates: list[Update]) -> list[Change]:
-        gone: dict[Hashable, Row | Unread] = {}
+    def _net_simple(self, blocks: list[_Block]) -> list[Change] | None:
+        """The net if no key has more than one row on a side, as all but always; None if one has."""
         come: dict[Hashable, Row] = {}
-        odd: dict[Hashable, list[Update]] = {}  # keys with more than one row on a side
-        for update in updates:
-            count, key, image = update
-            if key in odd:
-                odd[key].append(update)
-            elif count == 1 and key not in come and not isinstance(image, Unread):
-                come[key] = image
-            elif count == -1 and key not in gone:
-                gone[key] = image
-            else:
-                odd[key] = [update]
-                odd[key] += [(1, key, come.pop(key))] if key in come else []
-                odd[key] += [(-1, key, gone.pop(key))] if key in gone else []
-        changes = [Change(key, cast("Row | None", gone.pop(key, None)), row) for key, row in come.items()]
-        changes += [Change(key, cast("Row", row), None) for key, row in gone.items()]
-        for key, entries in odd.items():
+        gone: dict[Hashable, Row] = {}  # or Unread
+        sizes = {1: 0, -1: 0}
+        for block in blocks:
+            if block.count not in sizes:
+                return None
+            sizes[block.count] += len(block.keys)
+            (come if block.count == 1 else gone).update(
+                zip(block.keys, cast("Sequence[Row]", block.rows), strict=True)
+            )
+        if len(come) != sizes[1] or len(gone) != sizes[-1]:
+            return None
+        if not gone:
+            return list(map(_change, zip(come, repeat(None), come.values())))
+        changes = list(map(_change, zip(come, map(gone.get, come), come.values(), strict=True)))
+        return changes + [Change(key, row, None) for key, row in gone.items() if key not in come]
+
+    def _net_keyed(self, blocks: list[_Block]) -> list[Change]:
+        found: dict[Hashable, list[tuple[int, Row | Unread]]] = {}
+        for block in blocks:
+            for key, row in zip(block.keys, block.rows, strict=True):
+                found.setdefault(key, []).append((block.count, row))
+        changes: list[Change] = []
+        for key, entries in found.items():
             minus, plus = self._split(entries)
             changes += [Change(key, old, new) for old, new in zip_longest(minus, plus)]
         return changes
 
-    def _split(self, updates: list[Update]) -> tuple[list[Row], list[Row]]:
+    def _split(self, updates: Iterable[tuple[int, Row | Unread]]) -> tuple[list[Row], list[Row]]:
         """What goes and what comes, each as often as it does: a projection may have made different rows equal."""
         identity = self._row_type.identity
         counts: dict[Hashable, int] = {}
         images: dict[Hashable, Row] = {}
-        for count, _, image in updates:
+        for count, image in updates:
             row = image.row() if isinstance(image, Unread) else image
             name = identity(row)
             images[name] = row
@@ -304,37 +344,15 @@ class SubscribeDecoder:
         return minus, plus
 
 
-def _key_reader(
-    cells: Sequence[tuple[int, Column]], row_type: RowType
-) -> Callable[[Sequence[str]], Hashable] | None:
-    """A function from a line's texts, none of them NULL, to the row's key; None for a source without one."""
-    if not row_type.keyed:
-        return None
-    read = _reader([cells[i] for i in row_type.key])
-    if len(row_type.key) > 1:
-        return read
-    return lambda texts: read(texts)[0]
+# Change._make would run a function of Python's for each.
+_change = cast("Callable[[tuple[Hashable, Row | None, Row | None]], Change]", partial(tuple.__new__, Change))
 
 
-def _reader(cells: Sequence[tuple[int, Column]]) -> Callable[[Sequence[str]], Row]:
-    """A function from a line's texts, none of them NULL, to a row. One generated tuple is twice as fast as a loop.
-
-    The code holds places and names of ours only, never a text of the catalogue's.
-    """
-    parsers: dict[str, object] = {}
-    parts = []
-    for i, (place, column) in enumerate(cells):
-        if column.scalar.name in _REPEATING:
-            parsers[f"p{i}"] = Repeats()
-            parts.append(f"p{i}[t[{place}]]")
-        elif column.scalar.parse is str:
-            parts.append(f"t[{place}]")
-        else:
-            parsers[f"p{i}"] = column.scalar.parse
-            parts.append(f"p{i}(t[{place}])")
-    source = f"lambda t: ({', '.join(parts)}{',' if parts else ''})"
-    read: Callable[[Sequence[str]], Row] = eval(source, {"__builtins__": {}, **parsers})  # noqa: S307 - our own text
-    return read
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _protocol(f"{text[:80]!r} is no number") from None
 
 
 def _protocol(detail: str) -> UpstreamError:

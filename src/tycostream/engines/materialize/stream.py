@@ -315,20 +315,19 @@ class MaterializeStream:
 
     def _copy(self, mine: _Source) -> bool:
         """Decode some lines; whether there may be more."""
-        decoder = mine.decoder
-        assert decoder is not None
-        pgconn, line, budget = mine.pgconn, decoder.line, self._budget
-        for count in range(budget):
-            size, data = pgconn.get_copy_data(1)
-            if size > 0:
-                line(bytes(data))  # Materialize puts one row into each CopyData message
-                continue
-            self._budget = budget - count
-            if size < 0:
-                mine.state = _State.ENDING
-            return False
-        self._budget = 0
-        return True
+        assert mine.decoder is not None
+        get, lines, more = mine.pgconn.get_copy_data, list[bytes](), True
+        for _ in range(self._budget):
+            size, data = get(1)
+            if size <= 0:
+                more = False
+                if size < 0:
+                    mine.state = _State.ENDING
+                break
+            lines.append(bytes(data))  # Materialize puts one row into each CopyData message
+        self._budget -= len(lines)
+        mine.decoder.feed(lines)
+        return more
 
     def _end(self, mine: _Source) -> None:
         """After the last row: the source is complete, or UpstreamError says why no more comes."""

@@ -1,0 +1,78 @@
+"""Many lines of COPY text at once, parsed a column at a time: a call of Python's a cell, and none of ours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from typing import Final
+
+from tycostream.engines.decode.copytext import unescaped
+from tycostream.rows import Cell, Column, Repeats, Row
+
+_REPEATING: Final = frozenset({"text", "varchar", "bpchar", "name", "citext"})
+
+Read = Callable[[Iterable[str]], Iterable[Cell]]
+"""The cells of a column from their texts, none of which is NULL; it may be lazy."""
+
+
+def cut(lines: Sequence[bytes], width: int) -> list[str] | None:
+    """The cells of ``lines`` as they stand, line after line; None if they are not that many, or no UTF-8."""
+    try:
+        text = str(b"".join(lines), "utf-8")
+    except UnicodeDecodeError:
+        return None
+    if text.count("\n") != len(lines) or text[-1:] != "\n":
+        return None
+    cells = text.replace("\n", "\t").split("\t")
+    del cells[-1]  # what follows the last newline
+    return cells if len(cells) == len(lines) * width else None
+
+
+def column_reader(column: Column) -> Read:
+    """How a column's texts become cells."""
+    parse = column.scalar.parse
+    if column.scalar.name in _REPEATING:
+        parse = Repeats().__getitem__
+    elif parse is str:
+        return lambda texts: texts
+    return lambda texts: map(parse, texts)
+
+
+def with_nulls(read: Read, texts: Sequence[str]) -> Iterable[Cell]:
+    """``read`` over texts as they stand in a line: NULL is None, and escapes are read."""
+    plain = unescaped(texts)
+    if None not in plain:
+        return read(plain)  # type: ignore[arg-type]
+    cells = iter(read([text for text in plain if text is not None]))
+    return [None if text is None else next(cells) for text in plain]
+
+
+class ColumnarReader:
+    """Rows from cells that ``cut`` gave. ``places`` are those of ``columns`` among the ``width`` cells of a line."""
+
+    def __init__(self, places: Sequence[int], columns: Sequence[Column], width: int) -> None:
+        self._columns = [
+            (place, column_reader(column)) for place, column in zip(places, columns, strict=True)
+        ]
+        self._width = width
+
+    def rows(self, cells: Sequence[str], escaped: bool, chosen: Sequence[bool] | None = None) -> list[Row]:
+        """The rows of the lines that are ``chosen`` (None: all); ``escaped``: a cell may be NULL or hold an escape.
+
+        An error of ``Scalar.parse`` if a value does not read.
+        """
+        columns = []
+        for place, read in self._columns:
+            texts = cells[place :: self._width]
+            if chosen is not None:
+                texts = list(compress(texts, chosen))
+            columns.append(with_nulls(read, texts) if escaped else read(texts))
+        return list(zip(*columns, strict=True))
+
+    def later(self, cells: Sequence[str], escaped: bool) -> Callable[[int], Row]:
+        """A function that reads the row of the line that begins at a place of ``cells``."""
+
+        def read(start: int) -> Row:
+            return self.rows(cells[start : start + self._width], escaped)[0]
+
+        return read
