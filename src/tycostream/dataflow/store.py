@@ -90,6 +90,45 @@ class Store:
 
     def apply(self, changes: Sequence[Change]) -> list[Change]:
         """Apply an upstream batch; give its net effect, with old rows resolved."""
+        net = self._apply_plain(changes) if self.row_type.keyed and not self.surplus else None
+        if net is None:
+            net = self._apply_any(changes)
+        for index in self.indexes.values():
+            index.apply(net)
+        return net
+
+    def _apply_plain(self, changes: Sequence[Change]) -> list[Change] | None:
+        """A batch as they nearly all are: each key once, each row whole and found. None, with nothing done, for any other."""
+        rows, watched = self.rows, self.row_type.watched
+        identical, key_of = self.row_type.identical, self.row_type.key_of
+        net: list[Change] = []
+        if len({change[0] for change in changes}) == len(changes):
+            for change in changes:
+                key, old, new = change
+                was = rows.get(key)
+                if new is None:
+                    if was is None or (watched and (old is None or not identical(was, old))):
+                        break
+                    del rows[key]
+                    net.append(change if old is was else Change(key, was, None))
+                    continue
+                if watched:
+                    known = self._is_only(key, old, was, replaced=True)
+                else:  # it may also have come to another key, or without cells that did not change
+                    known = key_of(new) == key and UNCHANGED not in new
+                if not known:
+                    break
+                rows[key] = new
+                if was is None:
+                    net.append(change if old is None else Change(key, None, new))
+                elif not identical(was, new):
+                    net.append(Change(key, was, new))
+            else:
+                return net
+            self._undo({key: old for key, old, _ in net})
+        return None
+
+    def _apply_any(self, changes: Sequence[Change]) -> list[Change]:
         before: dict[Key, Row | None] = {}
         step = self._step()
         try:
@@ -112,8 +151,6 @@ class Store:
                     net.append(Change(key, old, new))
             elif not identical(old, new):
                 net.append(Change(key, old, new))
-        for index in self.indexes.values():
-            index.apply(net)
         return net
 
     def revert(self, net: Sequence[Change]) -> None:

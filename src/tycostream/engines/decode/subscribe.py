@@ -7,10 +7,11 @@ the end of the stream all that are left: nothing is given out before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress, repeat, zip_longest
+from operator import and_, gt
 from typing import Final, cast
 
 from tycostream.engines.decode.columnar import ColumnarReader, cut
@@ -159,24 +160,33 @@ class SubscribeDecoder:
 
     def _blocks(self, cells: list[str], escaped: bool, *, snapshot: bool) -> list[_Block]:
         """The updates of one timestamp by their counts; an error of ``Scalar.parse`` if a value does not read."""
-        width, keyed, key_of = self._width, self._row_type.keyed, self._row_type.key_of
-        counts = cells[2::width]
-        blocks = []
-        for text in dict.fromkeys(counts):
+        keyed, key_of = self._row_type.keyed, self._row_type.key_of
+        counts = cells[2 :: self._width]
+        blocks: list[_Block] = []
+        # "1" before "-1": of a row that another one replaces only the key is read
+        for text in sorted(set(counts), reverse=True):
             count = _number(text)
             chosen = None if counts.count(text) == len(counts) else [other == text for other in counts]
-            if count == -1 and keyed and not snapshot:
-                tuples = self._key_reader.rows(cells, escaped, chosen)
-                keys: list[Hashable] = [cell for (cell,) in tuples] if self._key_is_cell else [*tuples]
-                places: Iterable[int] = range(0, len(cells), width)
-                if chosen is not None:
-                    places = compress(places, chosen)
-                read = self._reader.later(cells, escaped)
-                blocks.append(_Block(count, keys, [Unread(read, place) for place in places]))
-            else:
-                rows = self._reader.rows(cells, escaped, chosen)
-                blocks.append(_Block(count, list(map(key_of, rows)) if keyed else (), rows))
+            if count == -1 and keyed and not snapshot and blocks:
+                come = set().union(*(block.keys for block in blocks))
+                replaced, chosen = self._replaced(cells, escaped, chosen, come)
+                blocks.append(replaced)
+            rows = self._reader.rows(cells, escaped, chosen)
+            blocks.append(_Block(count, list(map(key_of, rows)) if keyed else (), rows))
         return blocks
+
+    def _replaced(
+        self, cells: list[str], escaped: bool, chosen: Sequence[bool] | None, come: Container[Hashable]
+    ) -> tuple[_Block, list[bool]]:
+        """Of the rows that go, those whose key is in ``come``, unread, for the store has them; and which lines are left."""
+        tuples = self._key_reader.rows(cells, escaped)
+        keys: list[Hashable] = [cell for (cell,) in tuples] if self._key_is_cell else [*tuples]
+        follows = [key in come for key in keys]
+        gone = chosen if chosen is not None else repeat(True)
+        unread = list(map(and_, gone, follows))
+        read = self._reader.later(cells, escaped)
+        rows = [Unread(read, place) for place in compress(range(0, len(cells), self._width), unread)]
+        return _Block(-1, list(compress(keys, unread)), rows), list(map(gt, gone, follows))
 
     def _keep(self, timestamp: int, blocks: list[_Block], size: int) -> None:
         """Hold updates of a timestamp that is not closed."""
