@@ -6,7 +6,7 @@ Its errors share a few SQLSTATEs, so some are told apart by their text; the text
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import psycopg
@@ -34,110 +34,104 @@ class ServerError(NamedTuple):
 _COMPACTED: Final = re.compile(
     r"could not find a valid timestamp for the query|Timestamp \(\d+\) is not valid for all inputs"
 )
-_Make = Callable[[str, str, str], UpstreamError]
-# (SQLSTATEs, text, what it means); the first that fits counts.
-_MEANINGS: Final[tuple[tuple[str, str, _Make], ...]] = (
-    (
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """A code, for the errors of some SQLSTATEs (none: of all) whose text matches. ``{role}`` in the hint is who asked."""
+
+    states: str
+    pattern: str
+    code: str
+    message: str
+    hint: str = ""
+    action: Action = Action.FAIL
+
+    def fits(self, error: ServerError) -> bool:
+        """Whether this is what the server said."""
+        known = not self.states or error.state in self.states.split()
+        return known and re.search(self.pattern, error.text) is not None
+
+    def raised(self, source: str, role: str, detail: str) -> UpstreamError:
+        """The error of a source."""
+        hint = self.hint.replace("{role}", role or "the role in `url`")
+        message = f"source {source}: {self.message}"
+        return UpstreamError(self.code, message, action=self.action, detail=detail, hint=hint)
+
+
+# The first that fits counts.
+_MEANINGS: Final = (
+    _Meaning(
         "22000",
         _COMPACTED.pattern,
-        lambda source, _, detail: UpstreamError(
-            "history-gone",
-            f"source {source}: what happened since we left is not known to Materialize any more",
-            action=Action.RESYNC,
-            detail=detail,
-            hint="keep more history: ALTER … SET (RETAIN HISTORY FOR '10m')",
-        ),
+        "history-gone",
+        "what happened since we left is not known to Materialize any more",
+        "keep more history: ALTER … SET (RETAIN HISTORY FOR '10m')",
+        Action.RESYNC,
     ),
-    (
+    _Meaning(
         "42704 XX000",
         r"cluster ('[^']*'|\"[^\"]*\") was dropped|unknown cluster",
-        lambda source, _, detail: fail(
-            "cluster-dropped",
-            f"source {source}: the cluster that computes it is gone",
-            detail=detail,
-            hint="name another in `cluster:` of the database, or CREATE CLUSTER: the source starts by itself",
-        ),
+        "cluster-dropped",
+        "the cluster that computes it is gone",
+        "name another in `cluster:` of the database, or CREATE CLUSTER: the source starts by itself",
     ),
-    (
+    _Meaning(
         "XX000",
         r"target replica failed or was dropped",
-        lambda source, _, detail: retry(
-            "replica-gone", f"source {source}: the replica that computed it is gone", detail=detail
-        ),
+        "replica-gone",
+        "the replica that computed it is gone",
+        action=Action.RETRY,
     ),
-    (
+    _Meaning(
         "42704 42P01 XX000",
         r"was dropped|unknown catalog item|does not exist|unknown schema|unknown database",
-        lambda source, _, detail: fail(
-            "source-dropped",
-            f"source {source}: what it reads is gone",
-            detail=detail,
-            hint="create it again: the source starts by itself; or correct the configuration",
-        ),
+        "source-dropped",
+        "what it reads is gone",
+        "create it again: the source starts by itself; or correct the configuration",
     ),
-    (
-        "42703",
-        "",
-        lambda source, _, detail: fail(
-            "column-missing", f"source {source}: a column is gone", detail=detail, hint="tycostream check"
-        ),
-    ),
-    (
+    _Meaning("42703", "", "column-missing", "a column is gone", "tycostream check"),
+    _Meaning(
         "42501",
         "",
-        lambda source, role, detail: fail(
-            "no-rights",
-            f"source {source}: no right to read it",
-            detail=detail,
-            hint=f"GRANT USAGE ON SCHEMA …, USAGE ON CLUSTER … and SELECT ON … TO {role or 'the role in `url`'};",
-        ),
+        "no-rights",
+        "no right to read it",
+        "GRANT USAGE ON SCHEMA …, USAGE ON CLUSTER … and SELECT ON … TO {role};",
     ),
-    (
+    _Meaning(
         "0A000",
         r"has no replicas",
-        lambda source, _, detail: fail(
-            "no-replicas",
-            f"source {source}: its cluster has no replica to compute with",
-            detail=detail,
-            hint="ALTER CLUSTER … SET (REPLICATION FACTOR 1), or name another `cluster`",
-        ),
+        "no-replicas",
+        "its cluster has no replica to compute with",
+        "ALTER CLUSTER … SET (REPLICATION FACTOR 1), or name another `cluster`",
     ),
-    (
+    _Meaning(
         "XX000 53200",
         r"fell behind",
-        lambda source, _, detail: retry(
-            "fell-behind", f"source {source}: Materialize sent faster than we read", detail=detail
-        ),
+        "fell-behind",
+        "Materialize sent faster than we read",
+        action=Action.RETRY,
     ),
-    (
+    _Meaning(
         "",
         r"result exceeds max size",
-        lambda source, _, detail: fail(
-            "max-result-size",
-            f"source {source}: its snapshot is larger than Materialize hands out",
-            detail=detail,
-            hint="ALTER SYSTEM SET max_result_size = '4GB', or follow a smaller view",
-        ),
+        "max-result-size",
+        "its snapshot is larger than Materialize hands out",
+        "ALTER SYSTEM SET max_result_size = '4GB', or follow a smaller view",
     ),
-    (
+    _Meaning(
         "XX000 22012 22003 22P02",
         r"Evaluation error|division by zero",
-        lambda source, _, detail: fail(
-            "source-poisoned",
-            f"source {source}: Materialize cannot compute it",
-            detail=detail,
-            hint="correct the row or the view that raises the error: the source goes on by itself",
-        ),
+        "source-poisoned",
+        "Materialize cannot compute it",
+        "correct the row or the view that raises the error: the source goes on by itself",
     ),
-    (
+    _Meaning(
         "42601 42P10 42883 42804 0A000",
         "",
-        lambda source, _, detail: fail(
-            "query-failed",
-            f"source {source}: Materialize refuses its SQL",
-            detail=detail,
-            hint="correct `query` or `fields` of the source",
-        ),
+        "query-failed",
+        "Materialize refuses its SQL",
+        "correct `query` or `fields` of the source",
     ),
 )
 
@@ -150,9 +144,9 @@ def compacted(error: ServerError) -> bool:
 def meaning(error: ServerError, source: str, url: str, role: str = "") -> UpstreamError:
     """What a server's error means to a source."""
     detail = safe(error.text, url)
-    for states, pattern, make in _MEANINGS:
-        if (not states or error.state in states.split()) and re.search(pattern, error.text):
-            return make(source, role, detail)
+    for each in _MEANINGS:
+        if each.fits(error):
+            return each.raised(source, role, detail)
     if not error.state or error.state.startswith(("08", "25", "40", "53", "55", "57", "58", "XX")):
         return retry("connection-lost", f"source {source}: its connection ended", detail=detail)
     return fail(
