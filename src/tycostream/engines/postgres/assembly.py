@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Event, SnapshotPart
 from tycostream.engines.decode import pgoutput
 from tycostream.engines.libpq import retry
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.reading import LateRead
 from tycostream.engines.postgres.tables import Mapper, fold, weight
+from tycostream.engines.postgres.watch import Mark
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import TRUNCATE, Batch, Change, Position
+from tycostream.rows import TRUNCATE, Batch, Change, Position, RowType
 
 PART_ROWS: Final = 5_000
 _HELD_BYTES_MAX = 256 * 2**20  # of one source's changes while it is read
@@ -27,31 +29,45 @@ _TRANSACTION_BYTES_MAX = 256 * 2**20  # of one transaction, which is yielded who
 
 @dataclass(eq=False)
 class Followed:
-    """A source of the stream. While ``held`` is a list, its changes wait there with their transaction numbers."""
+    """A source of the stream. While ``held`` is a list, its changes wait there with their transaction numbers.
 
-    mapper: Mapper
+    ``mark``: its table as it was before it was read, to be compared with what it is later.
+    """
+
+    row_type: RowType
+    config: SourceConfig
     table: Table
+    mark: Mark
     held: list[tuple[int, Change | UpstreamError]] | None = None
     held_bytes: int = 0
     late: LateRead | None = None
     task: asyncio.Task[None] | None = None
+    mappers: dict[int, Mapper] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        relations = (self.table.oid, *(part.oid for part in self.table.parts))
+        self.mappers = {oid: Mapper(self.row_type, self.table) for oid in relations}
 
 
 class Assembly:
     """The sources that a stream follows, and the transactions that it puts together for them.
 
-    ``push`` is given each event, in order; ``failed`` each source that cannot go on, with the reason.
+    ``push`` is given each event, in order; ``failed`` each source that cannot go on, with the reason; ``reshaped`` is
+    called when the stream has told a table's shape anew, which it does after more than it says.
     """
 
     def __init__(
         self,
         position: Position,
+        sources: dict[str, Followed],
         push: Callable[[Event], None],
         failed: Callable[[str, UpstreamError], None],
+        reshaped: Callable[[], None],
     ) -> None:
         self.position = position
-        self._push, self._failed = push, failed
-        self.sources: dict[str, Followed] = {}
+        self._push, self._failed, self._reshaped = push, failed, reshaped
+        self.sources = sources
+        self._routes: dict[int, list[tuple[str, Followed, Mapper]]] = {}  # of the sources, by relation
         self._relations: dict[int, pgoutput.Relation] = {}
         self._inside = False  # between Begin and Commit: neither positions nor releases may happen there
         self._xid, self._changes, self._bytes = 0, dict[str, list[Change]](), 0
@@ -59,13 +75,22 @@ class Assembly:
     def add(self, name: str, followed: Followed) -> None:
         """Follow a source from here on."""
         self.sources[name] = followed
-        if (relation := self._relations.get(followed.table.oid)) is not None:
-            followed.mapper.relation(relation)
+        for oid, mapper in followed.mappers.items():
+            self._routes.setdefault(oid, []).append((name, followed, mapper))
+            if (relation := self._relations.get(oid)) is not None:
+                mapper.relation(relation)
 
     def remove(self, name: str) -> Followed | None:
         """Follow it no more: nothing of it leaves from here on, not even what has arrived of a transaction."""
         self._changes.pop(name, None)
-        return self.sources.pop(name, None)
+        followed = self.sources.pop(name, None)
+        for oid in followed.mappers if followed is not None else ():
+            left = [route for route in self._routes[oid] if route[1] is not followed]
+            if left:
+                self._routes[oid] = left
+            else:
+                del self._routes[oid]
+        return followed
 
     @property
     def waiting(self) -> bool:
@@ -87,17 +112,15 @@ class Assembly:
         elif isinstance(message, pgoutput.Relation):
             self._relation(message)
         elif isinstance(message, pgoutput.Truncate):
-            for oid in message.oids:
-                for name, followed in self._of(oid):
-                    self._change(name, followed, TRUNCATE, weight(0, 0))
+            self._truncate(frozenset(message.oids))
         elif message is not None:
-            for name, followed in self._of(message.oid):
-                mapper = followed.mapper
+            for name, followed, mapper in self._routes.get(message.oid, ()):
                 try:
                     change: Change | UpstreamError = mapper.change(message)
                 except UpstreamError as error:
                     change = error
-                self._change(name, followed, change, weight(len(outer.payload), len(mapper.row_type.columns)))
+                size = weight(len(outer.payload), len(followed.row_type.columns))
+                self._change(name, followed, change, size)
         return False
 
     def _commit(self, commit: pgoutput.Commit) -> None:
@@ -111,28 +134,26 @@ class Assembly:
 
     def _relation(self, relation: pgoutput.Relation) -> None:
         self._relations[relation.oid] = relation
-        self._replaced(relation)
-        for name, followed in self._of(relation.oid):
-            followed.mapper.relation(relation)
-            if followed.mapper.misfit is not None and followed.held is None:
-                self._failed(name, followed.mapper.misfit)
+        for name, followed, mapper in list(self._routes.get(relation.oid, ())):
+            mapper.relation(relation)
+            if mapper.misfit is not None and followed.held is None:
+                self._failed(name, mapper.misfit)
+        self._reshaped()
 
-    def _replaced(self, relation: pgoutput.Relation) -> None:
-        """A table may be dropped and made again under its name: what it held is gone, and nobody says so."""
-        for name, followed in list(self.sources.items()):
-            table = followed.table
-            same_name = (table.schema, table.name) == (relation.schema, relation.name)
-            if same_name and table.oid != relation.oid:
-                self._failed(
-                    name, retry("source-replaced", f"source {name}: {table.sql} is another table now")
-                )
+    def _truncate(self, oids: frozenset[int]) -> None:
+        named = {name: followed for oid in oids for name, followed, _ in self._routes.get(oid, ())}
+        for name, followed in named.items():
+            leaves = {part.oid for part in followed.table.leaves}
+            change: Change | UpstreamError = TRUNCATE
+            if (
+                followed.table.oid not in oids and not leaves <= oids
+            ):  # which rows those were, nobody knows here
+                change = retry("source-altered", f"source {name}: a partition of it was truncated")
+            self._change(name, followed, change, weight(0, 0))
 
     def _advance(self, lsn: int) -> None:
         if lsn > self.position.offset:
             self.position = self.position._replace(offset=lsn)
-
-    def _of(self, oid: int) -> list[tuple[str, Followed]]:
-        return [(name, followed) for name, followed in self.sources.items() if followed.table.oid == oid]
 
     def _change(self, name: str, followed: Followed, change: Change | UpstreamError, size: int) -> None:
         """Keep a change until its transaction is whole, or its source is read. ``size``: about how many bytes.
@@ -178,7 +199,7 @@ class Assembly:
                 fresh.append(change)
             if name not in self.sources:
                 continue
-            rows = fold(followed.mapper.row_type, late.rows, fresh)
+            rows = fold(followed.row_type, late.rows, fresh)
             followed.held, followed.late, followed.task = None, None, None
             last = max(0, (len(rows) - 1) // PART_ROWS * PART_ROWS)
             for start in range(0, last, PART_ROWS):

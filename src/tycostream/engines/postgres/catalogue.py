@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tycostream.config.model import SourceConfig
-from tycostream.config.table_name import parts
+from tycostream.config.table_name import parts, written
 from tycostream.engines.base import CatalogueTable
 from tycostream.engines.catalog import CatalogColumn, choose_columns, closest
 from tycostream.engines.libpq import Connection, fail
 from tycostream.engines.names import quoted, shown
+from tycostream.engines.postgres.watch import Mark
+from tycostream.errors import UpstreamError
 from tycostream.rows import RowType
 
 _TABLE = """
@@ -22,7 +24,8 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relreplident::text, obj_d
   (SELECT array_agg(a.attname::text ORDER BY k.n) FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, n)
      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
      WHERE i.indrelid = c.oid AND i.indisreplident),
-  has_table_privilege(c.oid, 'SELECT')
+  has_table_privilege(c.oid, 'SELECT'), c.relpersistence = 'p', row_security_active(c.oid),
+  EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 _COLUMNS = """
@@ -33,11 +36,20 @@ SELECT a.attname, a.atttypid, format_type(a.atttypid, a.atttypmod), a.attnotnull
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
+_PARTS = """
+SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relreplident::text, t.isleaf, t.parentrelid::oid,
+  (SELECT array_agg(a.attname::text) FROM pg_index i, unnest(i.indkey) k(attnum)
+     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+     WHERE i.indrelid = c.oid AND a.attrelid = i.indrelid
+       AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END)
+FROM pg_partition_tree(%s::oid::regclass) t JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE t.relid <> %s ORDER BY t.level, n.nspname, c.relname
+"""
+_FOLLOWED = "rp"  # ordinary and partitioned tables
 _KINDS = {
     "v": "a view",
     "m": "a materialized view",
     "f": "a foreign table",
-    "p": "a partitioned table",
     "S": "a sequence",
 }
 
@@ -58,8 +70,30 @@ class ColumnInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A partition of a table, at any depth; ``identity_columns`` None: all of them (FULL)."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    leaf: bool
+    parent: int
+    identity_columns: tuple[str, ...] | None
+
+    @property
+    def sql(self) -> str:
+        """Its name as a person writes it."""
+        return shown(self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table as the catalogue knows it. ``identity``: d, n, f or i; ``identity_columns``: what old tuples carry."""
+    """A table as the catalogue knows it. ``identity``: d, n, f or i; ``identity_columns``: what old tuples carry.
+
+    ``logged``: its changes are in the log; ``hidden``: row security hides rows from us; ``parent``: other tables inherit
+    from it; ``parts``: all its partitions, whose changes may come under their own names.
+    """
 
     oid: int
     schema: str
@@ -70,7 +104,16 @@ class Table:
     primary_key: tuple[str, ...]
     identity_index: tuple[str, ...]
     readable: bool
+    logged: bool
+    hidden: bool
+    parent: bool
     columns: tuple[ColumnInfo, ...]
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def leaves(self) -> tuple[Part, ...]:
+        """The partitions that hold rows."""
+        return tuple(part for part in self.parts if part.leaf)
 
     @property
     def sql(self) -> str:
@@ -114,13 +157,13 @@ async def load_table(connection: Connection, source: SourceConfig) -> Table:
     row = await cursor.fetchone()
     if row is None:
         raise await _missing(connection, source, schema, name)
-    if row[3] != "r":
+    if row[3] not in _FOLLOWED:
         kind = _KINDS.get(row[3], "not a table")
         later = "; views become sources with a later version" if row[3] in "vm" else ""
         raise fail(
             "source-kind",
-            f"source {source.name}: {shown(schema, name)} is {kind}, and only ordinary tables can be followed{later}",
-            hint="name an ordinary table in `table:`",
+            f"source {source.name}: {shown(schema, name)} is {kind}, and only tables can be followed{later}",
+            hint="name a table in `table:`",
         )
     return await _table(connection, row)
 
@@ -141,13 +184,33 @@ async def _table(connection: Connection, row: tuple[Any, ...]) -> Table:
         tuple(row[6] or ()),
         tuple(row[7] or ()),
         row[8],
+        row[9],
+        row[10],
+        row[11],
         columns,
+        await _parts(connection, row[0]) if row[3] == "p" else (),
+    )
+
+
+async def _parts(connection: Connection, oid: int) -> tuple[Part, ...]:
+    rows = await (await connection.execute(_PARTS.encode(), [oid, oid])).fetchall()
+    return tuple(
+        Part(
+            part_oid,
+            schema,
+            name,
+            kind,
+            leaf,
+            parent,
+            None if identity == "f" else tuple(identity_columns or ()),
+        )
+        for part_oid, schema, name, kind, identity, leaf, parent, identity_columns in rows
     )
 
 
 async def load_all(connection: Connection) -> list[CatalogueTable]:
-    """All ordinary tables that we may read."""
-    where = "WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    """All tables that we may read; partitions are found under their table's name."""
+    where = "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
     rows = await (
         await connection.execute(
             f"{_TABLE} {where} AND has_table_privilege(c.oid, 'SELECT') ORDER BY 2, 3".encode()
@@ -164,9 +227,9 @@ async def load_all(connection: Connection) -> list[CatalogueTable]:
     return found
 
 
-async def _missing(connection: Connection, source: SourceConfig, schema: str, name: str) -> Exception:
+async def _missing(connection: Connection, source: SourceConfig, schema: str, name: str) -> UpstreamError:
     query = (
-        b"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'"
+        b"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
         b" AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2 LIMIT 1000"
     )
     names = [shown(*row) for row in await (await connection.execute(query)).fetchall()]
@@ -179,8 +242,41 @@ async def _missing(connection: Connection, source: SourceConfig, schema: str, na
     )
 
 
+async def moved(
+    connection: Connection,
+    source: SourceConfig,
+    table: Table,
+    then: Mark,
+    now: Mark | None,
+    error: UpstreamError,
+) -> UpstreamError:
+    """``error`` of a table that was described before, or a better one: is the table, or a column, only renamed?"""
+    if error.code == "source-missing":
+        query = b"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s"
+        row = await (await connection.execute(query, [table.oid])).fetchone()
+        if row is not None:
+            return fail(
+                "source-missing",
+                f"source {source.name}: {table.sql} is {shown(*row)} now",
+                hint=f"write `table: {written(*row)}`, or give the table its name back",
+            )
+    if error.code in ("column-missing", "column-dropped") and now is not None:
+        numbers = {told[0]: name for name, told in now.columns.items()}
+        for name, (number, *_) in then.columns.items():
+            if name not in now.columns and number in numbers and f"column {name}" in error.message:
+                return fail(
+                    error.code,
+                    f"source {source.name}: column {name} of {table.sql} is {shown(numbers[number])} now",
+                    hint="name the new column in `columns:`, or give it its name back",
+                )
+    return error
+
+
 def check_identity(table: Table, source: SourceConfig, key: tuple[str, ...]) -> None:
     """Refuse a table whose updates and deletes could not be followed, or would fail at the publisher (promise 9)."""
+    if table.kind == "p":
+        _check_parts(table, source, key)
+        return
     alter = f"ALTER TABLE {table.sql} REPLICA IDENTITY FULL;"
     if not table.identity_columns:
         add_key = (
@@ -202,6 +298,32 @@ def check_identity(table: Table, source: SourceConfig, key: tuple[str, ...]) -> 
         )
 
 
+def _check_parts(table: Table, source: SourceConfig, key: tuple[str, ...]) -> None:
+    """The same for each partition that holds rows: the identity is its own, whatever that of the whole."""
+    if foreign := [part.sql for part in table.leaves if part.kind != "r"]:
+        raise fail(
+            "source-kind",
+            f"source {source.name}: {table.sql} has partitions that are foreign tables, which are not in the log",
+            detail=f"foreign: {', '.join(foreign)}",
+            hint="name the other partitions in sources of their own",
+        )
+    lacking = [
+        part.sql
+        for part in table.leaves
+        if (ids := part.identity_columns) is not None
+        and (not ids or not key or any(name not in ids for name in key))
+    ]
+    if not lacking and not key and table.identity != "f":
+        lacking = [table.sql]
+    if lacking:
+        what = f"key column {', '.join(key)} is" if key else "its rows are"
+        raise fail(
+            "replica-identity",
+            f"source {source.name}: {what} not in the replica identity of {', '.join(lacking[:5])}",
+            hint=" ".join(f"ALTER TABLE {name} REPLICA IDENTITY FULL;" for name in lacking),
+        )
+
+
 def row_type(
     table: Table,
     source: SourceConfig,
@@ -209,9 +331,15 @@ def row_type(
     unlisted: Callable[[str, str], None],
 ) -> RowType:
     """The source's shape: the table's, with the configuration's choices applied."""
+    if not table.logged:
+        raise fail(
+            "source-kind",
+            f"source {source.name}: {table.sql} is unlogged, so its changes are not in the log",
+            hint=f"ALTER TABLE {table.sql} SET LOGGED;",
+        )
     by_name = {column.name: column for column in table.columns}
     chosen = source.columns or {c.name: None for c in table.columns if not c.generated}
-    key = source.primary_key or table.primary_key
+    key = source.primary_key or table.primary_key or (table.identity_index if table.identity == "i" else ())
     for name in chosen:
         if name in by_name and by_name[name].generated:
             raise fail(

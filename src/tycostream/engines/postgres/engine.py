@@ -17,7 +17,7 @@ from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.embedded import EmbeddedPostgres
 from tycostream.engines.libpq import Connection, fail, retry, safe, translate
 from tycostream.engines.names import shown
-from tycostream.engines.postgres import catalogue, cleanup
+from tycostream.engines.postgres import catalogue, check, cleanup
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.cleanup import slot_prefix
 from tycostream.engines.postgres.connect import connect
@@ -25,6 +25,7 @@ from tycostream.engines.postgres.publication import Publication
 from tycostream.engines.postgres.replication import Replication
 from tycostream.engines.postgres.stream import PostgresStream
 from tycostream.engines.postgres.tables import check_shape
+from tycostream.engines.postgres.watch import Mark, marks
 from tycostream.errors import UpstreamError
 from tycostream.observe.events import Emit, EnumLabelUnlisted
 from tycostream.rows import Position, RowType
@@ -85,7 +86,7 @@ class PostgresEngine:
     def _unlisted(self, enum: str, label: str) -> None:
         self._emit(EnumLabelUnlisted(enum, label))
 
-    async def table_of(self, source: SourceConfig, row_type: RowType) -> Table:
+    async def _table_of(self, source: SourceConfig, row_type: RowType) -> Table:
         """The table of a source, as ``describe`` saw it; UpstreamError if it does not fit ``row_type`` any more."""
         if source.name not in self._tables:
             check_shape(row_type, await self.describe(source))
@@ -164,7 +165,9 @@ class PostgresEngine:
         """What must be true before a slot is made. The publication too: decoding reads the catalogue as it was."""
         for finding in await self._server_findings(connection):
             if not finding.ok and finding.fatal:
-                raise fail(finding.subject.rsplit(" ", 1)[-1], finding.message, hint=finding.hint)
+                code = finding.subject.rsplit(" ", 1)[-1]
+                wrong = retry if code == check.STANDBY else fail  # it may be promoted any moment
+                raise wrong(code, finding.message, hint=finding.hint)
         tables = list({table.sql: table for table in self._tables.values()}.values())
         if not await self.publication.exists(connection):
             await self.publication.create(connection, [] if self.publication.manage else tables)
@@ -175,6 +178,12 @@ class PostgresEngine:
 
     @staticmethod
     def _require_select(table: Table, user: str) -> None:
+        if table.hidden:
+            raise fail(
+                "row-security",
+                f"row security hides rows of {table.sql} from {shown(user)}, while the stream tells all of them",
+                hint=f"ALTER ROLE {shown(user)} BYPASSRLS;",
+            )
         if not table.readable:
             raise fail(
                 "no-rights",
@@ -182,14 +191,43 @@ class PostgresEngine:
                 hint=f"GRANT SELECT ON {table.sql} TO {shown(user)};",
             )
 
-    async def publish(self, table: Table, columns: Sequence[str]) -> bool:
-        """Make sure that the publication tells all of the table's ``columns``; whether it was added just now."""
-        async with self._few, await self.connect() as connection:
-            self._require_select(table, connection.info.user)
-            try:
-                return await self.publication.ensure(connection, table, columns)
-            except psycopg.Error as error:
-                raise translate(error, self.url, f"publishing {table.sql}") from None
+    async def publish(self, source: SourceConfig, row_type: RowType) -> tuple[Table, Mark, bool]:
+        """Make sure that the publication tells all that a source reads: its table, marked, and whether it did not yet.
+
+        UpstreamError if it cannot be so, or the table does not give the row type any more.
+        """
+        columns = [column.name for column in row_type.columns]
+        async with self._few:
+            table = await self._table_of(source, row_type)
+            async with await self.connect() as connection:
+                self._require_select(table, connection.info.user)
+                try:
+                    altered = await self.publication.ensure(connection, table, columns)
+                    mark = (await marks(connection, self.publication.name, {source.name: table}))[source.name]
+                except psycopg.Error as error:
+                    raise translate(error, self.url, f"publishing {table.sql}") from None
+        if mark is None or mark.oid != table.oid or any(name not in mark.columns for name in columns):
+            self.forget(source.name)
+            raise retry("source-altered", f"source {source.name}: {table.sql} was altered just now")
+        return table, mark, altered
+
+    async def judge(
+        self, source: SourceConfig, row_type: RowType, table: Table, then: Mark, now: Mark | None
+    ) -> Table:
+        """The table of a source as it is now; UpstreamError if it does not serve the source any more."""
+        self.forget(source.name)
+        columns = [column.name for column in row_type.columns]
+        try:
+            found = await self._table_of(source, row_type)
+            async with await self.connect() as connection:
+                self._require_select(found, connection.info.user)
+                for fault in await self.publication.faults(connection, found, columns):
+                    if not (fault.missing and self.publication.manage):  # else it is added when the source is
+                        raise fault.error()
+        except UpstreamError as error:
+            async with await self.connect() as connection:
+                raise await catalogue.moved(connection, source, table, then, now, error) from None
+        return found
 
     async def leftovers(self) -> Sequence[Leftover]:
         """What this configuration may have left in the database: its publication, and slots."""
@@ -219,31 +257,7 @@ class PostgresEngine:
         return removed
 
     async def _server_findings(self, connection: Connection) -> list[Finding]:
-        row = await (
-            await connection.execute(
-                b"SELECT current_setting('server_version_num')::int, current_setting('wal_level'),"
-                b" pg_encoding_to_char(encoding), (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user)"
-                # Amazon gives the right by membership
-                b" OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication' AND pg_has_role(oid, 'member')),"
-                b" current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots)::int,"
-                b" current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)::int"
-                b" FROM pg_database WHERE datname = current_database()"
-            )
-        ).fetchone()
-        assert row is not None
-        user = shown(connection.info.user)
-        rules = [
-            ("server-version", row[0] >= 130000, f"PostgreSQL {row[0] // 10000}", "PostgreSQL 13 or later is needed"),
-            ("wal-level", row[1] == "logical", f"wal_level is {row[1]}", "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL"),
-            ("encoding", row[2] != "SQL_ASCII", f"the encoding is {row[2]}", "a database with encoding UTF8 is needed"),
-            ("replication-right", bool(row[3]), f"role {user} {'has' if row[3] else 'lacks'} the REPLICATION right", f"ALTER ROLE {user} REPLICATION;"),
-            ("no-free-slot", row[4] > 0, f"{row[4]} replication slots are free", "ALTER SYSTEM SET max_replication_slots = 20; then restart PostgreSQL"),
-            ("no-free-sender", row[5] > 0, f"{row[5]} WAL senders are free", "ALTER SYSTEM SET max_wal_senders = 20; then restart PostgreSQL"),
-        ]  # fmt: skip
-        return [
-            Finding(f"database {self.name} {code}", ok, said, "" if ok else hint)
-            for code, ok, said, hint in rules
-        ]
+        return await check.server_findings(connection, self.name, slot=False, has_slot=False)
 
     async def check(self, sources: Sequence[SourceConfig]) -> Sequence[Finding]:
         """See Engine."""
@@ -265,17 +279,12 @@ class PostgresEngine:
             self._require_select(table, connection.info.user)
         except UpstreamError as error:
             return [Finding(subject, False, error.message, error.hint)]
-        findings = [Finding(subject, True, f"{table.sql}, {len(shape.columns)} columns")]
+        findings = check.table_findings(subject, table, shape, bool(source.columns))
         names = [column.name for column in shape.columns]
         for fault in await self.publication.faults(connection, table, names):
             ours = bool(fault.missing) and self.publication.manage
             hint = "tycostream will add it" if ours else fault.hint
             findings.append(Finding(subject, False, fault.message, hint, fatal=not ours))
-        if odd := [c.name for c in table.columns if c.name in names and not c.code_point_order]:
-            said = (
-                f"{', '.join(odd)}: tycostream orders text by code point; the database's own ORDER BY differs"
-            )
-            findings.append(Finding(subject, False, said, 'compare with ORDER BY … COLLATE "C"', fatal=False))
         return findings
 
     async def catalogue(self) -> Sequence[CatalogueTable]:

@@ -16,7 +16,7 @@ import psycopg
 
 from tycostream.engines.libpq import Connection, fail
 from tycostream.engines.names import quoted, shown
-from tycostream.engines.postgres.catalogue import Table
+from tycostream.engines.postgres.catalogue import Part, Table
 from tycostream.errors import UpstreamError
 
 _OPTIONS = ("insert", "update", "delete", "truncate")
@@ -28,14 +28,11 @@ _WITH_LISTS = 150000  # row filters and column lists came with PostgreSQL 15
 _PUBLICATION = (
     b"SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication WHERE pubname = %s"
 )
-_TABLE = (
-    b"SELECT attnames::text[], rowfilter FROM pg_publication_tables"
-    b" WHERE pubname = %s AND schemaname = %s AND tablename = %s"
+_LISTED = (
+    b"SELECT c.oid, t.attnames::text[], t.rowfilter FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname"
+    b" JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename WHERE t.pubname = %s AND c.oid = ANY(%s)"
 )
-_TABLE_BEFORE_15 = (
-    b"SELECT NULL::text[], NULL FROM pg_publication_tables"
-    b" WHERE pubname = %s AND schemaname = %s AND tablename = %s"
-)
+_LISTED_BEFORE_15 = _LISTED.replace(b"t.attnames::text[], t.rowfilter", b"NULL::text[], NULL")
 _ROOT = (
     b"SELECT n.nspname, c.relname FROM pg_partition_ancestors(%s::oid::regclass) a JOIN pg_class c ON c.oid = a.relid"
     b" JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_publication_tables t"
@@ -59,6 +56,16 @@ class Fault:
         """The fault as the error that a source fails with."""
         manage = " -- or set `manage: true` and tycostream does it" if self.missing else ""
         return fail(self.code, self.message, hint=self.hint + manage)
+
+
+def _covers(table: Table, listed: set[int]) -> bool:
+    """Whether each relation that holds rows is listed: itself, or what it is a partition of."""
+    parents = {part.oid: part.parent for part in table.parts}
+
+    def reached(oid: int) -> bool:
+        return oid in listed or (oid in parents and reached(parents[oid]))
+
+    return all(reached(part.oid) for part in table.leaves) if table.leaves else table.oid in listed
 
 
 class Publication:
@@ -103,39 +110,38 @@ class Publication:
     async def _table_faults(
         self, connection: Connection, table: Table, columns: Sequence[str], *, via_root: bool
     ) -> list[Fault]:
-        query = _TABLE if connection.info.server_version >= _WITH_LISTS else _TABLE_BEFORE_15
-        cursor = await connection.execute(query, [self.name, table.schema, table.name])
-        row = await cursor.fetchone()
-        if row is None:
-            root = None
-            if via_root:
-                root = await (await connection.execute(_ROOT, [table.oid, self.name])).fetchone()
-            if root is not None:
-                said = f"publication {self.name} publishes changes of {table.sql} as those of {shown(*root)}"
-                return [
-                    Fault(said, f"ALTER PUBLICATION {self.sql} SET (publish_via_partition_root = false);")
-                ]
-            return [
-                Fault(
-                    f"publication {self.name} does not hold {table.sql}",
-                    f"ALTER PUBLICATION {self.sql} ADD TABLE {table.sql};",
-                    "publication-missing",
-                    "table",
-                )
-            ]
+        query = _LISTED if connection.info.server_version >= _WITH_LISTS else _LISTED_BEFORE_15
+        by_oid: dict[int, Part | Table] = {table.oid: table, **{part.oid: part for part in table.parts}}
+        rows = await (await connection.execute(query, [self.name, list(by_oid)])).fetchall()
+        if not _covers(table, {row[0] for row in rows}):
+            return [await self._absent(connection, table, via_root=via_root)]
         alter = f"ALTER PUBLICATION {self.sql}"
-        whole = f"BEGIN; {alter} DROP TABLE {table.sql}; {alter} ADD TABLE {table.sql}; COMMIT;"
-        listed, row_filter = row
         faults = []
-        if row_filter is not None:
-            faults.append(
-                Fault(f"publication {self.name} holds only rows of {table.sql} where {row_filter}", whole)
-            )
-        if listed is not None and (lacking := [name for name in columns if name not in listed]):
-            faults.append(
-                Fault(f"publication {self.name} leaves out {table.sql}.{', '.join(lacking)}", whole)
-            )
+        for oid, listed, row_filter in rows:
+            name = by_oid[oid].sql
+            whole = f"BEGIN; {alter} DROP TABLE {name}; {alter} ADD TABLE {name}; COMMIT;"
+            if row_filter is not None:
+                faults.append(
+                    Fault(f"publication {self.name} holds only rows of {name} where {row_filter}", whole)
+                )
+            if listed is not None and (lacking := [column for column in columns if column not in listed]):
+                faults.append(Fault(f"publication {self.name} leaves out {name}.{', '.join(lacking)}", whole))
         return faults
+
+    async def _absent(self, connection: Connection, table: Table, *, via_root: bool) -> Fault:
+        """Why the publication does not tell of the table under its name, or those of its partitions."""
+        root = None
+        if via_root:
+            root = await (await connection.execute(_ROOT, [table.oid, self.name])).fetchone()
+        if root is not None:
+            said = f"publication {self.name} publishes changes of {table.sql} as those of {shown(*root)}"
+            return Fault(said, f"ALTER PUBLICATION {self.sql} SET (publish_via_partition_root = false);")
+        return Fault(
+            f"publication {self.name} does not hold {table.sql}",
+            f"ALTER PUBLICATION {self.sql} ADD TABLE {table.sql};",
+            "publication-missing",
+            "table",
+        )
 
     async def create(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Make it, holding ``tables``, if it is not there; UpstreamError with the statement if we may not."""

@@ -15,7 +15,7 @@ from tycostream.engines.names import literal, quoted
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.tables import Mapper, Seen
 from tycostream.errors import UpstreamError
-from tycostream.rows import Row
+from tycostream.rows import Row, RowType
 
 if TYPE_CHECKING:
     from tycostream.engines.postgres.engine import PostgresEngine
@@ -56,11 +56,13 @@ async def exported(engine: PostgresEngine, snapshot: str) -> AsyncIterator[Conne
         await connection.close()
 
 
-async def copy_rows(connection: Connection, mapper: Mapper, table: Table) -> AsyncIterator[Row]:
+async def copy_rows(connection: Connection, row_type: RowType, table: Table) -> AsyncIterator[Row]:
     """The rows of a table. An error of one value comes at the end, when the connection is free again."""
-    width = len(mapper.row_type.columns)
-    columns = ", ".join(quoted(column.name) for column in mapper.row_type.columns)
-    query = f"COPY (SELECT {columns} FROM {table.quoted}) TO STDOUT".encode()
+    width, mapper = len(row_type.columns), Mapper(row_type, table)
+    columns = ", ".join(quoted(column.name) for column in row_type.columns)
+    # What inherits from a table has changes of its own, under its own name; partitions are the table itself.
+    only = "" if table.kind == "p" else "ONLY "
+    query = f"COPY (SELECT {columns} FROM {only}{table.quoted}) TO STDOUT".encode()
     places, lines, problem = range(width), CopyLines(), None
     async with connection.cursor() as cursor, cursor.copy(query) as copy:
         async for chunk in copy:
@@ -77,7 +79,7 @@ async def copy_rows(connection: Connection, mapper: Mapper, table: Table) -> Asy
         raise problem
 
 
-async def read_late(engine: PostgresEngine, mapper: Mapper, table: Table, *, altered: bool) -> LateRead:
+async def read_late(engine: PostgresEngine, row_type: RowType, table: Table, *, altered: bool) -> LateRead:
     """Read a table whose changes are already held back. ``altered``: it was published only just now."""
     connection = await engine.connect()
     try:
@@ -90,7 +92,7 @@ async def read_late(engine: PostgresEngine, mapper: Mapper, table: Table, *, alt
         )
         row = await cursor.fetchone()
         assert row is not None
-        rows = [r async for r in copy_rows(connection, mapper, table)]
+        rows = [r async for r in copy_rows(connection, row_type, table)]
         await connection.execute(b"COMMIT")
         # Read-only work writes no log, so an idle server may not flush up to our mark; this makes it.
         await connection.execute(b"SELECT pg_current_xact_id()")

@@ -20,7 +20,7 @@ from tycostream.engines.libpq import retry, translate
 from tycostream.engines.postgres.assembly import PART_ROWS, Assembly, Followed
 from tycostream.engines.postgres.reading import copy_rows, exported, read_late, refused
 from tycostream.engines.postgres.replication import STATUS_S, Replication
-from tycostream.engines.postgres.tables import Mapper
+from tycostream.engines.postgres.watch import Difference, Mark, Watch
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Position, Row, RowType
 
@@ -37,7 +37,10 @@ class PostgresStream:
         self, engine: PostgresEngine, replication: Replication, slot: str, snapshot: str, position: Position
     ) -> None:
         self._engine, self._replication, self._slot, self._snapshot = engine, replication, slot, snapshot
-        self._assembly = Assembly(position, self._push, self._failed)
+        sources: dict[str, Followed] = {}
+        self._watch = Watch(engine, sources, self._differs)
+        self._assembly = Assembly(position, sources, self._push, self._failed, self._watch.soon)
+        self._watching: asyncio.Task[None] | None = None
         self._events: deque[Event] = deque()
         self._initial: AsyncGenerator[SnapshotPart] | None = None
         self._began = False
@@ -56,8 +59,7 @@ class PostgresStream:
         await self.remove(name)
         self._raise_if_ended()
         try:
-            table = await self._engine.table_of(source, row_type)
-            altered = await self._engine.publish(table, [column.name for column in row_type.columns])
+            table, mark, altered = await self._engine.publish(source, row_type)
         except UpstreamError as error:
             if error.action is not Action.FAIL:
                 raise
@@ -68,7 +70,7 @@ class PostgresStream:
         # Mended by somebody else since then, its older transactions may be incomplete all the same.
         altered = altered or name in self._unpublished
         self._unpublished.discard(name)
-        mine = Followed(Mapper(row_type, table), table)
+        mine = Followed(row_type, source, table, mark)
         self._assembly.add(name, mine)
         if self._began or altered:
             mine.held = []
@@ -90,6 +92,7 @@ class PostgresStream:
         while self._error is None:
             if not self._began:
                 self._began = True
+                self._watching = asyncio.create_task(self._watch.run())
                 self._initial = self._read_initial()
             if self._step is not None:  # of a read that was cancelled: it goes on where it was
                 await self._finish_step()
@@ -116,8 +119,7 @@ class PostgresStream:
             self._error = retry("closed", "the stream was closed")
         self._replication.wake.set()
         tasks = [mine.task for mine in self._assembly.sources.values() if mine.task is not None]
-        if self._step is not None:
-            tasks.append(self._step)
+        tasks += [task for task in (self._step, self._watching) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -162,6 +164,24 @@ class PostgresStream:
         self._engine.forget(name)
         self._push(SourceFailed(name, error))
 
+    async def _differs(self, name: str, mine: Followed, now: Mark | None, difference: Difference) -> None:
+        """The catalogue says that a table is not what it was: is it any use still, and are its rows those we have?"""
+        try:
+            table = await self._engine.judge(mine.config, mine.row_type, mine.table, mine.mark, now)
+        except UpstreamError as error:
+            if self._assembly.sources.get(name) is mine and error.action is Action.FAIL:
+                self._failed(name, error)
+            return
+        if self._assembly.sources.get(name) is not mine:
+            return
+        if difference is Difference.REREAD or now is None:
+            said = f"source {name}: {table.sql}, or its publication, was altered in a way that the stream does not tell"
+            self._failed(
+                name, retry("source-altered", said, hint="it is read anew, and the difference is told")
+            )
+        else:
+            mine.table, mine.mark = table, now
+
     # --- snapshots
 
     async def _advance_initial(self) -> None:
@@ -184,7 +204,7 @@ class PostgresStream:
                 rows: list[Row] = []
                 await connection.execute(b"SAVEPOINT source")
                 try:
-                    async for row in copy_rows(connection, mine.mapper, mine.table):
+                    async for row in copy_rows(connection, mine.row_type, mine.table):
                         rows.append(row)
                         if len(rows) >= PART_ROWS:
                             if sources.get(name) is mine:
@@ -208,7 +228,7 @@ class PostgresStream:
 
     async def _read_late(self, name: str, mine: Followed, altered: bool) -> None:
         try:
-            mine.late = await read_late(self._engine, mine.mapper, mine.table, altered=altered)
+            mine.late = await read_late(self._engine, mine.row_type, mine.table, altered=altered)
         except UpstreamError as error:
             self._failed(name, error)
         except psycopg.Error as error:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update
+from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update, protocol_error
 from tycostream.engines.libpq import fail
+from tycostream.engines.names import shown
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.errors import UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Cell, Change, Row, RowType
@@ -46,10 +47,13 @@ class Seen:
 
 
 class Mapper:
-    """Turns one table's tuples into one source's rows, by column *name*: tables gain columns while we run."""
+    """Turns one relation's tuples into one source's rows, by column *name*: tables gain columns while we run.
+
+    A partition has a mapper of its own: its columns may stand in another order, and its identity be another.
+    """
 
     def __init__(self, row_type: RowType, table: Table) -> None:
-        self.row_type = row_type
+        self.row_type, self._table = row_type, table
         self._types = {column.name: column.type_oid for column in table.columns}
         self._parse = [column.scalar.parse for column in row_type.columns]
         self._places: list[int] | None = None
@@ -68,20 +72,31 @@ class Mapper:
         places = []
         for column in self.row_type.columns:
             if column.name not in found:
-                raise fail(
-                    "column-dropped",
-                    f"source {self.row_type.source}: column {column.name} is gone from {relation.schema}.{relation.name}",
-                    hint="restore the column, or take it out of `columns:` and reload",
-                )
+                raise column_dropped(self.row_type.source, column.name, shown(relation.schema, relation.name))
             place, oid = found[column.name]
             if oid != self._types[column.name]:
-                raise fail(
-                    "column-type-changed",
-                    f"source {self.row_type.source}: column {column.name} of {relation.name} has another type now",
-                    hint="reload tycostream to read the new type",
-                )
+                raise column_type_changed(self.row_type.source, column.name)
             places.append(place)
+        self._require_identity(relation, places)
         return places
+
+    def _require_identity(self, relation: Relation, places: Sequence[int]) -> None:
+        """Old tuples must name the row that they stand for; a changed identity comes with the next change."""
+        if not self.row_type.keyed:
+            if relation.identity == "f":
+                return
+            said = "and the source has no key"
+        else:
+            key = [relation.columns[places[i]] for i in self.row_type.key]
+            if all(column.in_key for column in key):
+                return
+            said = f"without key column {', '.join(column.name for column in key if not column.in_key)}"
+        name = shown(relation.schema, relation.name)
+        raise fail(
+            "replica-identity",
+            f"source {self.row_type.source}: {name} has another replica identity now, {said}",
+            hint=f"ALTER TABLE {name} REPLICA IDENTITY FULL;",
+        )
 
     def row(self, texts: Sequence[Cell], places: Sequence[int]) -> Row:
         """The row; UpstreamError for a value that does not parse."""
@@ -109,8 +124,7 @@ class Mapper:
         """The change, as ``rows.Change`` asks for it."""
         places, keyed, key_of = self._places, self.row_type.keyed, self.row_type.key_of
         if places is None:
-            assert self.misfit is not None, "a change before its relation"
-            raise self.misfit
+            raise self.misfit or protocol_error(f"a change of {self._table.sql} came before its shape")
         if isinstance(message, Insert):
             new = self.row(message.new, places)
             return Change(key_of(new) if keyed else None, None, new)
@@ -119,12 +133,13 @@ class Mapper:
                 return Change(self._key(message.old, places), None, None)
             return Change(None, self.row(message.old, places), None)
         texts = message.new
-        if message.kind == "O" and message.old is not None and UNCHANGED in texts:
-            texts = tuple(o if n is UNCHANGED else n for o, n in zip(message.old, texts, strict=True))
-        new = self.row(texts, places)
         if not keyed:
-            assert message.old is not None
-            return Change(None, self.row(message.old, places), new)
+            if message.old is None:
+                raise protocol_error("an update of a table with the identity FULL lacks the old row")
+            if UNCHANGED in texts:
+                texts = tuple(o if n is UNCHANGED else n for o, n in zip(message.old, texts, strict=True))
+            return Change(None, self.row(message.old, places), self.row(texts, places))
+        new = self.row(texts, places)
         return Change(key_of(new) if message.old is None else self._key(message.old, places), None, new)
 
     def _key(self, texts: TupleData, places: Sequence[int]) -> Hashable:
@@ -135,22 +150,35 @@ class Mapper:
         )
 
 
+def column_dropped(source: str, column: str, table: str = "") -> UpstreamError:
+    """A column that a source reads is not there any more."""
+    of = f" from {table}" if table else ""
+    return fail(
+        "column-dropped",
+        f"source {source}: column {column} is gone{of}",
+        hint="restore the column, or its name, or take it out of `columns:`",
+    )
+
+
+def column_type_changed(source: str, column: str, detail: str = "") -> UpstreamError:
+    """A column that a source reads has another type."""
+    return fail(
+        "column-type-changed",
+        f"source {source}: column {column} has another type now",
+        detail=detail,
+        hint="the source is described anew and comes back with the new type, if `columns:` allows it",
+    )
+
+
 def check_shape(wanted: RowType, found: RowType) -> None:
     """Whether a table described anew still gives rows of ``wanted``; UpstreamError if not."""
     scalars = {column.name: column.scalar for column in found.columns}
     for column in wanted.columns:
         if (scalar := scalars.get(column.name)) is None:
-            raise fail(
-                "column-dropped",
-                f"source {wanted.source}: column {column.name} is gone",
-                hint="restore the column, or take it out of `columns:` and reload",
-            )
+            raise column_dropped(wanted.source, column.name)
         if (scalar.name, scalar.enum) != (column.scalar.name, column.scalar.enum):
-            raise fail(
-                "column-type-changed",
-                f"source {wanted.source}: column {column.name} has another type now",
-                detail=f"it was {column.scalar.name} and is {scalar.name}",
-                hint="reload tycostream to read the new type",
+            raise column_type_changed(
+                wanted.source, column.name, f"it was {column.scalar.name} and is {scalar.name}"
             )
     names = [[row_type.columns[i].name for i in row_type.key] for row_type in (wanted, found)]
     if names[0] != names[1]:
@@ -158,7 +186,7 @@ def check_shape(wanted: RowType, found: RowType) -> None:
             "key-changed",
             f"source {wanted.source}: its key is another one now",
             detail=f"it was {', '.join(names[0]) or 'none'} and is {', '.join(names[1]) or 'none'}",
-            hint="reload tycostream to use the new key",
+            hint="the source is described anew and comes back with the new key",
         )
 
 
