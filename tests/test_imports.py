@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "tycostream"
-VALUES = {"rows", "scalars", "calendar_text", "number_text", "errors", "clock"}
+TEXTS = {"array_text", "calendar_text", "interval_text", "network_text", "number_text", "string_text"}
+VALUES = {"rows", "scalars", "errors", "clock"} | TEXTS
 # Each room and what it may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "rows": {"scalars"},
-    "scalars": {"rows", "calendar_text", "number_text"},
+    "scalars": {"rows"} | TEXTS,
+    "array_text": {"rows"},
     "calendar_text": set(),
+    "interval_text": {"calendar_text"},
+    "network_text": set(),
+    "string_text": {"rows", "number_text"},
     "number_text": {"rows"},
     "errors": set(),
     "clock": set(),

@@ -2,7 +2,8 @@
 
 Python's ``datetime`` ends at years 1 and 9999, so the civil arithmetic is our own. A date is its days since
 1970-01-01, a time its microseconds since midnight, a timestamp its microseconds since 1970-01-01 (UTC); infinities
-are ``float`` infinities, which compare with ``int`` exactly.
+are ``float`` infinities, which compare with ``int`` exactly. A time with a zone is what the server compares, in that
+order: its microseconds since midnight UTC (before and beyond that day too), and its zone's seconds west of Greenwich.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ _SIMPLE_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CLOCK_PATTERN: Final = (
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{0,30}))?)?"
 )
-_OFFSET_PATTERN: Final = (
-    r"(?:\s*(?P<utc>z|utc|gmt)|\s*(?P<sign>[+-])(?P<oh>\d{1,2})(?::?(?P<om>\d{2})(?::?(?P<os>\d{2}))?)?)?"
-)
+_OFFSET_PATTERN: Final = r"(?:\s*(?P<utc>z|utc|gmt)|\s*(?P<sign>[+-])(?P<oh>\d{1,2})(?::(?P<om>\d{2})(?::(?P<os>\d{2}))?|(?P<hm>\d{2}))?)?"
 _STAMP: Final = re.compile(
     r"(?P<year>\d{4,7})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"
     rf"(?:(?:\s+|t){_CLOCK_PATTERN}{_OFFSET_PATTERN})?(?:\s+(?P<era>bc|ad))?",
@@ -206,6 +205,17 @@ def read_time(text: str) -> int:
     return micros
 
 
+def read_timetz(text: str) -> tuple[int, int]:
+    """A time of day with its offset; without one it is UTC. ValueError for anything else."""
+    text = text.strip()
+    found = _match(_TIME, text, "timetz", "12:34:56+02")
+    micros = _clock(found, text, "timetz")
+    if micros > DAY:
+        raise _invalid("timetz", text, "it is out of range")
+    offset = _offset(found, text, "timetz")
+    return micros - offset, -offset // SECOND
+
+
 def read_timestamp(text: str) -> Stamp:
     """A timestamp without time zone; an offset is dropped, as PostgreSQL's cast does. ValueError for anything else."""
     return _read_stamp(text, "timestamp", zoned=False)
@@ -265,7 +275,7 @@ def _clock(found: re.Match[str], text: str, name: str) -> int:
 def _offset(found: re.Match[str], text: str, name: str) -> int:
     if found["sign"] is None:
         return 0
-    hours, minutes, seconds = int(found["oh"]), int(found["om"] or 0), int(found["os"] or 0)
+    hours, minutes, seconds = int(found["oh"]), int(found["om"] or found["hm"] or 0), int(found["os"] or 0)
     micros = (hours * 60 + minutes) * MINUTE + seconds * SECOND
     if minutes > 59 or seconds > 59 or micros >= _LONGEST_OFFSET:
         raise _invalid(name, text, "there is no such offset")
@@ -307,6 +317,15 @@ def time_text(cell: int) -> str:
     if fraction:
         return f"{_minute_text[minute]}:{second:02}.{fraction:06}".rstrip("0")
     return f"{_minute_text[minute]}:{second:02}"
+
+
+def timetz_text(cell: tuple[int, int]) -> str:
+    """(microseconds in UTC, seconds west) → the server's text."""
+    micros, west = cell
+    minutes, seconds = divmod(abs(west), 60)
+    hours, minutes = divmod(minutes, 60)
+    rest = f":{minutes:02}:{seconds:02}" if seconds else f":{minutes:02}" if minutes else ""
+    return f"{time_text(micros - west * SECOND)}{'-' if west > 0 else '+'}{hours:02}{rest}"
 
 
 def timestamp_text(cell: Stamp, between: str = " ", offset: str = "") -> str:
@@ -362,6 +381,11 @@ def date_json(cell: Stamp) -> str:
 def time_json(cell: int) -> str:
     """Microseconds of a day → ``to_json``."""
     return f'"{time_text(cell)}"'
+
+
+def timetz_json(cell: tuple[int, int]) -> str:
+    """``to_json``: the text."""
+    return f'"{timetz_text(cell)}"'
 
 
 def timestamp_json(cell: Stamp) -> str:

@@ -2,20 +2,24 @@
 
 Cells are chosen so that Python's own ``==``, ``<`` and ``hash`` are PostgreSQL's: text is ``str`` (code points, that
 is ``COLLATE "C"``), numeric is ``Decimal``, dates and times are integers, infinities are ``float`` infinities, and
-NaN is the singleton ``NAN``, equal to itself and larger than everything. No sort key is needed anywhere else.
+NaN is the singleton ``NAN``, equal to itself and larger than everything. An interval or a padded text is a number or a
+string with something beside it that only its text shows. No sort key is needed anywhere else.
 """
 
 from __future__ import annotations
 
-import json as json_library
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from json.encoder import encode_basestring
 from typing import Final
 
+from tycostream import array_text as arrays
 from tycostream import calendar_text as cal
+from tycostream import interval_text as intervals
+from tycostream import network_text as net
+from tycostream import string_text as strings
 from tycostream.number_text import NAN as NAN
 from tycostream.number_text import (
     float_literal,
@@ -54,6 +58,13 @@ class Scalar:
     operators: frozenset[str]
     loose: bool = False  # equal cells may differ in text (1.0 and 1.00, 0 and -0)
     enum: tuple[str, ...] | None = None  # the labels of an enum, in order; cells are their places
+    element: Scalar | None = None  # of an array: what it holds
+
+    @property
+    def comparison(self) -> str:
+        """The name of the input type that compares it."""
+        kind = f"{self.element.graphql}_array" if self.element is not None else self.graphql
+        return f"{kind}_comparison_exp"
 
 
 ORDERED: Final = frozenset({"_eq", "_neq", "_gt", "_gte", "_lt", "_lte", "_in", "_nin", "_is_null"})
@@ -61,51 +72,6 @@ PATTERNS: Final = frozenset(
     f"_{no}{name}" for no in ("", "n") for name in ("like", "ilike", "similar", "regex", "iregex")
 )
 NULLNESS: Final = frozenset({"_is_null"})  # what can be said of any type's cells
-# -- literals -----------------------------------------------------------------------------------------------------
-
-
-def _text_literal(name: str) -> Callable[[object], Cell]:
-    def literal(value: object) -> Cell:
-        if not isinstance(value, str):
-            raise wrong("a string", name, value)
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"the string for type '{name}' is not valid Unicode") from None
-        if "\0" in value:
-            raise ValueError(
-                f"the string for type '{name}' holds a null character, which PostgreSQL cannot store"
-            )
-        return value
-
-    return literal
-
-
-def _bool_literal(value: object) -> Cell:
-    if not isinstance(value, bool):
-        raise wrong("a boolean", "Boolean", value)
-    return value
-
-
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_ANY_UUID: Final = re.compile(
-    r"\{(?:[0-9a-f]{4}-?){7}[0-9a-f]{4}\}|(?:[0-9a-f]{4}-?){7}[0-9a-f]{4}", re.IGNORECASE
-)
-
-
-def _parse_uuid(text: str) -> str:
-    if not _UUID.fullmatch(text):
-        raise ValueError(f"invalid value for type 'uuid': '{shown(text)}'")
-    return text
-
-
-def _uuid_literal(value: object) -> Cell:
-    if not isinstance(value, str):
-        raise wrong("a string", "uuid", value)
-    if not _ANY_UUID.fullmatch(value):
-        raise ValueError(f"invalid value for type 'uuid': '{shown(value)}'")
-    digits = value.strip("{}").replace("-", "").lower()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _moment(name: str, read: Callable[[str], Cell]) -> Callable[[object], Cell]:
@@ -117,16 +83,6 @@ def _moment(name: str, read: Callable[[str], Cell]) -> Callable[[object], Cell]:
     return literal
 
 
-def _json_literal(value: object) -> Cell:
-    try:
-        return json_library.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, RecursionError, ValueError):
-        raise ValueError("expected a JSON value") from None
-
-
-# -- numbers and their text ---------------------------------------------------------------------------------------
-
-
 def _parse_bool(text: str) -> bool:
     if text in ("t", "true"):  # RisingWave and Materialize may spell it out
         return True
@@ -135,133 +91,184 @@ def _parse_bool(text: str) -> bool:
     raise ValueError(f"invalid value for type 'Boolean': '{shown(text)}'")
 
 
-# -- the table ----------------------------------------------------------------------------------------------------
+def _bool_literal(value: object) -> Cell:
+    if not isinstance(value, bool):
+        raise wrong("a boolean", "Boolean", value)
+    return value
 
 
 def _same(cell: Cell) -> Cell:
     return cell
 
 
-_NO_JSON: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
+# -- the table ----------------------------------------------------------------------------------------------------
 
 
-def _raw_json(cell: Cell) -> str:
-    text: str = cell  # line breaks are white space in JSON, and would break the framing of server-sent events
-    if (
-        "NaN" in text or "Infinity" in text
-    ):  # Materialize's jsonb holds numerics, these too, and prints them bare
-        text = _NO_JSON.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', text)
-    return text.replace("\n", " ").replace("\r", " ")
+def _integer(name: str, graphql: str, bits: int, *, signed: bool = True) -> Scalar:
+    return Scalar(name, graphql, int, str, str, integer_literal(graphql, bits, signed=signed), ORDERED)
 
 
-def _unsigned(name: str, bits: int) -> Scalar:
-    """An integer of Materialize, which has a GraphQL scalar of its own name."""
-    return Scalar(name, name, int, str, str, integer_literal(name, bits, signed=False), ORDERED)
+def _text(name: str, graphql: str) -> Scalar:
+    return Scalar(name, graphql, str, _same, encode_basestring, strings.text_literal(graphql), ORDERED)
 
 
 def _pass(name: str, graphql: str) -> Scalar:
-    if name in ("json", "jsonb"):
-        return Scalar(name, graphql, str, _same, _raw_json, _json_literal, NULLNESS)
-    return Scalar(name, graphql, str, _same, encode_basestring, _text_literal(graphql), NULLNESS)
+    """A type whose text is handed through, and never compared."""
+    return replace(_text(name, graphql), operators=NULLNESS)
+
+
+def _numbers() -> Iterator[Scalar]:
+    yield _integer("int2", "smallint", 16)
+    yield _integer("int4", "Int", 32)
+    yield _integer("int8", "bigint", 64)
+    for name, bits in (("uint2", 16), ("uint4", 32), ("uint8", 64), ("mz_timestamp", 64)):  # Materialize's
+        yield _integer(name, name, bits, signed=False)
+    yield replace(_integer("oid", "oid", 32, signed=False), json=lambda cell: f'"{cell}"')
+    for name, graphql, text in (("float4", "Float", float_text(6)), ("float8", "float8", float_text(15))):
+        literal = float_literal(graphql, name == "float8")
+        yield Scalar(name, graphql, parse_float, text, quoting_specials(text), literal, ORDERED, loose=True)
+    yield Scalar(
+        "numeric", "numeric", parse_numeric, numeric_text, numeric_json, numeric_literal, ORDERED, loose=True
+    )
+
+
+def _moments() -> Iterator[Scalar]:
+    for name, parse, text, json, read in (
+        ("date", cal.parse_date, cal.date_text, cal.date_json, cal.read_date),
+        ("time", cal.parse_time, cal.time_text, cal.time_json, cal.read_time),
+        ("timetz", cal.read_timetz, cal.timetz_text, cal.timetz_json, cal.read_timetz),
+        ("timestamp", cal.parse_timestamp, cal.timestamp_text, cal.timestamp_json, cal.read_timestamp),
+        ("timestamptz", cal.parse_timestamptz, cal.timestamptz_text, cal.timestamptz_json, cal.read_timestamptz),
+    ):  # fmt: skip
+        yield Scalar(name, name, parse, text, json, _moment(name, read), ORDERED)
+    yield Scalar(
+        "interval",
+        "interval",
+        intervals.parse_interval,
+        intervals.interval_text,
+        intervals.interval_json,
+        _moment("interval", intervals.read_interval),
+        ORDERED,
+        loose=True,
+    )
+
+
+def _strings() -> Iterator[Scalar]:
+    for name in ("text", "varchar"):
+        yield replace(_text(name, "String"), operators=ORDERED | PATTERNS)
+    literal = strings.read_literal
+    yield replace(_text("name", "name"), literal=literal("name", strings.read_name))
+    yield Scalar(
+        "bpchar",
+        "bpchar",
+        strings.parse_bpchar,
+        strings.bpchar_text,
+        strings.bpchar_json,
+        literal("bpchar", strings.parse_bpchar),
+        ORDERED,
+        loose=True,
+    )
+    plain: Callable[[Cell], str] = lambda cell: f'"{cell}"'  # noqa: E731 - nothing in it to escape
+    yield Scalar(
+        "uuid", "uuid", strings.parse_uuid, _same, plain, literal("uuid", strings.read_uuid), ORDERED
+    )
+    yield Scalar(
+        "bytea",
+        "bytea",
+        strings.parse_bytea,
+        strings.bytea_text,
+        strings.bytea_json,
+        literal("bytea", strings.read_bytea),
+        ORDERED,
+    )
+    for name in ("bit", "varbit"):
+        parse, read = strings.bit_parser(name), strings.bit_reader(name)
+        yield Scalar(name, name, parse, _same, plain, literal(name, read), ORDERED)
+
+
+def _addresses() -> Iterator[Scalar]:
+    for name, parse, text in (
+        ("inet", net.parse_inet, net.inet_text),
+        ("cidr", net.parse_cidr, net.cidr_text),
+    ):
+        yield Scalar(name, name, parse, text, _quoting(text), strings.read_literal(name, parse), ORDERED)
+    for name, octets in (("macaddr", 6), ("macaddr8", 8)):
+        write = net.mac_text(octets)
+        literal = strings.read_literal(name, net.mac_reader(name, octets))
+        yield Scalar(name, name, net.mac_parser(name, octets), write, _quoting(write), literal, ORDERED)
+
+
+def _quoting(text: Callable[[Cell], str]) -> Callable[[Cell], str]:
+    return lambda cell: f'"{text(cell)}"'
+
+
+# Types without an exact comparison here. citext compares by its database's locale, money's text is that of another
+# setting; a range's bounds, a shape's tolerance and a document's order are rules of their own.
+_PASSED: Final = (
+    "money", "citext", "xml", "ltree", "tsvector", "tsquery", "jsonpath", "pg_lsn", "xid", "xid8", "tid",
+    "point", "line", "lseg", "box", "path", "polygon", "circle",
+    "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange",
+    "int4multirange", "int8multirange", "nummultirange", "tsmultirange", "tstzmultirange", "datemultirange",
+)  # fmt: skip
+
+
+def _unordered() -> Iterator[Scalar]:
+    for name in ("json", "jsonb"):
+        yield Scalar(name, name, str, _same, strings.raw_json, strings.json_literal, NULLNESS)
+    yield replace(_pass("hstore", "hstore"), parse=strings.parse_hstore, json=strings.hstore_json)
+    # Materialize's; lists and maps are common names for tables, so their GraphQL names keep out of the way
+    yield _pass("list", "mz_list")
+    yield _pass("map", "mz_map")
+    for name in _PASSED:
+        yield _pass(name, name)
 
 
 def _build() -> dict[str, Scalar]:
-    f4, f8 = float_text(6), float_text(15)
-    quoted = encode_basestring
-    rows = [
-        Scalar(
-            "bool",
-            "Boolean",
-            _parse_bool,
-            lambda c: "t" if c else "f",
-            lambda c: "true" if c else "false",
-            _bool_literal,
-            ORDERED,
-        ),
-        Scalar("int2", "smallint", int, str, str, integer_literal("smallint", 16), ORDERED),
-        Scalar("int4", "Int", int, str, str, integer_literal("Int", 32), ORDERED),
-        Scalar("int8", "bigint", int, str, str, integer_literal("bigint", 64), ORDERED),
-        _unsigned("uint2", 16),
-        _unsigned("uint4", 32),
-        _unsigned("uint8", 64),
-        _unsigned("mz_timestamp", 64),
-        Scalar(
-            "float4",
-            "Float",
-            parse_float,
-            f4,
-            quoting_specials(f4),
-            float_literal("Float", False),
-            ORDERED,
-            loose=True,
-        ),
-        Scalar(
-            "float8",
-            "float8",
-            parse_float,
-            f8,
-            quoting_specials(f8),
-            float_literal("float8", True),
-            ORDERED,
-            loose=True,
-        ),
-        Scalar(
-            "numeric",
-            "numeric",
-            parse_numeric,
-            numeric_text,
-            numeric_json,
-            numeric_literal,
-            ORDERED,
-            loose=True,
-        ),
-        Scalar("text", "String", str, _same, quoted, _text_literal("String"), ORDERED | PATTERNS),
-        Scalar("varchar", "String", str, _same, quoted, _text_literal("String"), ORDERED | PATTERNS),
-        Scalar("uuid", "uuid", _parse_uuid, _same, lambda c: f'"{c}"', _uuid_literal, ORDERED),
-        Scalar(
-            "date",
-            "date",
-            cal.parse_date,
-            cal.date_text,
-            cal.date_json,
-            _moment("date", cal.read_date),
-            ORDERED,
-        ),
-        Scalar(
-            "time",
-            "time",
-            cal.parse_time,
-            cal.time_text,
-            cal.time_json,
-            _moment("time", cal.read_time),
-            ORDERED,
-        ),
-        Scalar(
-            "timestamp",
-            "timestamp",
-            cal.parse_timestamp,
-            cal.timestamp_text,
-            cal.timestamp_json,
-            _moment("timestamp", cal.read_timestamp),
-            ORDERED,
-        ),
-        Scalar(
-            "timestamptz",
-            "timestamptz",
-            cal.parse_timestamptz,
-            cal.timestamptz_text,
-            cal.timestamptz_json,
-            _moment("timestamptz", cal.read_timestamptz),
-            ORDERED,
-        ),
-    ]
-    names = "json jsonb bpchar bytea interval timetz money inet cidr macaddr macaddr8 bit varbit xml name oid citext point ltree hstore tsvector int4range int8range numrange tsrange tstzrange daterange"
-    # Materialize's; lists and maps are common names for tables, so their GraphQL names keep out of the way
-    rows += [_pass("list", "mz_list"), _pass("map", "mz_map")]
-    return {scalar.name: scalar for scalar in rows} | {name: _pass(name, name) for name in names.split()}
+    boolean = Scalar(
+        "bool",
+        "Boolean",
+        _parse_bool,
+        lambda c: "t" if c else "f",
+        lambda c: "true" if c else "false",
+        _bool_literal,
+        ORDERED,
+    )
+    rows = [boolean, *_numbers(), *_moments(), *_strings(), *_addresses(), *_unordered()]
+    return {scalar.name: scalar for scalar in rows}
 
 
 SCALARS: Final[dict[str, Scalar]] = _build()
+
+
+def array_of(element: Scalar) -> Scalar:
+    """The array of a scalar, of any dimensions: a list in GraphQL, as Hasura has it."""
+    delimiter = ";" if element.name == "box" else ","
+    graphql = f"[{element.graphql}!]"
+    read = arrays.array_reader(element.literal, delimiter)
+
+    def literal(value: object) -> Cell:
+        # a string is PostgreSQL's own form: session variables and what passes through a scalar have no other
+        try:
+            if isinstance(value, str):
+                return read(value)
+            if isinstance(value, (list, tuple)):
+                return arrays.of_list(value, element.literal)
+        except ValueError as error:
+            raise ValueError(f"invalid value for type '{graphql}': {error}") from None
+        raise wrong("a list", graphql, value)
+
+    return Scalar(
+        f"_{element.name}" if element.name in SCALARS else f"{element.name}[]",
+        graphql,
+        arrays.array_parser(element.parse, delimiter),
+        arrays.array_text(element.text, delimiter),
+        arrays.array_json(element.json),
+        literal,
+        ORDERED if element.operators >= ORDERED else NULLNESS,
+        loose=element.loose,
+        element=element,
+    )
+
 
 _ALIASES: Final = {
     "boolean": "bool", "smallint": "int2", "integer": "int4", "int": "int4", "bigint": "int8", "serial": "int4",
@@ -284,7 +291,7 @@ CONFIG_TYPES: Final[dict[str, tuple[str, ...]]] = {
     "Time": ("time", "timetz"),
     "Boolean": ("bool",),
     "JSON": ("jsonb", "json"),
-    "Array": ("_text", "list", *(f"_{name}" for name in SCALARS if name != "text")),
+    "Array": ("_text", "list", *(f"_{name}" for name in SCALARS if name != "text")),  # and of any other type
 }
 
 
@@ -298,7 +305,7 @@ def config_scalar(type_name: str) -> Scalar | None:
     if type_name in CONFIG_TYPES:
         return _scalar(CONFIG_TYPES[type_name][0])
     name = _canonical(type_name)
-    return _scalar(name) if name.removeprefix("_") in SCALARS else None
+    return _scalar(name) if name.removesuffix("[]").removeprefix("_") in SCALARS else None
 
 
 def _canonical(sql_type: str) -> str:
@@ -316,13 +323,20 @@ def _canonical(sql_type: str) -> str:
     elif name.startswith("map["):
         name = "map"
     name = _ALIASES.get(name, name)
-    return f"_{name}" if array else name
+    if not array:
+        return name
+    # pg_type's own name, where no other type can have it
+    return f"_{name}" if name in SCALARS else f"{name}[]"
 
 
 @cache
 def _scalar(name: str) -> Scalar:
     if name in SCALARS:
         return SCALARS[name]
+    if name.endswith("[]"):
+        return array_of(_scalar(name[:-2]))
+    if name[:1] == "_" and name[1:] in SCALARS:
+        return array_of(_scalar(name[1:]))
     taken = {s.graphql for s in SCALARS.values() if s.operators != NULLNESS} | {"ID", "json", "jsonb"}
     last = _graphql_name(name.rsplit(".", 1)[-1])
     # A user's own type called uuid must not pose as the built-in one.
@@ -338,6 +352,9 @@ def _graphql_name(name: str) -> str:
 @cache
 def stringified(scalar: Scalar) -> Scalar:
     """``scalar`` with its numbers as JSON strings, where a browser would lose digits of them (Hasura's list, and ours)."""
+    if scalar.element is not None:
+        element = stringified(scalar.element)
+        return scalar if element is scalar.element else replace(scalar, json=arrays.array_json(element.json))
     if scalar.name not in ("int8", "numeric", "float8", "uint8", "mz_timestamp"):
         return scalar
     text = scalar.text

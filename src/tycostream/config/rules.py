@@ -21,7 +21,7 @@ _BUILT_IN: Final = frozenset(
 # The types that every schema has, whatever its sources.
 FIXED_TYPES: Final = (
     _BUILT_IN
-    | {f"{name}_comparison_exp" for name in _BUILT_IN}
+    | {f"{name}{kind}_comparison_exp" for name in _BUILT_IN for kind in ("", "_array")}
     | {"query_root", "mutation_root", "subscription_root", "order_by", "cursor_ordering"}
     | {"change_phase", "change_operation", "coalesce_strategy", "Query", "Mutation", "Subscription"}
 )

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from tycostream.rows import Change, Key, Position, Row, RowType
+from tycostream.rows import Cell, Change, Key, Position, Row, RowType
 
 _SAMPLE = 16
 _FIXED = "bool int2 int4 int8 uint2 uint4 uint8 mz_timestamp float4 float8 date time timestamp timestamptz"
@@ -115,7 +115,14 @@ def _measure(row_type: RowType) -> Callable[[Row], int]:
     """
     names = [column.scalar.name for column in row_type.columns]
     open_ended = [i for i, name in enumerate(names) if name not in _FLAT]
-    terms = [str(56 + 40 * len(names)), *(f"size(row[{i}])" for i in open_ended)]
+    size = {i: "array" if row_type.columns[i].scalar.element is not None else "size" for i in open_ended}
+    terms = [str(56 + 40 * len(names)), *(f"{size[i]}(row[{i}])" for i in open_ended)]
     source = f"lambda row: {'+'.join(terms)}"
-    function: Callable[[Row], int] = eval(source, {"__builtins__": {}, "size": sys.getsizeof})  # noqa: S307 - our own text
+    known = {"__builtins__": {}, "size": sys.getsizeof, "array": _array_bytes}
+    function: Callable[[Row], int] = eval(source, known)  # noqa: S307 - our own text
     return function
+
+
+def _array_bytes(cell: Cell) -> int:
+    """An array's size with its elements, which getsizeof leaves out."""
+    return 0 if cell is None else sum(map(sys.getsizeof, cell[0])) + 8 * len(cell[0]) + 150

@@ -43,7 +43,22 @@ def _negated(cell: Cell) -> Cell:
 
 
 SortKey = tuple[Any, ...]
-_INTEGERS: Final = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz"})  # or infinities
+_INTEGERS: Final = frozenset(
+    {
+        "int2",
+        "int4",
+        "int8",
+        "oid",
+        "date",
+        "timestamp",
+        "timestamptz",
+        "interval",
+        "inet",
+        "cidr",
+        "macaddr",
+        "macaddr8",
+    }
+)  # or infinities
 _NUMBERS: Final = frozenset({"numeric", "float4", "float8"})  # or NaN, the largest
 _NAMES: Final = {"__builtins__": {}, "NAN": NAN, "Reversed": _Reversed, "negated": _negated}
 

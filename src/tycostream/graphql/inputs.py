@@ -78,7 +78,7 @@ def _input_type(row_type: RowType, name: str) -> str:
         return f"[{row_type.source}_bool_exp!]"
     if name == "_not":
         return f"{row_type.source}_bool_exp"
-    return f"{row_type.columns[field_index(row_type, name)].scalar.graphql}_comparison_exp"
+    return row_type.columns[field_index(row_type, name)].scalar.comparison
 
 
 def field_index(row_type: RowType, field: str) -> int:

@@ -91,6 +91,8 @@ class Types:
 
     def output(self, scalar: Scalar) -> Any:
         """The output type of a column."""
+        if scalar.element is not None:
+            return GraphQLList(GraphQLNonNull(self.output(scalar.element)))
         name = scalar.graphql
         if scalar.enum is not None and self._labels.setdefault(name, scalar.enum) != scalar.enum:
             raise TycoError(
@@ -132,7 +134,7 @@ class Types:
 
     def comparison(self, scalar: Scalar) -> GraphQLInputObjectType:
         """``<Scalar>_comparison_exp`` with the operators that are exact for it."""
-        name = scalar.graphql
+        name = scalar.comparison
         if name not in self._comparisons:
             value = self.output(scalar)
             fields = {
@@ -146,9 +148,9 @@ class Types:
                 for op in sorted(scalar.operators)
             }
             self._comparisons[name] = GraphQLInputObjectType(
-                f"{name}_comparison_exp",
+                name,
                 fields,
-                description=f'Boolean expression to compare columns of type "{name}". '
+                description=f'Boolean expression to compare columns of type "{scalar.graphql}". '
                 "All fields are combined with logical 'AND'.",
             )
         return self._comparisons[name]
@@ -261,7 +263,8 @@ def _source_fields(
             description=f'fetch data from the table: "{name}"',
         )
     }
-    if row_type.keyed:
+    # where equality is not ours to decide, a key cannot be looked up
+    if row_type.keyed and all("_eq" in row_type.columns[i].scalar.operators for i in row_type.key):
         shared[f"{name}_by_pk"] = GraphQLField(
             row,
             {

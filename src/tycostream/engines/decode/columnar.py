@@ -9,7 +9,7 @@ from typing import Final
 from tycostream.engines.decode.copytext import unescaped
 from tycostream.rows import Cell, Column, Repeats, Row
 
-_REPEATING: Final = frozenset({"text", "varchar", "bpchar", "name", "citext"})
+_REPEATING: Final = frozenset({"text", "varchar", "name", "citext"})
 
 Read = Callable[[Iterable[str]], Iterable[Cell]]
 """The cells of a column from their texts, none of which is NULL; it may be lazy."""
@@ -31,11 +31,12 @@ def cut(lines: Sequence[bytes], width: int) -> list[str] | None:
 def column_reader(column: Column) -> Read:
     """How a column's texts become cells."""
     parse = column.scalar.parse
+    if parse is not str:  # an enum's name may be any
+        return lambda texts: map(parse, texts)
     if column.scalar.name in _REPEATING:
-        parse = Repeats().__getitem__
-    elif parse is str:
-        return lambda texts: texts
-    return lambda texts: map(parse, texts)
+        repeated = Repeats().__getitem__
+        return lambda texts: map(repeated, texts)
+    return lambda texts: texts
 
 
 def with_nulls(read: Read, texts: Sequence[str]) -> Iterable[Cell]:
