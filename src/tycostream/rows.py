@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -171,14 +172,19 @@ class RowType:
         loose = tuple(i for i, column in enumerate(self.columns) if column.scalar.loose)
         object.__setattr__(self, "_loose", loose)
 
-    @property
-    def shape(self) -> Hashable:
-        """Equal for two row types whose rows read and compare alike, whenever they were made."""
+    @cached_property
+    def layout(self) -> Hashable:
+        """Equal for two row types whose rows read, compare and are shown alike, whenever they were made."""
         columns = tuple(
-            (c.name, c.field, c.scalar.name, c.scalar.graphql, c.scalar.enum, c.nullable, c.comment)
+            (c.name, c.field, c.scalar.name, c.scalar.graphql, c.scalar.enum, c.nullable)
             for c in self.columns
         )
-        return self.source, columns, self.key, self.comment, self.watched
+        return self.source, columns, self.key, self.watched
+
+    @cached_property
+    def shape(self) -> Hashable:
+        """``layout``, and what is said of the columns: equal for two that are the same in a schema."""
+        return self.layout, self.comment, tuple(column.comment for column in self.columns)
 
     def key_of(self, row: Row) -> Key:
         """The key of ``row``: a cell, or a tuple of cells for a composite key; None for a source without one."""

@@ -12,7 +12,7 @@ from tycostream.config.model import DatabaseConfig, LiveConfig, SourceConfig
 from tycostream.engines.base import Event
 from tycostream.errors import Action, UpstreamError
 from tycostream.live.cursor import CursorBox
-from tycostream.live.feed import Feed, run_feeds
+from tycostream.live.feed import Feed
 from tycostream.live.hub import Hub
 from tycostream.live.live_source import SourceState
 from tycostream.observe import events
@@ -24,6 +24,12 @@ from tycostream.testing.scripted import ScriptedEngine, ScriptedStream
 STALL_S = 10.0
 LOST = UpstreamError("connection-lost", "nobody there", action=Action.RETRY)
 DENIED = UpstreamError("no-rights", "no right to read it", action=Action.FAIL, hint="GRANT SELECT")
+
+
+async def run_feeds(feeds: Sequence[Feed]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for feed in feeds:
+            group.create_task(feed.run())
 
 
 class WatchedStream(ScriptedStream):

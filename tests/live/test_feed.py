@@ -13,7 +13,7 @@ from tycostream.config.model import DatabaseConfig, LiveConfig, SourceConfig
 from tycostream.errors import Action, UpstreamError
 from tycostream.graphql.plan import Mode
 from tycostream.live.cursor import CursorBox
-from tycostream.live.feed import Feed, FeedState, run_feeds
+from tycostream.live.feed import Feed, FeedState
 from tycostream.live.hub import Hub
 from tycostream.live.live_source import SourceState
 from tycostream.observe.events import Event, FeedStateChanged
@@ -41,7 +41,7 @@ class World:
             DatabaseConfig(url="postgresql://scripted"),
             lambda row_type: self.hub.add_source(row_type, LiveConfig()),
         )
-        self.task = asyncio.create_task(run_feeds([self.feed]))
+        self.task = asyncio.create_task(self.feed.run())
 
     async def until(self, condition: Callable[[], bool], advance_s: float = 0.0) -> None:
         for _ in range(2000):

@@ -262,6 +262,12 @@ class SourceConfig(Model):
     )
     comment: str | None = Field(None, description="The type's description in the schema.")
 
+    @property
+    def definition(self) -> tuple[object, ...]:
+        """Which rows it has, however they are shown: another definition over the same columns is other rows."""
+        fields = tuple((name, field.sql) for name, field in self.fields.items())
+        return self.database, self.table, self.query, fields
+
 
 class ServerConfig(Model):
     """The one port."""

@@ -69,6 +69,11 @@ class Log:
         """The source did not change up to ``position``."""
         self.position = position
 
+    def bound(self, bytes_max: int, keep_s: float, now_s: float) -> None:
+        """Other bounds from now on."""
+        self._bytes_max, self._keep_s = bytes_max, keep_s
+        self.evict(now_s)
+
     def evict(self, now_s: float) -> None:
         """Drop entries over the bounds; the newest may go too, if it alone is over the bytes."""
         entries = self._entries

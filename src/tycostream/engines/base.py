@@ -9,6 +9,7 @@ The contract suite is ``tests/engines/stream_contract.py``; every engine and eve
    arrives in a Batch, once, and none before it. Added with ``after``, a source that the engine can resume there sends
    no snapshot: it starts with a Batch or a Progress of its own; an engine that cannot sends a snapshot all the same.
    Of an engine whose sources ``share_positions``, sources added before the first ``read`` share one.
+   ``add`` of a source that is there removes it first. ``add`` and ``remove`` of one source never overlap.
 4. A Batch is yielded only when it is *known* complete, never half a transaction; the positions of one source never
    go back. Changes of sources that were not added, or were removed, are left out; a batch left with no change is
    not yielded.
@@ -23,7 +24,8 @@ The contract suite is ``tests/engines/stream_contract.py``; every engine and eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,6 +69,20 @@ class Finished:
 Event = SnapshotPart | Batch | Progress | SourceFailed | Finished
 
 
+def without(events: Iterable[Event], source: str) -> deque[Event]:
+    """``events`` less those of one source: what a stream may still yield when that source was removed."""
+    left: deque[Event] = deque()
+    for event in events:
+        if isinstance(event, Batch):
+            if source not in event.changes:
+                left.append(event)
+            elif others := {name: some for name, some in event.changes.items() if name != source}:
+                left.append(Batch(event.position, others, event.resync))
+        elif event.source != source:
+            left.append(event)
+    return left
+
+
 class Stream(Protocol):
     """One upstream connection's events, for the sources that were added."""
 
@@ -74,7 +90,7 @@ class Stream(Protocol):
         """Start a source. ``after`` asks to resume there without a snapshot; an engine that cannot sends one."""
 
     async def remove(self, source: str) -> None:
-        """Stop a source; events of it that were already read may still be yielded."""
+        """Stop a source. From the call on nothing of it is yielded until it is added again, not even what was read."""
 
     async def read(self) -> Sequence[Event]:
         """The events that are ready, at least one, in order. Not to be called concurrently."""
@@ -87,9 +103,11 @@ class Engine(Protocol):
     """A database product's driver for one configured database.
 
     ``share_positions``: a position names one moment of all sources, and a Batch may hold several of them.
+    ``enums``: the configuration's, label by label; another configuration sets them before it describes sources anew.
     """
 
     share_positions: bool
+    enums: Mapping[str, tuple[str, ...]]
 
     async def probe(self) -> None:
         """Ask the database for a sign of life over a connection of its own; UpstreamError if it gives none in time."""
@@ -114,6 +132,9 @@ class Engine(Protocol):
 
     def catching_up(self, source: str, position: Position) -> bool:
         """Whether ``position`` lies before the moment at which the source was last asked for: it is true, and old."""
+
+    def forget(self, source: str) -> None:
+        """What was found out about a source is of no use any more: it is described anew, or has gone."""
 
     def renew(self, url: str) -> None:
         """Connect to ``url`` from now on: the configuration's credentials may have been rotated."""

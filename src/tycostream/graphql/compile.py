@@ -210,6 +210,7 @@ class Compiler:
                 predicate,
                 encoder,
                 key=(row_type.source, mode, predicate, encoder.key, self._session.role),
+                row_type=row_type,
             )
         predicate = self._where(row_type, arguments, path)
         order = inputs.order_by(row_type, self._in_document_order(nodes[0], "order_by"))
@@ -228,6 +229,7 @@ class Compiler:
             limit,
             offset,
             key=plan_key,
+            row_type=row_type,
             distinct_on=distinct,
         )
 
@@ -247,6 +249,7 @@ class Compiler:
             after=arguments.get("after"),
             snapshot=True if snapshot is None else snapshot,
             key=(row_type.source, Mode.CHANGES, predicate, encoder.key, self._session.role),
+            row_type=row_type,
         )
 
     def _where(self, row_type: RowType, arguments: Mapping[str, Any], path: str) -> Predicate:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import Predicate
-from tycostream.rows import Row
+from tycostream.rows import Row, RowType
 
 
 class Mode(Enum):
@@ -94,6 +94,7 @@ class RootPlan:
     after: str | None = None  # CHANGES: the cursor to resume from
     snapshot: bool = True  # CHANGES: whether to send a snapshot when there is no cursor
     key: Hashable = None  # all the rest but response_key, after and snapshot; with the role
+    row_type: RowType | None = None  # what it was compiled for: rows of another layout would be misread
     distinct_on: tuple[int, ...] = ()  # LIST: of rows equal in these places only the first, before the window
 
 

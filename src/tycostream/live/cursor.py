@@ -24,6 +24,11 @@ class CursorBox:
     """
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._boxes: list[AESGCM] = []
+        self.use(secrets)
+
+    def use(self, secrets: Sequence[str]) -> None:
+        """Other secrets from now on; none: a random key again."""
         keys = [hashlib.sha256(b"tycostream cursor " + secret.encode()).digest() for secret in secrets]
         self._boxes = [AESGCM(key) for key in keys or [os.urandom(32)]]
 

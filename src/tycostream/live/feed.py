@@ -11,17 +11,19 @@ given up only when it ends itself or none of its sources is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping
 from enum import Enum
 from typing import Any, Final
 
-from tycostream.clock import Clock, Timer
+from tycostream.clock import Clock
 from tycostream.config.model import DatabaseConfig, SourceConfig
 from tycostream.engines.base import Engine, Stream
 from tycostream.errors import Action, UpstreamError
 from tycostream.live.hub import Hub
 from tycostream.live.intake import Intake, unexpected
 from tycostream.live.live_source import SourceState
+from tycostream.live.silence import Silence
 from tycostream.live.source_feed import SourceFeed
 from tycostream.observe.events import BreakerChanged, Emit, FeedStateChanged
 from tycostream.resilience.breaker import Breaker, BreakerState
@@ -32,8 +34,15 @@ _AT_ONCE: Final = 8  # described or added side by side
 _OF_THE_DATABASE: Final = frozenset(
     {"auth", "database-missing", "output-settings", "url-invalid"}
 )  # no source is to blame
-_PATIENCE_S: Final = 600.0  # the longest silence of a database that answers before a source connects anew
-_CHECKS_PER_STALL: Final = 4  # how often silence is looked for within `stall_after`
+
+
+def _reconfigured(source: str) -> UpstreamError:
+    return UpstreamError(
+        "reconfigured",
+        f"source {source}: the configuration was changed, it is read anew",
+        action=Action.RETRY,
+        hint="its rows are compared; operations go on and get the difference",
+    )
 
 
 class FeedState(Enum):
@@ -71,24 +80,18 @@ class Feed:
         cap_s = config.reconnect_delay_max.total_seconds()
         self._lost_retry_s = cap_s  # what was only lost does not wait as long as what a person must mend
         self.breaker = Breaker(clock.random, cap_s=cap_s)
-        self.sources = {
-            name: SourceFeed(
-                source, Breaker(clock.random, threshold=1, base_s=min(1.0, cap_s), cap_s=_FAILED_RETRY_S)
-            )
-            for name, source in sources.items()
-        }
         self._engine = engine
         self._hub = hub
         self._clock = clock
+        self.sources = {name: self._source(source) for name, source in sources.items()}
         self._emit = emit
         self._described = described
         self._renew = renew
         self._stall_s = config.stall_after.total_seconds()
         self._tried = False  # an attempt has ended: whoever waits for the start need not wait for us
-        self._look_timer: Timer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._probing: asyncio.Task[None] | None = None
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stream: Stream | None = None
         self._intake = Intake(
             database,
@@ -104,11 +107,66 @@ class Feed:
         )
         self._wake = asyncio.Event()
         self._broken: UpstreamError | None = None
+        self._silence = Silence(
+            database, self.sources, self._intake, engine, clock, emit, self._stall_s, self._wake.set
+        )
+
+    def _source(self, config: SourceConfig) -> SourceFeed:
+        base_s = min(1.0, self._lost_retry_s)
+        breaker = Breaker(self._clock.random, threshold=1, base_s=base_s, cap_s=_FAILED_RETRY_S)
+        return SourceFeed(config, breaker)
 
     @property
     def settled(self) -> bool:
         """Whether there is nothing to wait for: every source is there, or why it is not is known."""
         return self._tried or not any(source.arriving for source in self.sources.values())
+
+    # another configuration: it holds at once, and what it asks of the stream follows
+
+    def put(self, config: SourceConfig, former: SourceFeed | None = None) -> None:
+        """Follow a source, or one that is followed by another configuration.
+
+        It is described; one that reads as before goes on without a gap, another starts anew. ``former`` is the source
+        of that name in the feed that followed it until now: its store, and who reads it, are taken over.
+        """
+        source = self.sources.get(config.name)
+        if source is None:
+            source = self.sources[config.name] = self._source(config)
+            source.skipping = True  # what the stream may still hold of a former one
+            source.retry_at_s = self._clock.monotonic()
+            if former is not None:
+                self._inherit(source, former)
+        else:
+            source.config, source.revised = config, True
+            if source.retry_at_s is not None:  # it has failed, and this may be what mends it
+                source.retry_at_s = self._clock.monotonic()
+        self._wake.set()
+
+    def drop(self, name: str) -> SourceFeed:
+        """Follow a source no more. Nothing of it reaches the hub from here on; gives where it stood."""
+        source = self.sources.pop(name)
+        self._intake.drop_partial(source)
+        self._intake.resync.forget(name)
+        source.gone = True
+        self._spawn(self._leave(self._stream, name))
+        return source
+
+    def inherit(self, former: Mapping[str, SourceFeed]) -> None:
+        """Before it runs: go on with the stores of a feed that this one replaces."""
+        for name, source in self.sources.items():
+            if (known := former.get(name)) is not None:
+                self._inherit(source, known)
+
+    def _inherit(self, source: SourceFeed, former: SourceFeed) -> None:
+        source.succeed(former)
+        if source.state is SourceState.LIVE:
+            self._intake.mark(source, SourceState.STALE, _reconfigured(source.name))
+
+    async def _leave(self, stream: Stream | None, name: str) -> None:
+        async with self._turns[name]:
+            if stream is not None:
+                await stream.remove(name)
+            self._engine.forget(name)
 
     # the life of a stream
 
@@ -144,7 +202,7 @@ class Feed:
         await self._describe_all()
         stream = self._stream = await self._engine.open()
         taking: asyncio.Task[None] | None = None
-        self._look()
+        self._silence.look()
         try:
             async with asyncio.TaskGroup() as adding:
                 for source in self.sources.values():
@@ -173,6 +231,7 @@ class Feed:
             await self._clock.sleep(0)
 
     def _begin(self) -> None:
+        self._tried = False
         now = self._clock.monotonic()
         for source in self.sources.values():
             source.begin(now, self._stall_s)
@@ -182,10 +241,10 @@ class Feed:
 
     async def _stop(self, stream: Stream, taking: asyncio.Task[None] | None) -> None:
         """Nothing of this stream may go on: neither its tasks nor half of a snapshot."""
-        if self._look_timer is not None:
-            self._look_timer.cancel()
-        ending: list[asyncio.Task[Any]] = [*self._tasks]
-        ending += [task for task in (taking, self._probing) if task is not None]
+        self._stream = None
+        ending: list[asyncio.Task[Any]] = [*self._tasks, *self._silence.stop()]
+        if taking is not None:
+            ending.append(taking)
         for task in ending:
             task.cancel()
         await stream.close()
@@ -194,7 +253,6 @@ class Feed:
         for last in ending:
             if not last.cancelled():
                 last.exception()  # told already, or of no use any more
-        self._probing = None
         for source in self.sources.values():
             self._intake.drop_partial(source)
 
@@ -224,18 +282,18 @@ class Feed:
 
     async def _describe_all(self) -> None:
         """The row type of every source; one that cannot be had fails alone, unless the database is away."""
-        errors: dict[str, UpstreamError] = {}
+        errors: dict[SourceFeed, UpstreamError] = {}
 
         async def describe(source: SourceFeed) -> None:
             async with self._gate:
                 away = next((error for error in errors.values() if error.action is not Action.FAIL), None)
                 if away is not None:
-                    errors[source.name] = away  # it would most likely say the same, after as long a wait
+                    errors[source] = away  # it would most likely say the same, after as long a wait
                     return
                 try:
                     await self._describe(source)
                 except UpstreamError as error:
-                    errors[source.name] = error
+                    errors[source] = error
 
         await asyncio.gather(*(describe(source) for source in self.sources.values()))
         for error in errors.values():
@@ -243,38 +301,74 @@ class Feed:
                 raise error
         if any(error.action is not Action.FAIL for error in errors.values()):
             await self._engine.probe()  # is the database away, or only one source too slow to describe?
-        for name, error in errors.items():
-            self._source_failed(self.sources[name], error)
+        for source, error in errors.items():
+            self._source_failed(source, error)
         wanted = [source.name for source in self.sources.values() if source.wanted]
         self._intake.resync.expect(wanted if self._engine.share_positions else ())
 
     async def _describe(self, source: SourceFeed) -> None:
-        try:
-            row_type = await self._engine.describe(source.config)
-            if source.row_type is not None and row_type.shape == source.row_type.shape:
-                return
+        """Find out what a source is by the configuration of now; of one that was dropped meanwhile, nothing."""
+        config = None
+        while source.config is not config and not source.gone:
+            config = source.config
+            try:
+                async with self._turns[source.name]:
+                    row_type = await self._engine.describe(config)
+                if source.config is config and not source.gone:
+                    self._known(source, config, row_type)
+            except UpstreamError:
+                if source.config is config:
+                    raise
+            except Exception as error:  # what one source brings to light is no matter of the others
+                raise unexpected(error, Action.FAIL) from error
+
+    def _known(self, source: SourceFeed, config: SourceConfig, row_type: RowType) -> None:
+        """What a source is. A store of other columns starts anew; one that is read otherwise is compared later."""
+        known, source.revised = source.row_type, False
+        same = known is not None and known.layout == row_type.layout
+        redefined = source.read is not None and source.read.definition != config.definition
+        if not same or redefined:
+            self._intake.drop_partial(source)
+            self._intake.resync.forget(source.name)
+            source.position, source.skipping = None, True
+            if redefined and same and source.state is SourceState.LIVE:
+                self._intake.mark(source, SourceState.STALE, _reconfigured(source.name))
+        if known is None or known.shape != row_type.shape or redefined:
             self._described(row_type)
-        except UpstreamError:
-            raise
-        except Exception as error:  # what one source brings to light is no matter of the others
-            raise unexpected(error, Action.FAIL) from error
-        source.row_type, source.loaded, source.position = row_type, False, None
-        source.state = SourceState.STARTING
+        source.row_type, source.read = row_type, config
+        if not same:
+            source.loaded, source.state = False, SourceState.STARTING
 
     async def _add(self, stream: Stream, source: SourceFeed) -> None:
-        assert source.row_type is not None
         source.added = source.awaiting = source.trying = True
-        source.skipping = False
         if source.state is SourceState.FAILED and not source.loaded:
             self._intake.mark(source, SourceState.STARTING, source.error)  # operations may wait for it again
         try:
-            async with self._gate:
-                await stream.add(source.row_type, source.config, source.position if source.loaded else None)
+            async with self._gate, self._turns[source.name]:
+                if not source.gone:
+                    assert source.row_type is not None
+                    assert source.read is not None
+                    source.skipping = False
+                    await stream.add(source.row_type, source.read, source.position if source.loaded else None)
         except UpstreamError as error:
             self._source_failed(source, error)
         finally:
             source.trying = False
             source.heard_s = self._clock.monotonic()
+            if source.revised:
+                self._wake.set()
+
+    async def _revise(self, stream: Stream, source: SourceFeed) -> None:
+        """Follow a source as it is configured now; what reads as before is not disturbed."""
+        try:
+            await self._describe(source)
+        except UpstreamError as error:
+            await self._restart(stream, source, error)
+            source.trying = False
+            return
+        if source.skipping:
+            await self._add(stream, source)
+        source.trying = False
 
     async def _again(self, stream: Stream, source: SourceFeed) -> None:
         """Validate a source anew and add it: its table may be another, its rights may be back."""
@@ -286,7 +380,7 @@ class Feed:
                 self._renew()  # the other sources' old connections live on: nobody else would
             self._source_failed(source, error)
             return
-        await self._add(stream, source)
+        await self._add(stream, source)  # removes what may be left of it first
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -314,10 +408,14 @@ class Feed:
 
     async def _restart(self, stream: Stream, source: SourceFeed, error: UpstreamError) -> None:
         """Take a source off the stream; it is added again when its breaker lets it."""
-        await stream.remove(source.name)
+        async with self._turns[source.name]:
+            if not source.gone:
+                await stream.remove(source.name)
         self._source_failed(source, error)
 
     def _source_failed(self, source: SourceFeed, error: UpstreamError) -> None:
+        if source.gone:
+            return
         self._intake.drop_partial(source)
         self._intake.resync.forget(source.name)
         source.added = source.awaiting = source.finished = False
@@ -351,8 +449,12 @@ class Feed:
                 self._tell_breaker(source.breaker, source.name)
                 source.added = source.trying = True  # from here on it counts as being tried
                 self._spawn(self._again(stream, source))
+            elif source.revised and source.added and not source.trying:
+                source.trying = True
+                self._spawn(self._revise(stream, source))
             elif source.silent_s(now) > self._stall_s:
-                self._stalled(stream, source, source.silent_s(now))
+                if (error := self._silence.of(source, now)) is not None:
+                    self._spawn(self._ask(stream, source, error))
         missing = [self.sources[name] for name in self._intake.resync.missing]
         if missing and all(source.silent_s(now) > self._stall_s for source in missing):
             self._intake.release_resync()  # a snapshot that does not come must not keep the others stale
@@ -370,55 +472,16 @@ class Feed:
             ):
                 raise error
 
-    def _stalled(self, stream: Stream, source: SourceFeed, silent_s: float) -> None:
-        """No sign of life for too long: mark it, ask the database, and connect anew if that does not help."""
-        error = UpstreamError(
-            "stalled",
-            f"source {source.name}: no sign of life for {silent_s:.0f} s",
-            action=Action.RETRY,
-            hint="is a replica restarting, or a network path broken? See `stall_after`",
-        )
-        if source.state is SourceState.LIVE:
-            self._intake.mark(source, SourceState.STALE, error)
-            self._emit(FeedStateChanged(self.database, "stale", source.name, error.told, error.hint))
-        elif source.error is None:
-            source.error = error
-        if not source.asking and silent_s > source.ask_after_s:
-            source.asking = True
-            self._spawn(self._ask(stream, source, error))
-
     async def _ask(self, stream: Stream, source: SourceFeed, error: UpstreamError) -> None:
-        """A database that answers may only be slow: be patient, longer each time. One that does not is lost."""
-        first, heard_s = source.ask_after_s <= self._stall_s, source.heard_s
-        source.ask_after_s = min(2 * source.ask_after_s, _PATIENCE_S)
-        try:
-            await self._probe()
-        except UpstreamError as lost:
-            error = lost
-        else:
-            if first or (not source.loaded and source.ask_after_s < _PATIENCE_S):
-                return  # a first snapshot may take long
-        finally:
-            source.asking = False
-        if source.heard_s != heard_s or not source.added or source.trying:
-            return  # it has spoken meanwhile, or is tried anew already
+        lost = await self._silence.ask(source, error)
+        if lost is None:
+            return
         if self._engine.share_positions and not any(
             s.heard_s > source.heard_s for s in self.sources.values()
         ):
-            self._broken = error  # they move together, and none does
+            self._broken = lost  # they move together, and none does
             return
-        await self._restart(stream, source, error)
-
-    async def _probe(self) -> None:
-        """Ask the database for a sign of life: once, however many sources want to know."""
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.ensure_future(self._engine.probe())
-        await asyncio.shield(self._probing)
-
-    def _look(self) -> None:
-        """Look after silence a few times within ``stall_after``: it rings no bell."""
-        self._wake.set()
-        self._look_timer = self._clock.call_later(self._stall_s / _CHECKS_PER_STALL, self._look)
+        await self._restart(stream, source, lost)
 
     # telling
 
@@ -428,10 +491,3 @@ class Feed:
 
     def _tell_breaker(self, breaker: Breaker, source: str | None = None) -> None:
         self._emit(BreakerChanged(self.database, breaker.state.value, source, breaker.failures))
-
-
-async def run_feeds(feeds: Sequence[Feed]) -> None:
-    """Run feeds side by side until cancelled; every task is owned here."""
-    async with asyncio.TaskGroup() as group:
-        for feed in feeds:
-            group.create_task(feed.run(), name=f"feed {feed.database}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from tycostream.clock import Clock, Timer
@@ -29,6 +29,7 @@ class Changes(Protocol):
 
     indexes: Indexes
     log: Log
+    definition: Hashable
 
 
 class FeedCohort:
@@ -59,7 +60,8 @@ class FeedCohort:
         self._ticker = ticker
         self._cursors = cursors
         self._on_empty = on_empty
-        self._digest = plan_digest(root.key)
+        self._root_key = root.key
+        self._digested: tuple[Hashable, bytes] | None = None
         self._match: Callable[[Row], bool] | None = (
             None if root.predicate == TRUE else compile_predicate(root.predicate)
         )
@@ -240,11 +242,11 @@ class FeedCohort:
         """The cursor of the source's present position, if the selection asks for one."""
         if not self.encoder.wants_cursor:
             return None
-        return self._cursors.seal(self._source.log.position, self._digest)
+        return self._cursors.seal(self._source.log.position, self._digest())
 
     def seq_of(self, cursor: str) -> int | None:
         """Where a client's cursor stands on the log; None: start again."""
-        position = self._cursors.open(cursor, self._digest)
+        position = self._cursors.open(cursor, self._digest())
         return None if position is None else self._source.log.seq_at(position)
 
     def payload(
@@ -253,3 +255,10 @@ class FeedCohort:
         """A whole execution result with one change set."""
         value = self.encoder.result(phase, changes, complete=complete, resync=resync, cursor=cursor)
         return self._plan.payload([value])
+
+    def _digest(self) -> bytes:
+        """What a cursor is good for: this plan, over these rows."""
+        definition = self._source.definition
+        if self._digested is None or self._digested[0] != definition:
+            self._digested = definition, plan_digest((self._root_key, definition))
+        return self._digested[1]

@@ -7,7 +7,7 @@ subscriber reads in ``subscribe`` is the state before the next ``apply``, whole.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import timedelta
 from typing import cast
 
@@ -24,7 +24,7 @@ from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.indexes import Indexes
-from tycostream.live.live_source import LiveSource, SourceState, Subscriber
+from tycostream.live.live_source import LiveSource, SourceState, Subscriber, changed, failed, removed
 from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
@@ -46,7 +46,7 @@ class Hub:
         self._clock = clock
         self._emit = emit
         self._cursors = cursors
-        self._outbox_bytes_max = outbox_bytes_max
+        self.outbox_bytes_max = outbox_bytes_max  # of connections from now on
         self._ticker = Ticker(clock, self._quarantine)
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
@@ -57,41 +57,53 @@ class Hub:
 
     # the engine side
 
-    def add_source(self, row_type: RowType, config: LiveConfig) -> None:
+    def add_source(self, row_type: RowType, config: LiveConfig, definition: Hashable = None) -> None:
         """Make a source known; it is STARTING until it is loaded.
 
-        Known already with another row type: its operations end with ``source-changed``, and it starts anew.
+        Known already with another row type: its operations end with ``source-changed``, and it starts anew. Cursors
+        are good for one ``definition`` of its rows.
         """
         name = row_type.source
         known = self.sources.get(name)
         if known is not None:
-            if known.row_type == row_type:
-                known.config = config
+            if known.row_type.layout == row_type.layout:
+                known.definition = definition
+                self.configure(name, config)
                 return
-            self._retire(
-                known,
-                RequestError(
-                    "source-changed",
-                    f"the source {name!r} has other columns now",
-                    hint="subscribe again with the new schema",
-                ),
-            )
+            self._retire(known, changed(name))
         log = Log(
             row_type, Position("", 0, 0), bytes_max=config.log.bytes, keep_s=config.log.keep.total_seconds()
         )
         store = Store(row_type)
-        source = LiveSource(row_type, config, store, log, Indexes(store, self._slices, self._clock))
+        indexes = Indexes(store, self._slices, self._clock)
+        source = LiveSource(row_type, config, store, log, indexes, definition=definition)
         self.sources[name] = source
+        self._heartbeat(source)
+
+    def configure(self, name: str, config: LiveConfig) -> None:
+        """Deliver a source by other settings. Its operations go on; a ``coalesce`` is for those that start now."""
+        source = self.sources.get(name)
+        if source is None or source.config == config:
+            return
+        source.config = config
+        source.log.bound(config.log.bytes, config.log.keep.total_seconds(), self._clock.monotonic())
+        for cohort in self._cohorts_of(source):
+            if isinstance(cohort, QueryCohort):
+                cohort.floor_s = _floor_s(each for each, _, _ in self._targets[cohort])
+        if source.heartbeat is not None:
+            source.heartbeat.cancel()
         self._heartbeat(source)
 
     def remove_source(self, name: str) -> None:
         """Forget a source; its operations end with ``source-removed``."""
         source = self.sources.get(name)
         if source is not None:
-            self._retire(source, _removed(name))
+            self._retire(source, removed(name))
 
     def _retire(self, source: LiveSource, error: RequestError) -> None:
         del self.sources[source.row_type.source]
+        if source.heartbeat is not None:
+            source.heartbeat.cancel()
         source.waiting.clear()
         for cohort in self._cohorts_of(source):
             self._fail(cohort, error)
@@ -105,16 +117,14 @@ class Hub:
         period_s = source.config.log.keep.total_seconds() / _HEARTBEATS_PER_KEEP
 
         def beat() -> None:
-            if self.sources.get(source.row_type.source) is not source:
-                return
             source.log.evict(self._clock.monotonic())
             source.indexes.expire(source.config.linger.total_seconds(), source.router.names)
             for cohort in self._cohorts_of(source):
                 if isinstance(cohort, FeedCohort):
                     cohort.heartbeat()
-            self._clock.call_later(period_s, beat)
+            source.heartbeat = self._clock.call_later(period_s, beat)
 
-        self._clock.call_later(period_s, beat)
+        source.heartbeat = self._clock.call_later(period_s, beat)
 
     def fill(self, name: str, rows: Sequence[Row]) -> None:
         """Add a part of the first snapshot of a source that is not loaded: nobody reads it yet."""
@@ -219,7 +229,7 @@ class Hub:
         if state is SourceState.FAILED:
             source.waiting.clear()
             for cohort in self._cohorts_of(source):
-                self._fail(cohort, self._source_error(source))
+                self._fail(cohort, failed(source))
             return
         for cohort in self._cohorts_of(source):
             cohort.tell_stale(_stale(each for each, _, _ in self._targets[cohort]))
@@ -232,7 +242,7 @@ class Hub:
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         """A connection's way out."""
-        return Outbox(framing, sink, self._ticker, bytes_max=self._outbox_bytes_max)
+        return Outbox(framing, sink, self._ticker, bytes_max=self.outbox_bytes_max)
 
     async def query(self, plan: Plan) -> bytes:
         """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting."""
@@ -357,18 +367,12 @@ class Hub:
     def _source(self, root: RootPlan) -> LiveSource:
         source = self.sources.get(root.source)
         if source is None:
-            raise _removed(root.source)
+            raise removed(root.source)
+        if root.row_type is not None and root.row_type.layout != source.row_type.layout:
+            raise changed(root.source)  # planned by the schema of a moment ago
         if source.state is SourceState.FAILED:
-            raise self._source_error(source)
+            raise failed(source)
         return source
-
-    def _source_error(self, source: LiveSource) -> RequestError:
-        error = source.error
-        return RequestError(
-            "source-failed",
-            f"the source {source.row_type.source!r} failed: {error.message if error else 'unknown reason'}",
-            hint=error.hint if error else "",
-        )
 
     def _live_root(self, root: RootPlan, source: LiveSource) -> LiveRoot:
         encoder = cast(RowEncoder, root.encoder)
@@ -389,7 +393,6 @@ class Hub:
             pushes = [cohort.push]
         else:
             live = [self._live_root(root, source) for root, source in zip(roots, sources, strict=True)]
-            floor_s = max((source.config.coalesce.total_seconds() for source in sources), default=0.0)
             cohort = QueryCohort(
                 plan,
                 live,
@@ -399,8 +402,8 @@ class Hub:
                 self._clock,
                 self._linger,
                 self._quarantine,
-                floor_s=floor_s,
-                bytes_max=self._outbox_bytes_max,
+                floor_s=_floor_s(sources),
+                bytes_max=self.outbox_bytes_max,
             )
             pushes = [functools.partial(cohort.push, root) for root in live]
         self._cohorts[plan.cohort_key] = cohort
@@ -470,9 +473,5 @@ def _statics(plan: Plan) -> dict[int, bytes]:
     return {i: root.value for i, root in enumerate(plan.roots) if isinstance(root, StaticRoot)}
 
 
-def _removed(name: str) -> RequestError:
-    return RequestError(
-        "source-removed",
-        f"the source {name!r} is not part of this API any more",
-        hint="the configuration was changed; fetch the schema again",
-    )
+def _floor_s(sources: Iterable[LiveSource]) -> float:
+    return max((source.config.coalesce.total_seconds() for source in sources), default=0.0)

@@ -76,10 +76,10 @@ class Intake:
                 self.release_resync()
                 self._batch(event)
                 for name in changes:
-                    self._heard(self._sources[name], position, now)
+                    if (source := self._sources.get(name)) is not None:
+                        self._heard(source, position, now)
             case SnapshotPart(name, rows, position):
-                source = self._sources[name]
-                if source.added:  # else it was removed meanwhile: half of its snapshot is no use
+                if (source := self._taken(name)) is not None and source.added:
                     source.heard_s = now
                     self._part(source, rows)
                     if position is not None:
@@ -92,20 +92,26 @@ class Intake:
                         self._heard(source, position, now)
                 self._hub.progress([source.name for source in told if source.following], position)
             case Finished(name):
-                source = self._sources[name]
-                source.finished = True
-                if source.position is not None:  # resumed, and nothing more to come
-                    self._heard(source, source.position, now)
+                if (source := self._taken(name)) is not None:
+                    source.finished = True
+                    if source.position is not None:  # resumed, and nothing more to come
+                        self._heard(source, source.position, now)
             case SourceFailed(name, error):
-                self._failed(self._sources[name], error)
+                if (source := self._taken(name)) is not None:
+                    self._failed(source, error)
         if self.resync.due:
             self.release_resync()
+
+    def _taken(self, name: str) -> SourceFeed | None:
+        """The source that an event is of; None if it was dropped, or what comes of it does not fit any more."""
+        source = self._sources.get(name)
+        return None if source is None or source.skipping else source
 
     def _batch(self, batch: Batch) -> None:
         """Apply a batch. What a source's store refuses costs that source its place, and nobody else."""
         changes = batch.changes
-        if any(self._sources[name].skipping for name in changes):
-            changes = {name: some for name, some in changes.items() if not self._sources[name].skipping}
+        if any(self._taken(name) is None for name in changes):
+            changes = {name: some for name, some in changes.items() if self._taken(name) is not None}
             batch = Batch(batch.position, changes, batch.resync)
         try:
             self._hub.apply(batch, self._database)
@@ -196,6 +202,8 @@ class Intake:
 
     def mark(self, source: SourceFeed, state: SourceState, error: TycoError | None = None) -> None:
         """A source's state, here and in the hub."""
+        if source.gone:
+            return
         source.state, source.error = state, error
         if source.row_type is not None:
             self._hub.mark(source.name, state, error)

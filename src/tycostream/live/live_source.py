@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from tycostream.clock import Timer
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
-from tycostream.errors import TycoError
+from tycostream.errors import RequestError, TycoError
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.indexes import Indexes
 from tycostream.live.query_subscriber import QuerySubscriber
@@ -47,6 +48,8 @@ class LiveSource:
     crowded: bool = False  # FAILED because a watched key is not unique
     waiting: dict[Subscriber, Callable[[], None]] = field(default_factory=dict)
     waiting_max: int = WAITING_MIN
+    definition: Hashable = None  # which rows it has: another one is another history, whatever the positions say
+    heartbeat: Timer | None = None
 
     def wait(self, subscriber: Subscriber, start: Callable[[], None]) -> None:
         """Start ``subscriber`` when the source is loaded; those that ended meanwhile are dropped now and then."""
@@ -54,3 +57,34 @@ class LiveSource:
             self.waiting = {waiting: then for waiting, then in self.waiting.items() if not waiting.ended}
             self.waiting_max = max(WAITING_MIN, 2 * len(self.waiting))
         self.waiting[subscriber] = start
+
+
+# why the operations of a source end; docs/errors.md lists the codes
+
+
+def failed(source: LiveSource) -> RequestError:
+    """It cannot be read until a person has mended something."""
+    error = source.error
+    return RequestError(
+        "source-failed",
+        f"the source {source.row_type.source!r} failed: {error.message if error else 'unknown reason'}",
+        hint=error.hint if error else "",
+    )
+
+
+def changed(name: str) -> RequestError:
+    """Its rows are of another shape than the operation was planned for."""
+    return RequestError(
+        "source-changed",
+        f"the source {name!r} has other columns now",
+        hint="subscribe again with the new schema",
+    )
+
+
+def removed(name: str) -> RequestError:
+    """The configuration does not have it any more."""
+    return RequestError(
+        "source-removed",
+        f"the source {name!r} is not part of this API any more",
+        hint="the configuration was changed; fetch the schema again",
+    )

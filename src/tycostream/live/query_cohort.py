@@ -49,7 +49,7 @@ class QueryCohort:
         self._slices = slices
         self._on_empty = on_empty
         self._on_error = on_error
-        self._floor_s = floor_s
+        self.floor_s = floor_s
         self._bytes_max = bytes_max
         self.members: set[QuerySubscriber] = set()
         self.at_head: dict[QuerySubscriber, None] = {}
@@ -211,7 +211,7 @@ class QueryCohort:
     def _finish(self, rendering: Rendering, capture: int, started: float, held: bool) -> None:
         payload = b"" if rendering.too_large else rendering.payload()
         ended = self.clock.monotonic()
-        self._pause_s = max(self._floor_s, _ENCODING_SHARE * (ended - started))
+        self._pause_s = max(self.floor_s, _ENCODING_SHARE * (ended - started))
         self._held = held
         if not held:
             self._due_s = started + self._pause_s

@@ -16,17 +16,20 @@ from tycostream.rows import Position, RowType
 class SourceFeed:
     """A source of a feed. Times are the clock's monotonic seconds."""
 
-    config: SourceConfig
+    config: SourceConfig  # what is wanted of it now
     breaker: Breaker  # of this source alone: a failed one is tried again, ever more slowly
     state: SourceState = SourceState.STARTING
     error: TycoError | None = None
     row_type: RowType | None = None
+    read: SourceConfig | None = None  # what ``row_type`` was made by, and what is asked of the stream
+    revised: bool = False  # ``config`` was changed since it was last described
+    gone: bool = False  # it was dropped: what is still under way for it is void
     loaded: bool = False  # the store holds a snapshot, if an old one
     position: Position | None = None  # everything up to here is in the store: where to resume
     added: bool = False  # it is on the stream, or on its way there
     trying: bool = False  # it is being described or added, which has bounds of its own: no silence
     awaiting: bool = False  # nothing of its own has come yet: what all sources are told does not hold for it
-    skipping: bool = False  # its store refused a batch: it is on its way off the stream
+    skipping: bool = False  # what comes of it does not fit its store: it is on its way off the stream, or back
     filling: bool = False  # its first snapshot is arriving
     difference: Difference | None = None  # a later snapshot is arriving
     finished: bool = False  # it will never change
@@ -50,7 +53,7 @@ class SourceFeed:
     def arriving(self) -> bool:
         """Whether it is on its way to its first live moment, and nothing is known to keep it from that."""
         if self.error is not None:
-            return self.error.code == "catching-up"
+            return self.error.code in ("catching-up", "reconfigured")
         return self.state is SourceState.STARTING
 
     @property
@@ -61,6 +64,11 @@ class SourceFeed:
     def silent_s(self, now: float) -> float:
         """How long nothing has come of a source that should speak; 0 for others."""
         return now - self.heard_s if self.added and not (self.trying or self.finished) else 0.0
+
+    def succeed(self, other: SourceFeed) -> None:
+        """Go on with the store of ``other``, which was dropped: what it holds will be compared with what comes."""
+        self.row_type, self.read, self.state, self.error = other.row_type, other.read, other.state, other.error
+        self.loaded, self.position = other.loaded, other.position
 
     def begin(self, now: float, stall_s: float) -> None:
         """A new stream."""

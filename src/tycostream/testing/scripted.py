@@ -18,6 +18,7 @@ from tycostream.engines.base import (
     Progress,
     SnapshotPart,
     SourceFailed,
+    without,
 )
 from tycostream.errors import Action, RequestError, UpstreamError
 from tycostream.live.outbox import Outbox
@@ -51,6 +52,7 @@ class ScriptedEngine:
         self.refuse: UpstreamError | None = None
         self.unreadable: dict[str, UpstreamError] = {}
         self.url = ""
+        self.enums: Mapping[str, tuple[str, ...]] = {}
         self.asked_at = 0  # positions below count as the past, which sources catch up with
         self._history: deque[Batch] = deque(maxlen=history or 0)
         self._resumable = history is not None
@@ -173,6 +175,9 @@ class ScriptedEngine:
         """See Engine."""
         return position.offset < self.asked_at
 
+    def forget(self, source: str) -> None:
+        """See Engine: nothing is kept of a source but its table."""
+
     def renew(self, url: str) -> None:
         """See Engine."""
         self.url = url
@@ -200,7 +205,7 @@ class ScriptedStream:
         if self._error is not None:
             raise self._error
         name = row_type.source
-        self._sources.discard(name)
+        await self.remove(name)
         if (error := self._engine.unreadable.get(name)) is not None:
             self._push(SourceFailed(name, error))
             return
@@ -234,6 +239,7 @@ class ScriptedStream:
         """See Stream."""
         self._sources.discard(source)
         self._starting.pop(source, None)
+        self._events = without(self._events, source)
 
     def deliver(self, batch: Batch) -> None:
         """Yield a transaction's changes of the sources that have started."""

@@ -42,7 +42,7 @@ class MaterializeEngine:
         self.control = Control(self.connect, config)
         self.role = ""
         self.asked_ms: dict[str, int] = {}  # when each source was last asked for, by the database's clock
-        self._enums = enums
+        self.enums = enums
         self._relations: dict[str, Relation] = {}
         self.reached: dict[str, Position] = {}  # how far each source was told, by whichever stream
         self.flooded: set[str] = set()  # the history of these was too much: once they are read without
@@ -102,7 +102,7 @@ class MaterializeEngine:
             relation = await catalogue.load_relation(self.control.run, self.control.describe, source)
         except psycopg.Error as error:
             raise meaning(server_error(error), source.name, self.url, self.role) from None
-        row_type = catalogue.row_type(relation, source, self._enums, self._unlisted)
+        row_type = catalogue.row_type(relation, source, self.enums, self._unlisted)
         self._relations[source.name] = relation
         self._identities[source.name] = relation.identity
         return row_type

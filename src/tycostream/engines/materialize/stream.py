@@ -19,7 +19,7 @@ import psycopg
 from psycopg import pq
 
 from tycostream.config.model import SourceConfig
-from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed
+from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed, without
 from tycostream.engines.decode.subscribe import (
     TOO_LARGE,
     Closed,
@@ -147,6 +147,7 @@ class MaterializeStream:
         if mine is not None:
             self._forget(mine)
             self._release(mine.group)
+            self._events = without(self._events, source)
             self._wake.set()
             await mine.connection.close()
 

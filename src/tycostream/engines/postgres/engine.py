@@ -53,7 +53,7 @@ class PostgresEngine:
         )
         self.embedded = EmbeddedPostgres(Path(config.data), config.port) if config.embedded else None
         self._few = asyncio.Semaphore(4)  # connections at once for sources that are added together
-        self._config_name, self._enums, self._emit = config_name, enums, emit
+        self._config_name, self.enums, self._emit = config_name, enums, emit
         self._tables: dict[str, Table] = {}
         self._streams: set[PostgresStream] = set()
 
@@ -79,7 +79,7 @@ class PostgresEngine:
                 table = await catalogue.load_table(connection, source)
             except psycopg.Error as error:
                 raise translate(error, self.url, f"describing {source.name}") from None
-        row_type = catalogue.row_type(table, source, self._enums, self._unlisted)
+        row_type = catalogue.row_type(table, source, self.enums, self._unlisted)
         self._tables[source.name] = table
         return row_type
 
@@ -275,7 +275,7 @@ class PostgresEngine:
         subject = f"source {source.name}"
         try:
             table = await catalogue.load_table(connection, source)
-            shape = catalogue.row_type(table, source, self._enums, self._unlisted)
+            shape = catalogue.row_type(table, source, self.enums, self._unlisted)
             self._require_select(table, connection.info.user)
         except UpstreamError as error:
             return [Finding(subject, False, error.message, error.hint)]

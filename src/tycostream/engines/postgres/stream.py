@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from tycostream.config.model import SourceConfig
-from tycostream.engines.base import Event, Progress, SnapshotPart, SourceFailed
+from tycostream.engines.base import Event, Progress, SnapshotPart, SourceFailed, without
 from tycostream.engines.libpq import retry, translate
 from tycostream.engines.postgres.assembly import PART_ROWS, Assembly, Followed
 from tycostream.engines.postgres.reading import copy_rows, exported, read_late, refused
@@ -83,6 +83,7 @@ class PostgresStream:
     async def remove(self, source: str) -> None:
         """See Stream."""
         mine = self._assembly.remove(source)
+        self._events = without(self._events, source)
         if mine is not None and mine.task is not None:
             mine.task.cancel()
             await asyncio.wait([mine.task])
