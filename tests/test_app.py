@@ -168,7 +168,9 @@ async def test_credentials_are_read_anew_after_a_failure_and_used() -> None:
         world = World(fake, fake.url, TRADES_SOURCE, renew=lambda: {"main": fake.url})
         async with running(world):
             await world.until(lambda: world.state("trades") == "live")
-            world.app.engine("main").renew(fake.url.replace(":right@", ":outdated@"))  # as if it was rotated
+            world.app.upstreams.engines["main"].renew(
+                fake.url.replace(":right@", ":outdated@")
+            )  # as if it was rotated
             fake.restart()
             await world.until(lambda: world.state("trades") == "stale")
             await world.until(lambda: world.state("trades") == "live")
@@ -208,9 +210,9 @@ async def test_describe_names_everything_that_cannot_be_read_in_one_error(fake: 
     fake.create_table("trades", TYPES, key=("id",))
     world = World(fake, fake.url, TRADES_SOURCE, QUOTES_SOURCE, SourceConfig(name="rates"))
     with pytest.raises(Exception, match="2 sources cannot be read") as caught:
-        await world.app.describe()
+        await world.app.upstreams.describe()
     assert "quotes" in str(caught.value)
     assert "rates" in str(caught.value)
-    findings = await world.app.check()
+    findings = await world.app.upstreams.check()
     assert len([finding for finding in findings if not finding.ok]) == 2
-    await world.app.close()
+    await world.app.upstreams.close()

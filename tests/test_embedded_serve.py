@@ -37,7 +37,7 @@ async def reached(app: App, state: SourceState) -> None:
 async def test_a_killed_postgres_is_started_again_and_the_difference_told(folder: Path) -> None:
     yaml = f"databases: {{main: {{embedded: true, data: {folder}/data}}}}\nsources: {{items: {{}}}}"
     app = App(loads(yaml, environ={}), SystemClock(), silent)
-    engine = app.engine("main")
+    engine = app.upstreams.engines["main"]
     assert isinstance(engine, PostgresEngine)
     url = await engine.start()
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:

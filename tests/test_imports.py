@@ -33,9 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transports": VALUES | {"config", "auth", "graphql", "live", "observe", "resilience"},
     "demo": VALUES | {"config", "engines"},
     "testing": VALUES | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe"},
+    "upstreams": VALUES | {"config", "engines", "observe"},
     "app": VALUES
-    | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe", "demo"},
-    "cli": VALUES | {"config", "engines", "graphql", "app", "demo", "observe", "transports"},
+    | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe", "upstreams"},
+    "cli": VALUES | {"config", "engines", "graphql", "app", "upstreams", "demo", "observe", "transports"},
     "__main__": {"cli"},
 }
 NO_ASYNCIO = ("dataflow", "engines/decode", "transports/wire", "graphql", "rows.py", "scalars.py")

@@ -5,8 +5,8 @@
                            └─▶ row types ─▶ planner (GraphQL)┘
 
 A source is in the schema from the moment its database has described it, and again anew when it is another one. ``App``
-is also the ``Operations`` that transports see. A reload (`tycostream dev`) has its place in ``_described``: it makes a
-source and a planner from a row type, and touches no engine and no socket.
+is also the ``Operations`` that transports see. ``reload`` takes on another configuration: each of these parts has one
+method for what it does differently then, and what did not change is not spoken to.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ import contextlib
 import functools
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from graphql import GraphQLError
 
 from tycostream.auth.session import Session
 from tycostream.clock import Clock
-from tycostream.config.model import Config, DatabaseConfig, EngineName, SourceConfig
+from tycostream.config.model import Config, ServerConfig, SourceConfig
+from tycostream.config.reload import Changes, applicable, compare
 from tycostream.config.rules import SOURCE_FIELDS
-from tycostream.engines.base import Engine, Finding, Leftover
+from tycostream.engines.base import Engine
 from tycostream.errors import Action, ConfigError, RequestError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.schema import build_schema
 from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
-from tycostream.live.feed import Feed, run_feeds
+from tycostream.live.feed import Feed
+from tycostream.live.feeds import Feeds
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub
 from tycostream.live.live_source import SourceState
@@ -41,38 +42,10 @@ from tycostream.live.outbox import Outbox
 from tycostream.live.source_feed import SourceFeed
 from tycostream.observe.events import Emit, Event, OperationFailed
 from tycostream.rows import RowType
+from tycostream.upstreams import Upstreams
 
 _UNKNOWN_ROOT: Final = re.compile(r"field '([^']*)' not found in type: '(?:query|subscription)_root'")
 _WAITING: Final = "its database has not described it yet; /readyz says what it waits for"
-
-
-def make_engine(name: str, database: DatabaseConfig, config: Config, emit: Emit, clock: Clock) -> Engine:
-    """The driver of a configured database."""
-    match database.engine:
-        case EngineName.POSTGRES:
-            from tycostream.engines.postgres import PostgresEngine
-
-            return PostgresEngine(name, database, config.name, config.enums, emit, clock)
-        case EngineName.MATERIALIZE:
-            from tycostream.engines.materialize import MaterializeEngine
-
-            return MaterializeEngine(name, database, config.enums, emit, clock)
-    raise UpstreamError(
-        "engine-missing",
-        f"database {name!r} is a {database.engine.value}, which this version cannot read yet",
-        action=Action.FAIL,
-        hint="this version streams PostgreSQL and Materialize; RisingWave comes with the next one",
-    )
-
-
-@dataclass
-class _Database:
-    """A database at work: its engine, what the configuration reads from it, and the feed that does."""
-
-    name: str
-    engine: Engine
-    sources: list[SourceConfig]
-    feed: Feed | None = None
 
 
 class App:
@@ -90,39 +63,32 @@ class App:
         self._clock = clock
         self._emit = emit
         self._settled = asyncio.Event()
-        self._databases = [
-            _Database(
-                name,
-                make_engine(name, database, config, emit, clock),
-                [source for source in config.sources.values() if source.database == name],
-            )
-            for name, database in config.databases.items()
-        ]
-        cursors = CursorBox(config.server.cursor_key)
-        self.hub = Hub(clock, emit, cursors, outbox_bytes_max=config.server.outbox_bytes_max)
+        self.upstreams = Upstreams(config, clock, emit)
+        self._cursors = CursorBox(config.server.cursor_key)
+        self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
         self._planner: Planner | None = None
-        self._feeding: asyncio.Task[None] | None = None
-        for database in self._databases:
-            if database.sources:
-                database.feed = self._feed(database)
+        self._schema_number = 0
+        self._running = Feeds()
+        self._feeds: dict[str, Feed] = {}
+        for name in config.databases:
+            if sources := self.upstreams.sources_of(name):
+                self._feeds[name] = self._feed(name, sources)
+        self._reloading = asyncio.Lock()
+        self._exchanges: set[asyncio.Task[None]] = set()  # databases on their way out, or in
 
-    def _feed(self, database: _Database) -> Feed:
+    def _feed(self, database: str, sources: Sequence[SourceConfig]) -> Feed:
         return Feed(
-            database.name,
-            database.engine,
-            {source.name: source for source in database.sources},
+            database,
+            self.upstreams.engines[database],
+            {source.name: source for source in sources},
             self.hub,
             self._clock,
             self._observe,
-            self.config.databases[database.name],
+            self.config.databases[database],
             self._described,
             functools.partial(self._renew_url, database),
         )
-
-    @property
-    def _feeds(self) -> list[Feed]:
-        return [database.feed for database in self._databases if database.feed is not None]
 
     # life
 
@@ -131,19 +97,18 @@ class App:
         """Keep the feeds alive until the block ends; what is down at the start is waited for, like everything later."""
         walk_seldom()
         try:
-            self._feeding = asyncio.create_task(run_feeds(self._feeds), name="feeds")
-            try:
-                yield
-            finally:
-                self._feeding.cancel()
-                await asyncio.wait([self._feeding])
+            for feed in self._feeds.values():
+                self._running.start(feed)
+            yield
         finally:
-            await self.close()
+            if self._exchanges:
+                await asyncio.wait(self._exchanges)
+            await self._running.close()
+            await self.upstreams.close()
 
     async def feeds_end(self) -> None:
-        """Return, or raise, when the feeds do: that they end is a bug, and a server without them serves old data."""
-        assert self._feeding is not None, "App.running() comes first"
-        await asyncio.shield(self._feeding)
+        """Raise when a feed ends by itself."""
+        await self._running.ended()
 
     def _described(self, row_type: RowType) -> None:
         """A source is known, or another than it was: the hub has it anew, and so has the schema.
@@ -160,81 +125,133 @@ class App:
                 detail=str(error),
                 hint="give the column another name in `column_config:`, or leave it out of `columns:`",
             ) from None
-        self.hub.add_source(row_type, self.config.sources[row_type.source].live)
+        source = self.config.sources[row_type.source]
+        self.hub.add_source(row_type, source.live, source.definition)
         self._row_types[row_type.source] = row_type
-        self._planner = None
+        self._schema_changed()
 
-    def _renew_url(self, database: _Database) -> None:
+    def _schema_changed(self) -> None:
+        self._planner = None
+        self._schema_number += 1
+
+    def _renew_url(self, database: str) -> None:
         if self._renew is None:
             return
         try:
-            url = self._renew().get(database.name)
+            url = self._renew().get(database)
         except ConfigError as error:
             self._emit(OperationFailed(error.code, "the configuration cannot be read again", str(error)))
             return
-        if url is not None:
-            database.engine.renew(url)
-
-    async def describe(self) -> dict[str, RowType]:
-        """The row type of every source, from its database; all that cannot be read are named in one error."""
-        row_types: dict[str, RowType] = {}
-        errors: list[UpstreamError] = []
-        for database in self._databases:
-            for source in database.sources:
-                try:
-                    row_types[source.name] = await database.engine.describe(source)
-                except UpstreamError as error:
-                    errors.append(error)
-                    if (
-                        error.action is Action.RETRY
-                    ):  # the database is away: its other sources would say the same
-                        break
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise UpstreamError(
-                "sources-failed",
-                f"{len(errors)} sources cannot be read",
-                action=Action.FAIL,
-                detail="\n".join(error.message for error in errors),
-                hint="\n".join(dict.fromkeys(error.hint for error in errors if error.hint)),
-            )
-        return row_types
+        if url is not None and database in self.upstreams.engines:
+            self.upstreams.engines[database].renew(url)
 
     def _observe(self, event: Event) -> None:
         self._emit(event)
-        if not self._settled.is_set() and all(feed.settled for feed in self._feeds):
+        self._look_whether_settled()
+
+    def _look_whether_settled(self) -> None:
+        if not self._settled.is_set() and all(feed.settled for feed in self._feeds.values()):
             self._settled.set()
 
     async def settled(self) -> None:
-        """Return once every source has its first snapshot, or has failed."""
+        """Return once every source has its snapshot, or has failed; after a reload, those that it changed too."""
         if self._feeds:
             await self._settled.wait()
 
-    async def close(self) -> None:
-        """Stop the engines; an embedded server stops with its engine."""
-        for database in self._databases:
-            await database.engine.close()
+    # another configuration
 
-    def engine(self, database: str) -> Engine:
-        """The engine of a configured database."""
-        return next(each.engine for each in self._databases if each.name == database)
+    async def reload(self, config: Config) -> Changes:
+        """Take on another configuration while everything runs; gives what was different.
 
-    async def check(self) -> Sequence[Finding]:
-        """What ``tycostream check`` prints."""
-        findings: list[Finding] = []
-        for database in self._databases:
-            findings += await database.engine.check(database.sources)
-        return findings
+        It holds from one step to the next, before this returns: operations on what was removed have ended, all others
+        go on. Whatever has to be asked of a database follows: a source that is new, or read otherwise, is on its way
+        (see ``settled``), as at the start. What only another process could take on stays as it was (``Changes.restart``).
+        UpstreamError if an engine cannot be made, and nothing has changed then.
+        """
+        async with self._reloading:
+            changes = compare(self.config, config)
+            config = applicable(self.config, config)
+            anew = (*changes.databases.added, *changes.databases.revised)
+            former = self.upstreams.reconfigure(config, anew)
+            self.config = config
+            self._settled.clear()
+            stopping, starting = self._follow(changes, former)
+            self._apply_settings(changes)
+            self._schema_changed()
+            for name in {*stopping, *starting, *former}:
+                work = self._exchange(stopping.get(name), former.get(name), starting.get(name))
+                task = asyncio.create_task(work, name=f"database {name}")
+                self._exchanges.add(task)
+                task.add_done_callback(self._exchanges.discard)
+            if self._exchanges:
+                await asyncio.wait(self._exchanges)
+            self._look_whether_settled()
+            await self._plan_ahead()
+            return changes
 
-    async def cleanup(self, *, remove: bool) -> list[tuple[str, Sequence[Leftover], Sequence[Leftover]]]:
-        """Each database, what we left in it, and what of that was removed now."""
-        found = []
-        for database in self._databases:
-            left = await database.engine.leftovers()
-            removed = await database.engine.remove([one for one in left if not one.in_use]) if remove else []
-            found.append((database.name, left, removed))
-        return found
+    def _follow(
+        self, changes: Changes, former: Mapping[str, Engine]
+    ) -> tuple[dict[str, Feed], dict[str, Feed]]:
+        """Have every feed follow its sources of now; gives the feeds to stop and those to start, by database."""
+        dropped: dict[str, SourceFeed] = {}
+        for database, feed in self._feeds.items():
+            for name in list(feed.sources):
+                source = self.config.sources.get(name)
+                if database in former or source is None or source.database != database:
+                    dropped[name] = feed.drop(name)
+        for name in changes.sources.removed:
+            self.hub.remove_source(name)
+            self._row_types.pop(name, None)
+        touched = self._touched(changes)
+        feeds: dict[str, Feed] = {}
+        starting: dict[str, Feed] = {}
+        for database in self.config.databases:
+            sources = self.upstreams.sources_of(database)
+            running = None if database in former else self._feeds.get(database)
+            if running is not None and sources:
+                feeds[database] = running
+                for source in sources:
+                    known = running.sources.get(source.name)
+                    if known is None or source.name in touched:
+                        running.put(source, dropped.get(source.name))
+                    elif known.config != source:
+                        known.config = source
+            elif sources:
+                feeds[database] = starting[database] = self._feed(database, sources)
+                starting[database].inherit(dropped)
+        stopping = {name: feed for name, feed in self._feeds.items() if feeds.get(name) is not feed}
+        self._feeds = feeds
+        return stopping, starting
+
+    def _touched(self, changes: Changes) -> set[str]:
+        """The sources that are to be described anew: they, or a type that they may have, are configured otherwise."""
+        touched = set()
+        for name in changes.sources.revised:
+            self.hub.configure(name, self.config.sources[name].live)
+            if not changes.only_delivered_otherwise(name):
+                touched.add(name)
+        for name, row_type in self._row_types.items():
+            if any(column.scalar.graphql in changes.types for column in row_type.columns):
+                touched.add(name)
+        return touched
+
+    def _apply_settings(self, changes: Changes) -> None:
+        server = self.config.server
+        self.hub.outbox_bytes_max = server.outbox_bytes_max
+        if "server.cursor_key" in changes.settings:  # else a random one would be made anew
+            self._cursors.use(server.cursor_key)
+
+    async def _exchange(self, old: Feed | None, engine: Engine | None, new: Feed | None) -> None:
+        """Stop what a database was read by, and start what it is read by now: never both at once."""
+        try:
+            if old is not None:
+                await self._running.stop(old)
+            if engine is not None:
+                await engine.close()
+        except Exception as error:
+            self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
+        if new is not None:
+            self._running.start(new)
 
     # Operations
 
@@ -244,14 +261,28 @@ class App:
         if self._planner is None:
             if not self._row_types:
                 raise RequestError("source-not-ready", "no source is known yet", hint=_WAITING)
-            known = [self._row_types[name] for name in self.config.sources if name in self._row_types]
-            server = self.config.server
-            self._planner = Planner(
-                known,
-                stringify_numbers=server.stringify_numbers,
-                multi_root_subscriptions=server.multi_root_subscriptions,
-            )
+            self._planner = self._make_planner()
         return self._planner
+
+    def _make_planner(self) -> Planner:
+        server = self.config.server
+        return Planner(
+            [self._row_types[name] for name in self.config.sources if name in self._row_types],
+            stringify_numbers=server.stringify_numbers,
+            multi_root_subscriptions=server.multi_root_subscriptions,
+        )
+
+    async def _plan_ahead(self) -> None:
+        """Make the planner beside the loop: that of hundreds of sources takes long enough for others to notice."""
+        number = self._schema_number
+        if self._row_types:
+            planner = await asyncio.to_thread(self._make_planner)
+            if number == self._schema_number:
+                self._planner = planner
+
+    def settings(self) -> ServerConfig:
+        """The server's settings of now."""
+        return self.config.server
 
     def prepare(
         self,
@@ -299,11 +330,11 @@ class App:
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:
         """See Operations."""
-        entries = {}
-        for database in self._databases:
-            if database.feed is not None:
-                for source in database.feed.sources.values():
-                    entries[source.name] = self._readiness(database.feed, source)
+        entries = {
+            source.name: self._readiness(feed, source)
+            for feed in self._feeds.values()
+            for source in feed.sources.values()
+        }
         ordered = [entries[name] for name in self.config.sources if name in entries]
         return all(entry["state"] == SourceState.LIVE.value for entry in ordered), ordered
 

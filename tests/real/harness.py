@@ -68,8 +68,8 @@ async def serving(text: str, environ: Mapping[str, str] | None = None) -> AsyncI
     server_config = config.server.model_copy(update={"port": 0})
     async with app.running():
         port = PortServer(
-            make_app(app, server_config, silent),
-            websocket_class(app, server_config, clock, silent),
+            make_app(app, app.settings, silent),
+            websocket_class(app, app.settings, clock, silent),
             server_config,
         )
         url = await port.start()

@@ -29,7 +29,7 @@ class Ready:
 
 def client_of(config: ServerConfig, events: list[Event] | None = None) -> httpx2.AsyncClient:
     sink = events if events is not None else []
-    app = make_app(cast(Operations, Ready()), config, sink.append, examples=["{x}"])
+    app = make_app(cast(Operations, Ready()), lambda: config, sink.append, examples=["{x}"])
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=HOST)
 
 

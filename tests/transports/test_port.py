@@ -67,14 +67,14 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
     def make_engine(*_: object) -> Engine:
         return engine
 
-    monkeypatch.setattr("tycostream.app.make_engine", make_engine)
+    monkeypatch.setattr("tycostream.upstreams.make_engine", make_engine)
     config = loads(YAML, environ={})
     events: list[Event] = []
     clock = SystemClock()
     app = App(config, clock, events.append)
     async with app.running():
-        http = make_app(app, config.server, events.append)
-        server = PortServer(http, websocket_class(app, config.server, clock, events.append), config.server)
+        http = make_app(app, app.settings, events.append)
+        server = PortServer(http, websocket_class(app, app.settings, clock, events.append), config.server)
         url = await server.start()
         while not app.ready()[0]:
             await asyncio.sleep(0.005)

@@ -6,6 +6,7 @@ Every field has a default or is required here and nowhere else; descriptions bec
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -297,6 +298,10 @@ class ServerConfig(Model):
     log_format: str = Field(
         "auto", pattern="^(auto|json|console)$", description="auto: console on a terminal, json elsewhere."
     )
+
+
+# The server's settings of now: a reload may change most of them.
+ServerSettings = Callable[[], ServerConfig]
 
 
 class Config(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from graphql import (
@@ -37,6 +37,7 @@ from tycostream.scalars import stringified
 _COALESCE_MS_MAX = 3_600_000
 _ENCODERS_MAX = 256  # per source and kind
 Fields = dict[str, list[FieldNode]]
+_Encoder = TypeVar("_Encoder", encode.Rows, encode.Changes)
 
 
 class Source:
@@ -44,6 +45,7 @@ class Source:
 
     def __init__(self, row_type: RowType, *, stringify_numbers: bool) -> None:
         self.row_type = row_type
+        self._stringify = stringify_numbers
         scalars = [column.scalar for column in row_type.columns]
         self.writers: list[Callable[[Cell], str]] = [
             (stringified(scalar) if stringify_numbers else scalar).json for scalar in scalars
@@ -54,10 +56,16 @@ class Source:
         self.place_of = {column.field: i for i, column in enumerate(row_type.columns)}
 
     def _rows(self, selection: encode.Selection, single: bool) -> encode.Rows:
-        return encode.Rows(selection, self.writers, single=single)
+        return self._keyed(encode.Rows(selection, self.writers, single=single))
 
     def _changes(self, selection: encode.SetSelection) -> encode.Changes:
-        return encode.Changes(selection, self.row_type, self.writers)
+        return self._keyed(encode.Changes(selection, self.row_type, self.writers))
+
+    def _keyed(self, encoder: _Encoder) -> _Encoder:
+        """Other bytes, another key: a reload may change how numbers are written while cohorts live."""
+        if self._stringify:
+            encoder.key = ("stringified", encoder.key)
+        return encoder
 
 
 class Compiler:

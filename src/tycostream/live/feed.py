@@ -452,9 +452,8 @@ class Feed:
             elif source.revised and source.added and not source.trying:
                 source.trying = True
                 self._spawn(self._revise(stream, source))
-            elif source.silent_s(now) > self._stall_s:
-                if (error := self._silence.of(source, now)) is not None:
-                    self._spawn(self._ask(stream, source, error))
+            elif source.silent_s(now) > self._stall_s and (error := self._silence.of(source, now)):
+                self._spawn(self._ask(stream, source, error))
         missing = [self.sources[name] for name in self._intake.resync.missing]
         if missing and all(source.silent_s(now) > self._stall_s for source in missing):
             self._intake.release_resync()  # a snapshot that does not come must not keep the others stale

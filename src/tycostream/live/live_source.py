@@ -48,7 +48,9 @@ class LiveSource:
     crowded: bool = False  # FAILED because a watched key is not unique
     waiting: dict[Subscriber, Callable[[], None]] = field(default_factory=dict)
     waiting_max: int = WAITING_MIN
-    definition: Hashable = None  # which rows it has: another one is another history, whatever the positions say
+    definition: Hashable = (
+        None  # which rows it has: another one is another history, whatever the positions say
+    )
     heartbeat: Timer | None = None
 
     def wait(self, subscriber: Subscriber, start: Callable[[], None]) -> None:

@@ -29,7 +29,9 @@ class SourceFeed:
     added: bool = False  # it is on the stream, or on its way there
     trying: bool = False  # it is being described or added, which has bounds of its own: no silence
     awaiting: bool = False  # nothing of its own has come yet: what all sources are told does not hold for it
-    skipping: bool = False  # what comes of it does not fit its store: it is on its way off the stream, or back
+    skipping: bool = (
+        False  # what comes of it does not fit its store: it is on its way off the stream, or back
+    )
     filling: bool = False  # its first snapshot is arriving
     difference: Difference | None = None  # a later snapshot is arriving
     finished: bool = False  # it will never change
@@ -67,7 +69,12 @@ class SourceFeed:
 
     def succeed(self, other: SourceFeed) -> None:
         """Go on with the store of ``other``, which was dropped: what it holds will be compared with what comes."""
-        self.row_type, self.read, self.state, self.error = other.row_type, other.read, other.state, other.error
+        self.row_type, self.read, self.state, self.error = (
+            other.row_type,
+            other.read,
+            other.state,
+            other.error,
+        )
         self.loaded, self.position = other.loaded, other.position
 
     def begin(self, now: float, stall_s: float) -> None:

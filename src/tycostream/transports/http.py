@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tycostream import __version__
 from tycostream.auth.session import Session
-from tycostream.config.model import ServerConfig
+from tycostream.config.model import ServerConfig, ServerSettings
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.operations import Operations
@@ -58,9 +58,9 @@ class _Refused(Exception):
 class GraphQLEndpoint:
     """``/graphql``: POST and GET."""
 
-    def __init__(self, operations: Operations, config: ServerConfig, emit: Emit) -> None:
+    def __init__(self, operations: Operations, settings: ServerSettings, emit: Emit) -> None:
         self._operations = operations
-        self._config = config
+        self._settings = settings
         self._emit = emit
 
     async def answer(self, request: Request) -> Response:
@@ -80,7 +80,7 @@ class GraphQLEndpoint:
             return Response(status_code=499)
 
     def _admit(self, request: Request) -> None:
-        reason = _refusal(request, self._config)
+        reason = _refusal(request, self._settings())
         if reason is not None:
             raise _Refused(403, reason)
 
@@ -90,7 +90,7 @@ class GraphQLEndpoint:
             request.method in ("GET", "HEAD")
             and "query" not in request.query_params
             and "text/html" in accept
-            and self._config.graphiql
+            and self._settings().graphiql
             and (UI / "index.html").exists()
         )
 
@@ -118,7 +118,7 @@ class GraphQLEndpoint:
         return parameters
 
     async def _body(self, request: Request) -> bytes:
-        limit = self._config.message_bytes_max
+        limit = self._settings().message_bytes_max
         chunks, size = [], 0
         async for chunk in request.stream():
             size += len(chunk)
@@ -194,7 +194,16 @@ def _errors(
 
 
 class _Pages(StaticFiles):
-    """GraphiQL's files, with the headers that keep them to themselves."""
+    """GraphiQL's files, with the headers that keep them to themselves; none where they are not wanted."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        super().__init__(directory=UI)
+        self._settings = settings
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if not self._settings().graphiql:
+            return Response("Not Found", 404, media_type="text/plain")
+        return await super().get_response(path, scope)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -223,21 +232,21 @@ class _NoSniff:
 
 def make_app(
     operations: Operations,
-    config: ServerConfig,
+    settings: ServerSettings,
     emit: Emit,
     *,
     extra_routes: Sequence[BaseRoute] = (),
     examples: Sequence[str] = (),
 ) -> Starlette:
     """Everything on the one port but WebSockets."""
-    endpoint = GraphQLEndpoint(operations, config, emit)
+    endpoint = GraphQLEndpoint(operations, settings, emit)
     home = "/demo" if extra_routes else "/graphql"
 
     async def healthz(_: Request) -> Response:
         return Response("OK", media_type="text/plain")
 
     async def readyz(request: Request) -> Response:
-        reason = _refusal(request, config)  # the reasons it gives name databases
+        reason = _refusal(request, settings())  # the reasons it gives name databases
         if reason is not None:
             return _errors([RequestError("bad-request", reason)], 403, _JSON)
         ready, sources = operations.ready()
@@ -263,6 +272,6 @@ def make_app(
         Route("/v1/version", version),
         *extra_routes,
     ]
-    if config.graphiql and UI.exists():
-        routes.append(Mount("/graphiql", _Pages(directory=UI), name="graphiql"))
+    if UI.exists():
+        routes.append(Mount("/graphiql", _Pages(settings), name="graphiql"))
     return Starlette(routes=routes, middleware=[Middleware(_NoSniff)])

@@ -21,7 +21,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from tycostream.clock import Clock, Timer
-from tycostream.config.model import ServerConfig
+from tycostream.config.model import ServerConfig, ServerSettings
 from tycostream.live.operations import Operations
 from tycostream.observe.events import ConnectionClosed, ConnectionOpened, Emit
 from tycostream.transports.connection import Connection
@@ -309,8 +309,11 @@ def _response(status: int, phrase: str, text: str) -> Response:
     return Response(status, phrase, headers, body)
 
 
-def websocket_class(operations: Operations, config: ServerConfig, clock: Clock, emit: Emit) -> type:
-    """The class that uvicorn makes a protocol of for each upgrade, with what it needs bound in."""
+def websocket_class(operations: Operations, settings: ServerSettings, clock: Clock, emit: Emit) -> type:
+    """The class that uvicorn makes a protocol of for each upgrade, with what it needs bound in.
+
+    A connection keeps the settings that it was made with.
+    """
 
     class Bound(WebSocketShell):
         def __init__(
@@ -320,7 +323,6 @@ def websocket_class(operations: Operations, config: ServerConfig, clock: Clock, 
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
-            super().__init__(operations, bound_config, clock, emit, server_state)
+            super().__init__(operations, settings(), clock, emit, server_state)
 
-    bound_config = config
     return Bound
