@@ -71,6 +71,7 @@ ORDERED: Final = frozenset({"_eq", "_neq", "_gt", "_gte", "_lt", "_lte", "_in", 
 PATTERNS: Final = frozenset(
     f"_{no}{name}" for no in ("", "n") for name in ("like", "ilike", "similar", "regex", "iregex")
 )
+CONTAINMENT: Final = frozenset({"_contains", "_contained_in"})
 NULLNESS: Final = frozenset({"_is_null"})  # what can be said of any type's cells
 
 
@@ -264,7 +265,7 @@ def array_of(element: Scalar) -> Scalar:
         arrays.array_text(element.text, delimiter),
         arrays.array_json(element.json),
         literal,
-        ORDERED if element.operators >= ORDERED else NULLNESS,
+        ORDERED | CONTAINMENT if element.operators >= ORDERED else NULLNESS,
         loose=element.loose,
         element=element,
     )

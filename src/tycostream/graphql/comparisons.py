@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from tycostream.dataflow.containment import ContainedIn, Contains
 from tycostream.dataflow.like import Like
 from tycostream.dataflow.predicate import Compare, In, IsNull, Matcher, Matches, Predicate
 from tycostream.dataflow.regex import Regex, similar
@@ -27,6 +28,10 @@ _PATTERNS: Final[Mapping[str, tuple[Callable[[str], Matcher], bool]]] = {
     "_iregex": (partial(Regex, insensitive=True), False),
     "_niregex": (partial(Regex, insensitive=True), True),
 }
+_CONTAINMENT: Final[Mapping[str, Callable[[Cell], Matcher]]] = {
+    "_contains": Contains,
+    "_contained_in": ContainedIn,
+}
 
 
 def cell_of(scalar: Scalar, value: object, path: str) -> Cell:
@@ -47,6 +52,8 @@ def comparison(scalar: Scalar, place: int, operator: str, value: Any, path: str)
     if operator in _PATTERNS:
         made, negated = _PATTERNS[operator]
         return Matches(place, _checked(made, cell_of(scalar, value, path), path), negated)
+    if operator in _CONTAINMENT:
+        return Matches(place, _CONTAINMENT[operator](cell_of(scalar, value, path)))
     return Compare(place, _COMPARE[operator], cell_of(scalar, value, path))
 
 

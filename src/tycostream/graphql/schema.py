@@ -150,7 +150,7 @@ class Types:
             self._comparisons[name] = GraphQLInputObjectType(
                 name,
                 fields,
-                description=f'Boolean expression to compare columns of type "{scalar.graphql}". '
+                description=f'Boolean expression to compare columns of type "{(scalar.element or scalar).graphql}". '
                 "All fields are combined with logical 'AND'.",
             )
         return self._comparisons[name]
