@@ -176,7 +176,7 @@ class RowType:
     def layout(self) -> Hashable:
         """Equal for two row types whose rows read, compare and are shown alike, whenever they were made."""
         columns = tuple(
-            (c.name, c.field, c.scalar.name, c.scalar.graphql, c.scalar.enum, c.nullable)
+            (c.name, c.field, c.scalar.name, c.scalar.graphql, c.scalar.labels, c.nullable)
             for c in self.columns
         )
         return self.source, columns, self.key, self.watched

@@ -66,6 +66,11 @@ class Scalar:
         kind = f"{self.element.graphql}_array" if self.element is not None else self.graphql
         return f"{kind}_comparison_exp"
 
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The labels of an enum, or of the enum that an array holds."""
+        return (self.element or self).enum
+
 
 ORDERED: Final = frozenset({"_eq", "_neq", "_gt", "_gte", "_lt", "_lte", "_in", "_nin", "_is_null"})
 PATTERNS: Final = frozenset(

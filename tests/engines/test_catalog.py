@@ -19,6 +19,8 @@ KNOWN = {
         CatalogColumn("mood", '"my schema".mood', nullable=False, labels=("happy", "sad")),
         CatalogColumn("odd", "hstore"),
         CatalogColumn("many", "integer[]"),
+        CatalogColumn("moods", "mood[]", labels=("happy", "sad")),
+        CatalogColumn("sides", "text[]", nullable=False),
     )
 }
 
@@ -67,6 +69,12 @@ def test_an_enum_of_the_database_has_its_own_labels_and_name() -> None:
 
 def test_arrays_and_types_that_nobody_knows() -> None:
     assert choose({"many": "Array"})[0].scalar.name == "_int4"
+    moods = [choose({"moods": wanted})[0].scalar for wanted in (None, "Array", "side")]
+    assert [(s.graphql, s.labels) for s in moods] == [
+        ("[mood!]", ("happy", "sad")), ("[mood!]", ("happy", "sad")), ("[side!]", ("buy", "sell")),
+    ]  # fmt: skip
+    (sides,) = choose({"sides": "side"})
+    assert (sides.scalar.json(sides.scalar.parse("{buy,hold}")), sides.nullable) == ('["buy",null]', False)
     assert choose({"odd": None})[0].scalar is not None
 
 
@@ -74,7 +82,7 @@ def test_what_does_not_fit_is_named_with_a_remedy() -> None:
     missing = refused({"sid": None})
     assert (missing.code, missing.hint) == ("column-missing", "did you mean side?")
     assert missing.message == "source s: public.s has no column sid"
-    assert missing.detail == "columns that exist: id, side, mood, odd, many"
+    assert missing.detail == "columns that exist: id, side, mood, odd, many, moods, sides"
     assert refused({"id": None}, ("nothing",)).hint == "correct the column's name"
     configured = SourceConfig(name="s", column_config={"ib": ColumnConfig(name="x")})
     assert refused({"id": None}, (), configured).code == "column-missing"

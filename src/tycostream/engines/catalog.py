@@ -10,7 +10,7 @@ from tycostream.config.model import SourceConfig
 from tycostream.engines.libpq import fail
 from tycostream.errors import UpstreamError
 from tycostream.rows import Column
-from tycostream.scalars import CONFIG_TYPES, Scalar, config_scalar, enum_scalar, scalar_for
+from tycostream.scalars import CONFIG_TYPES, Scalar, array_of, config_scalar, enum_scalar, scalar_for
 
 _LABELLED = frozenset(
     {"text", "varchar", "bpchar", "name", "citext"}
@@ -90,17 +90,20 @@ def choose_scalar(
 ) -> Scalar:
     """The scalar of a column: the database's type, read as the configuration says where both agree."""
     actual = scalar_for(column.type_name)
+    if column.labels and (wanted is None or wanted == "Array"):
+        name = column.type_name.removesuffix("[]").rpartition(".")[2].strip('"')
+        labels = enums.get(name, column.labels)
+        enum = enum_scalar(name, labels, lambda label: unlisted(name, label))
+        actual = array_of(enum) if actual.element is not None else enum
     if wanted is None:
-        if column.labels:
-            name = column.type_name.rpartition(".")[2].strip('"')
-            return enum_scalar(name, enums.get(name, column.labels), lambda label: unlisted(name, label))
         return actual
     if wanted in enums:
-        if actual.name in _LABELLED or column.labels:
-            return enum_scalar(wanted, enums[wanted], lambda label: unlisted(wanted, label))
+        if (actual.element or actual).name in _LABELLED or column.labels:
+            enum = enum_scalar(wanted, enums[wanted], lambda label: unlisted(wanted, label))
+            return array_of(enum) if actual.element is not None else enum
         raise _other_type(source, column, wanted, "an enum needs a text or enum column")
     if wanted in CONFIG_TYPES:
-        if actual.name in CONFIG_TYPES[wanted] or (wanted == "Array" and actual.name.startswith("_")):
+        if actual.name in CONFIG_TYPES[wanted] or (wanted == "Array" and actual.element is not None):
             return actual
         fitting = [name for name, accepted in CONFIG_TYPES.items() if actual.name in accepted]
         raise _other_type(

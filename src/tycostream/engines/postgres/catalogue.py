@@ -28,12 +28,25 @@ SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relreplident::text, obj_d
   EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 """
-_COLUMNS = """
-SELECT a.attname, a.atttypid, format_type(a.atttypid, a.atttypmod), a.attnotnull, col_description(a.attrelid, a.attnum),
-  a.attgenerated::text, t.typname,
-  (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),
+# What a type is without the domains around it, with its modifier.
+_UNWRAPPED = """(
+  WITH RECURSIVE layers(oid, typmod) AS (
+    SELECT {}, {} UNION ALL
+    SELECT d.typbasetype, d.typtypmod FROM layers l JOIN pg_type d ON d.oid = l.oid WHERE d.typtype = 'd')
+  SELECT l.oid, l.typmod FROM layers l JOIN pg_type b ON b.oid = l.oid WHERE b.typtype <> 'd')"""
+# A domain is its base type, of an array too: it prints as that, and to_json writes it as that.
+_COLUMNS = f"""
+SELECT a.attname, a.atttypid,
+  CASE WHEN e.oid IS NULL THEN format_type(t.oid, base.typmod) ELSE format_type(e.oid, NULL) || '[]' END,
+  a.attnotnull, col_description(a.attrelid, a.attnum), a.attgenerated::text,
+  CASE WHEN e.oid IS NULL THEN t.typname::text ELSE e.typname || '[]' END,
+  (SELECT array_agg(l.enumlabel::text ORDER BY l.enumsortorder) FROM pg_enum l WHERE l.enumtypid = coalesce(e.oid, t.oid)),
   co.collname IS NULL OR co.collname IN ('C', 'POSIX', 'ucs_basic')
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation co ON co.oid = a.attcollation
+FROM pg_attribute a CROSS JOIN LATERAL {_UNWRAPPED.format("a.atttypid", "a.atttypmod")} base JOIN pg_type t ON t.oid = base.oid
+  LEFT JOIN pg_type item ON item.typarray = t.oid
+  LEFT JOIN LATERAL {_UNWRAPPED.format("item.oid", "-1")} inside ON true LEFT JOIN pg_type b ON b.oid = inside.oid
+  LEFT JOIN pg_type e ON e.oid = CASE WHEN b.typcategory = 'A' THEN item.oid ELSE b.oid END
+  LEFT JOIN pg_collation co ON co.oid = a.attcollation
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 _PARTS = """
@@ -219,7 +232,11 @@ async def load_all(connection: Connection) -> list[CatalogueTable]:
     found = []
     for row in rows:
         table = await _table(connection, row)
-        enums = {c.name: (c.base_type, c.labels) for c in table.columns if c.labels}
+        enums = {
+            c.name: (c.base_type, c.labels)
+            for c in table.columns
+            if c.labels and not c.base_type.endswith("[]")
+        }
         columns = tuple((c.name, c.type_name) for c in table.columns)
         found.append(
             CatalogueTable(table.schema, table.name, columns, table.primary_key, enums, table.comment)

@@ -176,7 +176,7 @@ def check_shape(wanted: RowType, found: RowType) -> None:
     for column in wanted.columns:
         if (scalar := scalars.get(column.name)) is None:
             raise column_dropped(wanted.source, column.name)
-        if (scalar.name, scalar.enum) != (column.scalar.name, column.scalar.enum):
+        if (scalar.name, scalar.labels) != (column.scalar.name, column.scalar.labels):
             raise column_type_changed(
                 wanted.source, column.name, f"it was {column.scalar.name} and is {scalar.name}"
             )
