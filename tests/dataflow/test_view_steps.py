@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tycostream.dataflow import hydration, members
+from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.hydration import Backlog
 from tycostream.dataflow.members import Members
 from tycostream.dataflow.order import OrderBy, compile_order
@@ -61,7 +62,7 @@ def test_hydration_in_steps_is_the_fold_of_all_pushes(data: st.DataObject) -> No
         store.fill([(n, n * 7 % 5) for n in range(data.draw(st.integers(0, 60)))])
         order = (OrderBy(1, data.draw(st.booleans())),)
         end = data.draw(st.one_of(st.none(), st.integers(0, 10)))
-        stepped, whole = (View(store, Compare(1, "lt", 4), order, limit=end, offset=1) for _ in range(2))
+        stepped, whole = (Arrangement(store, Compare(1, "lt", 4), order) for _ in range(2))
         work, backlog = stepped.hydration(), Backlog(1 << 20)
         while not work.step():
             for _ in range(data.draw(st.integers(0, 2))):
@@ -83,7 +84,8 @@ def test_hydration_in_steps_is_the_fold_of_all_pushes(data: st.DataObject) -> No
         while len(backlog):
             stepped.push(backlog.taken(3))
         whole.hydrate()
-        assert stepped.window() == whole.window()
+        shown, expected = (View(each, limit=end, offset=1).window() for each in (stepped, whole))
+        assert shown == expected
 
 
 def test_no_step_of_a_hydration_touches_more_than_its_share() -> None:
@@ -96,18 +98,18 @@ def test_no_step_of_a_hydration_touches_more_than_its_share() -> None:
     store = Store(WIDE)
     # alike slices: sampled at the same places each, they would be cut into few huge blocks
     store.fill([(n, n % 1000) for n in range(60_000)])
-    view = View(store, Compare(1, "ge", 0), (OrderBy(1),))
-    plain = view._sort_key
-    view._sort_key = lambda key, row: (count(key), plain(key, row))[1]  # type: ignore[func-returns-value]
-    work, sizes, before = view.hydration(), [], 0
+    arrangement = Arrangement(store, Compare(1, "ge", 0), (OrderBy(1),))
+    plain = arrangement._sort_key
+    arrangement._sort_key = lambda key, row: (count(key), plain(key, row))[1]  # type: ignore[func-returns-value]
+    work, sizes, before = arrangement.hydration(), [], 0
     while not work.step():
         assert touched <= hydration.ROWS_PER_STEP
         touched = 0
         sizes.append(len(work.members) - before)
         before = len(work.members)
     assert max(sizes) <= 4 * hydration.ROWS_PER_STEP
-    view.adopt(work)
-    keys, _ = view.window()
+    arrangement.adopt(work)
+    keys, _ = View(arrangement).window()
     assert keys == sorted(range(60_000), key=lambda n: (n % 1000, n))
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from tests.live.live_harness import ITEMS, Client, make_hub, plan
+from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Mode
 from tycostream.live.feed_subscriber import FeedSubscriber
-from tycostream.live.indexes import Indexes
-from tycostream.live.rendering import Fragments, LiveRoot, Rendering
-from tycostream.live.slices import Slices
+from tycostream.live.rendering import LiveRoot, Rendering
 from tycostream.rows import Batch, Change, Position
 from tycostream.testing.clock import FakeClock
 from tycostream.testing.scripted import LineFraming, RecordingSink
@@ -35,10 +34,9 @@ def test_a_rendering_given_up_halfway_is_freed() -> None:
     operation = plan(ITEMS, Mode.LIST)
     root: Any = operation.roots[0]
     source = hub.sources["items"]
-    view = View(source.store, root.predicate)
-    view.hydrate()
-    indexes = Indexes(source.store, Slices(clock), clock)
-    live = LiveRoot(root, root.encoder, view, Fragments(root.encoder, 1000), indexes)
+    arrangement = Arrangement(source.store, root.predicate)
+    arrangement.hydrate()
+    live = LiveRoot(root, root.encoder, View(arrangement))
     rendering = Rendering(operation, [live], {}, kept=False)
     assert not rendering.step()
     assert rendering._encoding.bytes > 0

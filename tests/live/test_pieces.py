@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.live.live_harness import ITEMS
 from tycostream.dataflow import members, view
+from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import TRUE
 from tycostream.dataflow.store import Store
@@ -25,13 +26,15 @@ class Followed:
     def __init__(self, rows: list[Row], *, limit: int | None = None, offset: int = 0) -> None:
         self.store = Store(ITEMS)
         self.store.fill(rows)
-        self.view = View(self.store, TRUE, (OrderBy(1),), limit=limit, offset=offset)
-        self.view.hydrate()
+        self.arrangement = Arrangement(self.store, TRUE, (OrderBy(1),))
+        self.view = View(self.arrangement, limit=limit, offset=offset)
+        self.view.attach()
+        self.arrangement.hydrate()
         self.pieces = Pieces()
         self.encoded = self.filled = 0
 
     def put(self, *changes: Change) -> None:
-        self.view.push(self.store.apply(changes))
+        self.arrangement.push(self.store.apply(changes))
 
     def encode(self, key: Key, row: Row) -> bytes:
         self.encoded += 1
@@ -67,7 +70,7 @@ def test_it_is_always_the_window(data: st.DataObject) -> None:
                 row = None if data.draw(st.booleans()) else (key, n, data.draw(st.sampled_from("ab")))
                 followed.put(Change(key, None, row))
             if data.draw(st.integers(0, 9)) == 0:
-                followed.view.hydrate()
+                followed.arrangement.hydrate()
             assert followed.render() == followed.expected()
 
 

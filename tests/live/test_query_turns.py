@@ -11,6 +11,7 @@ import pytest
 
 from tests.live.live_harness import COPIES, ITEMS, Client, make_hub, plan
 from tycostream.config.model import LiveConfig
+from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.hydration import Hydration
 from tycostream.dataflow.predicate import Compare
 from tycostream.dataflow.view import View
@@ -121,18 +122,18 @@ def test_what_changes_less_than_a_quarter_is_followed_a_slice_at_a_time(
     clock.advance(5)
     looked_at: list[int] = []
     pushed: list[int] = []
-    hydration, push = View.hydration, View.push
+    hydration, push = Arrangement.hydration, Arrangement.push
 
-    def counted(view: View, effort: int = 1) -> Hydration:
+    def counted(view: Arrangement, effort: int = 1) -> Hydration:
         looked_at.append(view.candidates)
         return hydration(view, effort)
 
-    def slice_of(view: View, changes: Sequence[Change]) -> bool:
+    def slice_of(view: Arrangement, changes: Sequence[Change]) -> list[View]:
         pushed.append(len(changes))
         return push(view, changes)
 
-    monkeypatch.setattr(View, "hydration", counted)
-    monkeypatch.setattr(View, "push", slice_of)
+    monkeypatch.setattr(Arrangement, "hydration", counted)
+    monkeypatch.setattr(Arrangement, "push", slice_of)
     hub.apply(batch(2, [(n, -n, "y") for n in range(many)]))
     hub.apply(batch(3, [(0, 7, "z")]))  # arrives in the middle of it
     clock.advance(5)
@@ -146,18 +147,18 @@ def test_what_changes_less_than_a_quarter_is_followed_a_slice_at_a_time(
 def test_one_bulk_transaction_costs_no_larger_steps_and_many_cost_bounded_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tycostream.live.query_hydration._BACKLOG_BYTES_MAX", 400 * 2000)
+    monkeypatch.setattr("tycostream.live.arranging._BACKLOG_BYTES_MAX", 400 * 2000)
     clock = FakeClock()
     hub = make_hub(clock, keep_bytes=1 << 24)
     hub.load("items", [(n, n, "x") for n in range(20_000)], Position("l", 0, 1))
     efforts: list[int] = []
-    hydration = View.hydration
+    hydration = Arrangement.hydration
 
-    def counted(view: View, effort: int = 1) -> Hydration:
+    def counted(view: Arrangement, effort: int = 1) -> Hydration:
         efforts.append(effort)
         return hydration(view, effort)
 
-    monkeypatch.setattr(View, "hydration", counted)
+    monkeypatch.setattr(Arrangement, "hydration", counted)
     client = Client(hub, plan(ITEMS, Mode.LIST, limit=1))
     for offset in range(2, 10):
         for _ in range(3):

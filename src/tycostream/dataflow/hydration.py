@@ -1,4 +1,4 @@
-"""Filling a view from its store in steps, with changes arriving in between.
+"""Filling an arrangement from its store in steps, with changes arriving in between.
 
 Rows are filtered and sorted a slice at a time; a sample of the sorted slices tells where to cut them, so that each
 block of the result is sorted alone and no step touches more than a few thousand rows.
@@ -25,7 +25,7 @@ _sort_of: Callable[[Entry], SortKey] = itemgetter(0)
 
 
 class Backlog:
-    """What happened to a view's rows while they were being sorted: the net per key, bounded in bytes."""
+    """What happened to an arrangement's rows while they were being sorted: the net per key, bounded in bytes."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -56,9 +56,10 @@ class Backlog:
 
 
 class Hydration:
-    """The members of a view, computed by ``step`` from rows as they were when it was made.
+    """The members of an arrangement, computed by ``step`` from rows as they were when it was made.
 
     ``effort`` multiplies what one step does: who has to start again because the backlog ran over takes larger steps.
+    With ``group``, ``firsts`` has the first of each run of members whose sort keys agree in so many items.
     """
 
     def __init__(
@@ -69,12 +70,16 @@ class Hydration:
         sort_key: Callable[[Key, Row], SortKey],
         *,
         effort: int = 1,
+        group: int = 0,
     ) -> None:
         self._keys, self._rows = keys, rows
         self._match, self._sort_key = match, sort_key
         self._rows_per_step = ROWS_PER_STEP * effort
         self._effort = effort
+        self._group = group
+        self._last: SortKey | None = None  # what the group of the last member is called
         self.members = Members()
+        self.firsts = Members() if group else None
         self._runs: list[list[Entry]] = []
         self._steps = self._work()
 
@@ -85,7 +90,8 @@ class Hydration:
     def released(self) -> list[list[Any]]:
         """Give up; gives what it held, for the caller to free at leisure."""
         self._steps = iter(())
-        return [self._keys, self._rows, *self._runs, *self.members.lists()]
+        firsts = self.firsts.lists() if self.firsts is not None else []
+        return [self._keys, self._rows, *self._runs, *self.members.lists(), *firsts]
 
     def _work(self) -> Iterator[bool]:
         runs = self._runs
@@ -96,7 +102,7 @@ class Hydration:
         self._keys, self._rows = [], []
         count = sum(map(len, runs))
         if len(runs) <= 1 or count <= self._rows_per_step:
-            self.members = Members([sorted((entry for run in runs for entry in run), key=_sort_of)])
+            self._append(sorted((entry for run in runs for entry in run), key=_sort_of))
             return
         yield False
         cuts = self._cuts(runs, count)
@@ -114,8 +120,20 @@ class Hydration:
                 yield False
             touched += len(bucket)
             bucket.sort(key=_sort_of)
-            self.members.append_block(bucket)
+            self._append(bucket)
             bucket.clear()
+
+    def _append(self, block: list[Entry]) -> None:
+        self.members.append_block(block)
+        if self.firsts is None:
+            return
+        firsts: list[Entry] = []
+        for entry in block:
+            group = entry[0][: self._group]
+            if group != self._last:
+                firsts.append(entry)
+                self._last = group
+        self.firsts.append_block(firsts)
 
     def _run(self, at: int) -> list[Entry]:
         match, sort_key = self._match, self._sort_key

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from itertools import chain
+from itertools import accumulate
 from typing import Any
 
 from tycostream.dataflow.order import SortKey
@@ -19,7 +19,8 @@ class Members:
     """Keys and rows sorted by distinct sort keys.
 
     Each block is three parallel lists: bisect then needs no key function, and a window is cut out of lists. ``_lasts``
-    holds the largest sort key of each block. There is always a block; only a lone one may be empty.
+    holds the largest sort key of each block. There is always a block; only a lone one may be empty. ``_ends`` counts
+    the rows up to the end of each block, once somebody asks for a place: one addition a block and batch, in C.
     """
 
     def __init__(self, blocks: Iterable[list[Entry]] = ()) -> None:
@@ -28,6 +29,7 @@ class Members:
         self._keys: list[list[Key]] = []
         self._rows: list[list[Row]] = []
         self._lasts: list[SortKey] = []
+        self._ends: list[int] | None = None
         for block in blocks:
             self.append_block(block)
         if not self._sorts:
@@ -36,6 +38,7 @@ class Members:
     def append_block(self, block: list[Entry]) -> None:
         """Add entries that come after all others."""
         if block:
+            self._ends = None
             if self._sorts and not self._sorts[0]:
                 self._sorts, self._keys, self._rows, self._lasts = [], [], [], []
             self._sorts.append([entry[0] for entry in block])
@@ -45,8 +48,13 @@ class Members:
             if len(block) > 2 * BLOCK_ROWS:
                 self._split(len(self._sorts) - 1)
 
+    def _counted(self) -> list[int]:
+        if self._ends is None:
+            self._ends = list(accumulate(map(len, self._sorts)))
+        return self._ends
+
     def __len__(self) -> int:
-        return sum(map(len, self._sorts))
+        return self._counted()[-1]
 
     def _block(self, sort: SortKey) -> int:
         lasts = self._lasts
@@ -61,6 +69,7 @@ class Members:
         i = bisect_left(sorts, sort)
         if i == len(sorts):
             self._lasts[b] = sort
+        self._ends = None
         sorts.insert(i, sort)
         self._keys[b].insert(i, key)
         self._rows[b].insert(i, row)
@@ -72,6 +81,7 @@ class Members:
         """Take the row with this sort key out; gives where it was, LookupError if there is none."""
         b, i = self._find(sort)
         sorts = self._sorts[b]
+        self._ends = None
         del sorts[i], self._keys[b][i], self._rows[b][i]
         if not sorts:
             if len(self._sorts) > 1:
@@ -95,6 +105,11 @@ class Members:
                 break
         return place
 
+    def __contains__(self, sort: SortKey) -> bool:
+        sorts = self._sorts[self._block(sort)]
+        i = bisect_left(sorts, sort)
+        return i < len(sorts) and sorts[i] == sort
+
     def _find(self, sort: SortKey) -> Spot:
         b = self._block(sort)
         sorts = self._sorts[b]
@@ -102,6 +117,23 @@ class Members:
         if i == len(sorts) or sorts[i] != sort:
             raise LookupError("a row that left a view was not in it")
         return b, i
+
+    def near(self, spot: Spot, distance: int) -> Entry | None:
+        """The entry at a spot that was just given (0), before it (-1) or after it (1); None if there is none.
+
+        Of a row that was removed the spot is where the next one is now.
+        """
+        b, i = spot
+        i += distance
+        if i < 0:
+            b -= 1
+            if b < 0:
+                return None
+            i = len(self._sorts[b]) - 1
+        while b < len(self._sorts) and i >= len(self._sorts[b]):  # the block's end, or it was split
+            i -= len(self._sorts[b])
+            b += 1
+        return None if b == len(self._sorts) else (self._sorts[b][i], self._keys[b][i], self._rows[b][i])
 
     def _split(self, b: int) -> None:
         """Cut a block that has grown too long into blocks of ordinary length."""
@@ -113,29 +145,45 @@ class Members:
 
     def sort_at(self, place: int) -> SortKey | None:
         """The sort key at ``place``, counted from 0; None if there are not that many rows."""
-        for sorts in self._sorts:
-            if place < len(sorts):
-                return sorts[place]
-            place -= len(sorts)
-        return None
+        ends = self._counted()
+        b = bisect_right(ends, place)
+        if b == len(ends):
+            return None
+        sorts = self._sorts[b]
+        return sorts[place - ends[b] + len(sorts)]
+
+    def place_from(self, prefix: SortKey, *, behind: bool) -> int:
+        """How many rows come before all whose sort key begins with ``prefix``; ``behind``: these rows included."""
+        length = len(prefix)
+        bisect = bisect_right if behind else bisect_left
+
+        def begin(sort: SortKey) -> SortKey:
+            return sort[:length]
+
+        if not self._sorts[0]:
+            return 0
+        b = bisect(self._lasts, prefix, key=begin)
+        if b == len(self._lasts):
+            return len(self)
+        before = self._counted()[b] - len(self._sorts[b])
+        return before + bisect(self._sorts[b], prefix, key=begin)
 
     def window(self, start: int, end: int | None) -> tuple[list[Key], list[Row]]:
         """The keys and the rows of the places [start, end), as lists of their own."""
         if len(self._sorts) == 1:
             return self._keys[0][start:end], self._rows[0][start:end]
-        first, lengths = 0, [len(sorts) for sorts in self._sorts]
-        while first < len(lengths) and start >= lengths[first]:
-            start -= lengths[first]
-            if end is not None:
-                end -= lengths[first]
-            first += 1
-        last, reach = first, 0
-        while last < len(lengths) and (end is None or reach < end):
-            reach += lengths[last]
-            last += 1
-        keys = list(chain.from_iterable(self._keys[first:last]))
-        rows = list(chain.from_iterable(self._rows[first:last]))
-        return (keys, rows) if start == 0 and end is None else (keys[start:end], rows[start:end])
+        ends = self._counted()
+        end = ends[-1] if end is None else min(end, ends[-1])
+        keys: list[Key] = []
+        rows: list[Row] = []
+        b = bisect_right(ends, start)
+        while start < end:
+            before = ends[b] - len(self._sorts[b])
+            keys += self._keys[b][start - before : end - before]
+            rows += self._rows[b][start - before : end - before]
+            start = ends[b]
+            b += 1
+        return keys, rows
 
     def lists(self) -> list[list[Any]]:
         """What the members consist of, for the caller to free at leisure."""

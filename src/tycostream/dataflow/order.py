@@ -63,22 +63,51 @@ _NUMBERS: Final = frozenset({"numeric", "float4", "float8"})  # or NaN, the larg
 _NAMES: Final = {"__builtins__": {}, "NAN": NAN, "Reversed": _Reversed, "negated": _negated}
 
 
-def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Key, Row], SortKey]:
-    """A function from a key and its row to a value that sorts as ``ORDER BY terms, key`` does.
+def total(terms: tuple[OrderBy, ...], row_type: RowType) -> tuple[OrderBy, ...]:
+    """``terms`` and what is appended to them, so that no two rows of a keyed source are equal: the key's columns.
 
-    A multiset's rows are told apart by all their cells in order and then by their copy's number, which ends the key.
-    The value is a flat tuple of cells wherever that is possible: half a million nested ones, or objects, would be as
-    many for the garbage collector to walk over.
+    Rows of a multiset are told apart by all their cells.
     """
     named = {term.column for term in terms}
     tail = row_type.key or tuple(range(len(row_type.columns)))
-    appended = (OrderBy(column) for column in tail if column not in named)
-    items = [item for term in (*terms, *appended) for item in _items(term, row_type)]
+    return (*terms, *(OrderBy(column) for column in tail if column not in named))
+
+
+def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Key, Row], SortKey]:
+    """A function from a key and its row to a value that sorts as ``ORDER BY terms, key`` does.
+
+    A multiset's equal rows are told apart by their copy's number, which ends the key.
+    The value is a flat tuple of cells wherever that is possible: half a million nested ones, or objects, would be as
+    many for the garbage collector to walk over.
+    """
+    items = [item for term in total(terms, row_type) for item in _items(term, row_type)]
     if not row_type.keyed:
         items.append("key[-1]")
-    source = f"lambda key, row: ({','.join(items)},)"
-    function: Callable[[Key, Row], SortKey] = eval(source, dict(_NAMES))  # noqa: S307 - places and names of ours only
+    function: Callable[[Key, Row], SortKey] = _compiled(items)
     return function
+
+
+def compile_prefix(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Key, Row], SortKey]:
+    """As ``compile_order``, but only what ``terms`` themselves give: where the sort keys of such rows begin."""
+    function: Callable[[Key, Row], SortKey] = _compiled(
+        [item for term in terms for item in _items(term, row_type)]
+    )
+    return function
+
+
+def prefix_length(terms: tuple[OrderBy, ...], row_type: RowType) -> int:
+    """How many items of a sort key ``terms`` give."""
+    return sum(len(_items(term, row_type)) for term in terms)
+
+
+def ranked(term: OrderBy, row_type: RowType) -> bool:
+    """Whether the term gives two items, a rank and the cell: the rank of what is not NULL is 0.5 to 1."""
+    return len(_items(term, row_type)) > 1
+
+
+def _compiled(items: list[str]) -> Any:
+    source = f"lambda key, row: ({','.join(items)},)"
+    return eval(source, dict(_NAMES))  # noqa: S307 - places and names of ours only
 
 
 def _items(term: OrderBy, row_type: RowType) -> list[str]:

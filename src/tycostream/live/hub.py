@@ -14,10 +14,13 @@ from typing import cast
 from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Entry, Log
+from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Plan, RootPlan, RowEncoder, StaticRoot
+from tycostream.live.arranged import Reader
+from tycostream.live.arrangements import Arrangements
 from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
@@ -28,12 +31,12 @@ from tycostream.live.live_source import LiveSource, SourceState, Subscriber, cha
 from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
-from tycostream.live.rendering import Fragments, LiveRoot, Rendering
+from tycostream.live.rendering import LiveRoot, Rendering
 from tycostream.live.slices import Discard, Slices
+from tycostream.live.targets import Push
 from tycostream.observe.events import BatchApplied, CohortQuarantined, Emit, FeedStateChanged
 from tycostream.rows import Batch, Change, Position, Row, RowType
 
-_FRAGMENT_BYTES_MAX = 64 * 2**20
 _HEARTBEATS_PER_KEEP = 4
 Cohort = FeedCohort | QueryCohort
 
@@ -51,9 +54,8 @@ class Hub:
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
         self._cohorts: dict[object, Cohort] = {}
-        self._targets: dict[
-            Cohort, list[tuple[LiveSource, RootPlan, Callable[[Sequence[Change], Entry], None]]]
-        ] = {}
+        self._sources_of: dict[Cohort, list[LiveSource]] = {}
+        self._pushes: dict[FeedCohort, Push] = {}  # what the router knows a feed by
 
     # the engine side
 
@@ -74,9 +76,12 @@ class Hub:
         log = Log(
             row_type, Position("", 0, 0), bytes_max=config.log.bytes, keep_s=config.log.keep.total_seconds()
         )
-        store = Store(row_type)
+        store, router = Store(row_type), Router[Push]()
         indexes = Indexes(store, self._slices, self._clock)
-        source = LiveSource(row_type, config, store, log, indexes, definition=definition)
+        arrangements = Arrangements(store, indexes, router, self._slices, self._clock, self._quarantine)
+        source = LiveSource(
+            row_type, config, store, log, indexes, router, arrangements, definition=definition
+        )
         self.sources[name] = source
         self._heartbeat(source)
 
@@ -89,7 +94,7 @@ class Hub:
         source.log.bound(config.log.bytes, config.log.keep.total_seconds(), self._clock.monotonic())
         for cohort in self._cohorts_of(source):
             if isinstance(cohort, QueryCohort):
-                cohort.floor_s = _floor_s(each for each, _, _ in self._targets[cohort])
+                cohort.floor_s = _floor_s(self._sources_of[cohort])
         if source.heartbeat is not None:
             source.heartbeat.cancel()
         self._heartbeat(source)
@@ -107,8 +112,8 @@ class Hub:
         source.waiting.clear()
         for cohort in self._cohorts_of(source):
             self._fail(cohort, error)
+        source.arrangements.clear()
         self._free(source.store)
-        self._slices.add(Discard(*(fragments.released() for fragments in source.fragments.values())))
 
     def _free(self, store: Store) -> None:
         self._slices.add(Discard(*store.released()))
@@ -230,9 +235,10 @@ class Hub:
             source.waiting.clear()
             for cohort in self._cohorts_of(source):
                 self._fail(cohort, failed(source))
+            source.arrangements.clear()
             return
         for cohort in self._cohorts_of(source):
-            cohort.tell_stale(_stale(each for each, _, _ in self._targets[cohort]))
+            cohort.tell_stale(_stale(self._sources_of[cohort]))
         if state is SourceState.LIVE:
             waiting, source.waiting = source.waiting, {}
             for subscriber, start in waiting.items():
@@ -252,17 +258,27 @@ class Hub:
         if isinstance(cohort, QueryCohort) and cohort.hydrated:
             rendering = cohort.rendering()
         else:
-            live = [self._live_root(root, source) for root, source in zip(roots, sources, strict=True)]
-            if sum(root.view.candidates for root in live) <= ROWS_AT_ONCE:
-                for root in live:
-                    root.view.hydrate()
-                rendering = Rendering(plan, live, _statics(plan), kept=False)
-            else:
-                rendering = await self._captured(plan, roots, sources)
+            rendering = self._at_once(plan, roots, sources) or await self._captured(plan, roots, sources)
         stale = _stale(sources) or None
         if not rendering.step():
             await self._slices.run(rendering.step)
         return rendering.payload(stale)
+
+    def _at_once(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Rendering | None:
+        """The result, if all that is not arranged already can be in this step."""
+        left = ROWS_AT_ONCE
+        live: list[LiveRoot] = []
+        for root, source in zip(roots, sources, strict=True):
+            view = source.arrangements.current(root)
+            if view is None:
+                arrangement = source.arrangements.alone(root)
+                left -= arrangement.candidates
+                if left < 0:
+                    return None
+                arrangement.hydrate()
+                view = View(arrangement, limit=root.limit, offset=root.offset)
+            live.append(LiveRoot(root, cast(RowEncoder, root.encoder), view))
+        return Rendering(plan, live, _statics(plan), kept=False)
 
     async def _captured(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Rendering:
         """The result of a cohort that has to be hydrated first: one in the making, or one made for this."""
@@ -347,8 +363,8 @@ class Hub:
 
     def _linger(self, cohort: Cohort) -> None:
         """The last member of a cohort left: keep it for a while, somebody may come back."""
-        if cohort in self._targets and cohort.linger is None:
-            linger_s = max(source.config.linger.total_seconds() for source, _, _ in self._targets[cohort])
+        if cohort in self._sources_of and cohort.linger is None:
+            linger_s = max(source.config.linger.total_seconds() for source in self._sources_of[cohort])
             cohort.linger = self._clock.call_later(linger_s, functools.partial(self._expire, cohort))
 
     def _expire(self, cohort: Cohort) -> None:
@@ -374,28 +390,23 @@ class Hub:
             raise failed(source)
         return source
 
-    def _live_root(self, root: RootPlan, source: LiveSource) -> LiveRoot:
+    def _live_root(self, root: RootPlan, source: LiveSource, cohort: QueryCohort) -> LiveRoot:
         encoder = cast(RowEncoder, root.encoder)
-        fragments = source.fragments.get(encoder.key)
-        if fragments is None:
-            fragments = source.fragments[encoder.key] = Fragments(encoder, _FRAGMENT_BYTES_MAX)
-        view = View(source.store, root.predicate, root.order, limit=root.limit, offset=root.offset)
-        return LiveRoot(root, encoder, view, fragments, source.indexes)
+        view, arranged = source.arrangements.view(root, cohort)
+        return LiveRoot(root, encoder, view, source.fragments.lease(encoder), arranged)
 
     def _new_cohort(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Cohort:
         cohort: Cohort
-        pushes: list[Callable[[Sequence[Change], Entry], None]]
         if roots and roots[0].mode is Mode.CHANGES:
             encoder = cast(ChangeEncoder, roots[0].encoder)
             cohort = FeedCohort(
                 plan, roots[0], encoder, sources[0], self._ticker, self._clock, self._cursors, self._linger
             )
-            pushes = [cohort.push]
+            self._pushes[cohort] = push = functools.partial(self._guarded, cohort)
+            sources[0].router.add(roots[0].predicate, push)
         else:
-            live = [self._live_root(root, source) for root, source in zip(roots, sources, strict=True)]
             cohort = QueryCohort(
                 plan,
-                live,
                 _statics(plan),
                 self._ticker,
                 self._slices,
@@ -405,36 +416,26 @@ class Hub:
                 floor_s=_floor_s(sources),
                 bytes_max=self.outbox_bytes_max,
             )
-            pushes = [functools.partial(cohort.push, root) for root in live]
+            for root, source in zip(roots, sources, strict=True):
+                cohort.roots.append(self._live_root(root, source, cohort))
         self._cohorts[plan.cohort_key] = cohort
+        self._sources_of[cohort] = sources
         cohort.stale = _stale(sources)
-        targets = []
-        for source, root, push in zip(sources, roots, pushes, strict=True):
-            guarded = functools.partial(self._guarded, cohort, push)
-            source.router.add(root.predicate, guarded)
-            targets.append((source, root, cast(Callable[[Sequence[Change], Entry], None], guarded)))
-        self._targets[cohort] = targets
         return cohort
 
-    def _guarded(
-        self,
-        cohort: Cohort,
-        push: Callable[[Sequence[Change], Entry], None],
-        changes: Sequence[Change],
-        entry: Entry,
-    ) -> None:
+    def _guarded(self, cohort: FeedCohort, changes: Sequence[Change], entry: Entry) -> None:
         try:
-            push(changes, entry)
+            cohort.push(changes, entry)
         except Exception as error:
             self._quarantine(cohort, error)
 
-    def _quarantine(self, culprit: Flushable | Puller, error: Exception) -> None:
+    def _quarantine(self, culprit: Flushable | Puller | Reader, error: Exception) -> None:
         """Something raised: its cohort's operations end with INTERNAL, nothing else is disturbed."""
         cohort = culprit.cohort if isinstance(culprit, FeedSubscriber | QuerySubscriber) else culprit
         if not isinstance(cohort, FeedCohort | QueryCohort):
             self._emit(CohortQuarantined("", f"{type(error).__name__}: {error}"))
             return
-        sources = ",".join(source.row_type.source for source, _, _ in self._targets.get(cohort, ()))
+        sources = ",".join(source.row_type.source for source in self._sources_of.get(cohort, ()))
         self._emit(CohortQuarantined(sources, f"{type(error).__name__}: {error}"))
         self._fail(
             cohort,
@@ -452,17 +453,27 @@ class Hub:
         if cohort.linger is not None:
             cohort.linger.cancel()
             cohort.linger = None
-        for source, root, push in self._targets.pop(cohort, ()):
-            source.router.remove(root.predicate, push)
+        sources = self._sources_of.pop(cohort, [])
         if self._cohorts.get(cohort.key) is cohort:
             del self._cohorts[cohort.key]
-        if isinstance(cohort, QueryCohort) and not cohort.closed:
+        if isinstance(cohort, FeedCohort):
+            if cohort in self._pushes:
+                sources[0].router.remove(cohort.predicate, self._pushes.pop(cohort))
+        elif not cohort.closed:
             cohort.close(error)
+            for source, root in zip(sources, cohort.roots, strict=True):
+                self._release(source, root)
+            cohort.roots.clear()
+
+    def _release(self, source: LiveSource, root: LiveRoot) -> None:
+        assert root.arranged is not None
+        source.arrangements.release(root.view, root.arranged, source.config.linger.total_seconds())
+        unused = source.fragments.give_back(root.encoder)
+        if unused is not None:
+            self._slices.add(Discard(unused))
 
     def _cohorts_of(self, source: LiveSource) -> list[Cohort]:
-        return [
-            cohort for cohort, targets in self._targets.items() if any(s is source for s, _, _ in targets)
-        ]
+        return [cohort for cohort, sources in self._sources_of.items() if source in sources]
 
 
 def _stale(sources: Iterable[LiveSource]) -> bool:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from tycostream.clock import Timer
 from tycostream.config.model import LiveConfig
-from tycostream.dataflow.log import Entry, Log
+from tycostream.dataflow.log import Log
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
 from tycostream.errors import RequestError, TycoError
+from tycostream.live.arrangements import Arrangements
 from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.fragments import FragmentCaches
 from tycostream.live.indexes import Indexes
 from tycostream.live.query_subscriber import QuerySubscriber
-from tycostream.live.rendering import Fragments
-from tycostream.rows import Change, RowType
+from tycostream.live.targets import Push
+from tycostream.rows import RowType
 
 WAITING_MIN: Final = 64  # so many may wait before those that have ended are looked for
 Subscriber = FeedSubscriber | QuerySubscriber
@@ -41,8 +43,9 @@ class LiveSource:
     store: Store
     log: Log
     indexes: Indexes
-    router: Router[Callable[[Sequence[Change], Entry], None]] = field(default_factory=Router)
-    fragments: dict[object, Fragments] = field(default_factory=dict)
+    router: Router[Push]
+    arrangements: Arrangements
+    fragments: FragmentCaches = field(default_factory=FragmentCaches)
     state: SourceState = SourceState.STARTING
     error: TycoError | None = None
     crowded: bool = False  # FAILED because a watched key is not unique

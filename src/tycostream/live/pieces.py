@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tycostream.dataflow.view import EditKind, View
+from tycostream.dataflow.edits import EditKind
+from tycostream.dataflow.view import View
 from tycostream.rows import Key, Row
 
 _BLOCK: Final = 32  # rows joined in one piece: of a thousand rows, one change joins 32 and copies 32 pieces

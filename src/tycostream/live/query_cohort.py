@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tycostream.clock import Clock, Timer
 from tycostream.dataflow.hydration import ROWS_PER_STEP
-from tycostream.dataflow.log import Entry
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan, with_stale
-from tycostream.live.collector import keep_out
 from tycostream.live.outbox import Ticker
-from tycostream.live.query_hydration import QueryHydration
 from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.live.rendering import LiveRoot, Rendering
-from tycostream.live.slices import Discard, Slices
+from tycostream.live.slices import Slices
 from tycostream.live.subscriber import offer_all
-from tycostream.rows import Change
 
 _ENCODING_SHARE = 20  # a result is pushed at most once per 20 × its encoding time: 5 % of a core
-ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # views over fewer rows are hydrated in one go
+ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # arrangements of fewer rows are made in one go
 
 
 class QueryCohort:
@@ -29,7 +25,6 @@ class QueryCohort:
     def __init__(
         self,
         plan: Plan,
-        roots: list[LiveRoot],
         statics: dict[int, bytes],
         ticker: Ticker,
         slices: Slices,
@@ -42,7 +37,7 @@ class QueryCohort:
     ) -> None:
         self.key = plan.cohort_key
         self.clock = clock
-        self.roots = roots
+        self.roots: list[LiveRoot] = []  # set once, by who made it, before anything else
         self.plan = plan
         self.statics = statics
         self._ticker = ticker
@@ -58,10 +53,6 @@ class QueryCohort:
         self.closed = False
         self.error: RequestError | None = None  # why it was closed
         self.stale = False
-        # hydration
-        self._hydration: QueryHydration | None = None
-        self.hydrated = False
-        self._kept_out = False
         self._awaiting: list[asyncio.Future[None]] = []
         # the result
         self.version = 0
@@ -79,27 +70,26 @@ class QueryCohort:
         self._due_s = float("-inf")
         self._timer: Timer | None = None
 
-    # from the store to the views
+    # from the arrangements to the views
+
+    @property
+    def hydrated(self) -> bool:
+        """Whether all views stand at one moment, that of the stores."""
+        return not self.closed and all(
+            root.arranged is not None and root.arranged.current for root in self.roots
+        )
+
+    @property
+    def lasting(self) -> bool:
+        """See Reader."""
+        return bool(self.members)
 
     def hydrate(self) -> None:
-        """Compute every view from its store: at once if that is little work, else in slices."""
-        if self.hydrated or self._hydration is not None:
-            return
-        unready = sum(
-            not root.ready for root in self.roots
-        )  # each is asked, so that all their indexes are begun
-        if not unready and sum(root.view.candidates for root in self.roots) <= ROWS_AT_ONCE:
-            for root in self.roots:
-                root.view.hydrate()
-            self._now_hydrated()
-        else:
-            self._hydration = QueryHydration(self.roots, self._slices, self._now_sliced, self.broken)
-            self._slices.add(self._hydration)
-
-    def _now_hydrated(self) -> None:
-        self.hydrated, self._hydration = True, None
-        self.touch()
-        self._tell_hydrated()
+        """Have every arrangement made: at once if that is little work, else in slices."""
+        left = ROWS_AT_ONCE
+        for root in self.roots:
+            if root.arranged is not None:
+                left -= root.arranged.bring(left)
 
     async def hydration(self) -> None:
         """Return when the views are there, or the cohort was closed."""
@@ -107,42 +97,21 @@ class QueryCohort:
         self._awaiting.append(done)
         await done
 
-    def _now_sliced(self) -> None:
-        if self.members and not self._kept_out:  # a passing query's would be kept for ever
-            self._kept_out = True
-            keep_out(sum(root.view.candidates for root in self.roots))
-        self._now_hydrated()
+    def fell_behind(self) -> None:
+        """See Reader."""
+        self._dirty = True
+
+    def caught_up(self) -> None:
+        """See Reader."""
+        if self.hydrated:
+            self.touch()
+            self._tell_hydrated()
 
     def _tell_hydrated(self) -> None:
         awaiting, self._awaiting = self._awaiting, []
         for done in awaiting:
             if not done.done():  # cancelled
                 done.set_result(None)
-
-    def push(self, root: LiveRoot, changes: Sequence[Change], entry: Entry) -> None:
-        """Follow a batch of one root's source."""
-        if self._hydration is not None:
-            self._hydration.push(root, changes)
-        elif self.hydrated:
-            if len(changes) > ROWS_PER_STEP:
-                self._take_slices(root, changes)
-            elif root.view.push(changes):
-                self.touch()
-
-    def _take_slices(self, root: LiveRoot, changes: Sequence[Change]) -> None:
-        """Follow more changes than one step may take; after a change of a quarter a new sort is cheaper.
-
-        A new sort never begins in this step: the stores hold the whole batch already, and its other sources and roots
-        are still to be told of it. What is not begun takes no notice of that.
-        """
-        self.hydrated, self._dirty = False, True
-        self._hydration = QueryHydration(self.roots, self._slices, self._now_sliced, self.broken)
-        self._slices.add(self._hydration)
-        if len(changes) > root.view.candidates // 4:
-            self._release()
-        else:
-            self._hydration.follow()
-            self._hydration.push(root, changes)
 
     # from the views to the members
 
@@ -297,25 +266,18 @@ class QueryCohort:
             self._stop_timer()
             self._on_empty(self)
 
-    def _release(self) -> None:
-        self._slices.add(Discard(*(held for root in self.roots for held in root.view.released())))
-
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def close(self, error: RequestError | None = None) -> None:
-        """The hub forgets it: stop what goes on, and free the views without a pause."""
-        self.closed, self.hydrated, self.error = True, False, error
+        """The hub forgets it, and gives back what its roots hold: stop what goes on."""
+        self.closed, self.error = True, error
         self._stop_timer()
-        if self._hydration is not None:
-            self._hydration.cancel()
-            self._hydration = None
         if self._rendering is not None:
             self._rendering.cancelled = True
             self._rendering = None
-        self._release()
         self._tell_hydrated()
 
 

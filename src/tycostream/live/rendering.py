@@ -7,49 +7,12 @@ from dataclasses import dataclass, field
 
 from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder
-from tycostream.live.indexes import Indexes
+from tycostream.live.arranged import Arranged
+from tycostream.live.fragments import Fragments
 from tycostream.live.pieces import Pieces
 from tycostream.rows import Key, Row
 
 ROWS_PER_STEP = 2000
-
-
-class Fragments:
-    """Encoded rows of one source and projection, shared by all its views and bounded in bytes."""
-
-    def __init__(self, encoder: RowEncoder, bytes_max: int) -> None:
-        self._encoder = encoder
-        self._bytes_max = bytes_max
-        self._cache: dict[Key, tuple[Row, bytes]] = {}
-        self.bytes = 0
-
-    def of(self, key: Key, row: Row) -> bytes:
-        """The row's JSON; a fragment is good as long as the key has the very same row."""
-        hit = self._cache.get(key)
-        if hit is not None and hit[0] is row:
-            return hit[1]
-        fragment = self._encoder.row(row)
-        if hit is not None:
-            self.bytes -= len(hit[1])
-        self._cache[key] = (row, fragment)
-        self.bytes += len(fragment)
-        while self.bytes > self._bytes_max and self._cache:
-            oldest = next(iter(self._cache))
-            self.bytes -= len(self._cache.pop(oldest)[1])
-        return fragment
-
-    def all(self, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
-        """``of`` each; those that are there without a call."""
-        get, of = self._cache.get, self.of
-        return [
-            hit[1] if (hit := get(key)) is not None and hit[0] is row else of(key, row)
-            for key, row in zip(keys, rows, strict=True)
-        ]
-
-    def released(self) -> dict[Key, tuple[Row, bytes]]:
-        """Empty the cache; gives what it held, for the caller to free at leisure."""
-        held, self._cache, self.bytes = self._cache, {}, 0
-        return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +22,9 @@ class LiveRoot:
     plan: RootPlan
     encoder: RowEncoder
     view: View
-    fragments: Fragments
-    indexes: Indexes
+    fragments: Fragments | None = None  # what is kept of a live query's rows
+    arranged: Arranged | None = None  # what the view of a live query is of
     pieces: Pieces = field(default_factory=Pieces)
-
-    @property
-    def ready(self) -> bool:
-        """Whether its view can be hydrated; False while an index that finds its rows is being made."""
-        return self.indexes.ready(self.plan.predicate)
 
 
 class Rendering:
@@ -114,7 +72,7 @@ class _Encoding:
     """The values of a result's roots, as far as they are encoded."""
 
     def __init__(self, roots: Sequence[LiveRoot], *, kept: bool, bytes_max: int | None) -> None:
-        self._roots = roots
+        self._roots = list(roots)
         self._kept = kept
         self._bytes_max = bytes_max
         # of a root whose last rendering was kept and that can be followed there is no window: its pieces have all
@@ -124,7 +82,9 @@ class _Encoding:
         self.values: list[Sequence[bytes]] = []
 
     def _followed(self, root: LiveRoot) -> bool:
-        return self._kept and root.plan.mode is Mode.LIST and root.pieces.follow(root.view, root.fragments.of)
+        if not self._kept or root.fragments is None or root.plan.mode is not Mode.LIST:
+            return False
+        return root.pieces.follow(root.view, root.fragments.of)
 
     def work(self) -> Iterator[bool]:
         """Encode rows until the next one would be too many for a step."""
@@ -133,7 +93,7 @@ class _Encoding:
             if window is None or (self._kept and root.plan.mode is Mode.LIST and len(window[0]) <= budget):
                 if window is not None:
                     budget -= len(window[0])
-                    root.pieces.fill(root.fragments.all(*window))
+                    root.pieces.fill(self._encoded(root, *window))
                 value_pieces = root.pieces.value()
                 self.bytes += sum(map(len, value_pieces))
                 self.values.append(value_pieces)
@@ -168,7 +128,7 @@ class _Encoding:
                 return
 
     def _encoded(self, root: LiveRoot, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
-        if self._kept:
+        if self._kept and root.fragments is not None:
             return root.fragments.all(keys, rows)
         row = root.encoder.row
         return [row(each) for each in rows]

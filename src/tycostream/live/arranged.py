@@ -1,0 +1,138 @@
+"""An arrangement in the hub: made when somebody reads it, level with the store or on its way, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tycostream.clock import Timer
+from tycostream.dataflow.arrangement import Arrangement
+from tycostream.dataflow.hydration import ROWS_PER_STEP
+from tycostream.dataflow.log import Entry
+from tycostream.dataflow.view import View
+from tycostream.live.arranging import Arranging
+from tycostream.live.collector import keep_out
+from tycostream.live.indexes import Indexes
+from tycostream.live.slices import Discard, Slices
+from tycostream.rows import Change
+
+
+class Reader(Protocol):
+    """Who has a view of it: a cohort."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it will stay: it has members, rather than a passing query only."""
+
+    def touch(self) -> None:
+        """Its result may be another now."""
+
+    def fell_behind(self) -> None:
+        """The arrangement follows in slices and shows no moment until ``caught_up``."""
+
+    def caught_up(self) -> None:
+        """The arrangement is level with the store, from this step on."""
+
+
+class Arranged:
+    """Views of it may be looked at while it is ``current``. ``broken`` is told who must end, and why."""
+
+    def __init__(
+        self,
+        arrangement: Arrangement,
+        indexes: Indexes,
+        slices: Slices,
+        broken: Callable[[Arranged, Reader, Exception], None],
+    ) -> None:
+        self.arrangement = arrangement
+        self.current = False
+        self.readers: dict[View, Reader] = {}
+        self.idle: Timer | None = None  # until it goes, once nobody reads it
+        self.idle_since_s = 0.0
+        self._indexes = indexes
+        self._slices = slices
+        self._broken = broken
+        self._arranging: Arranging | None = None
+        self._kept_out = False
+
+    def bring(self, rows_max: int) -> int:
+        """Begin to make it unless that was done; at once if that is no more than ``rows_max`` rows. Gives how many."""
+        if self.current or self._arranging is not None:
+            return 0
+        if self._ready() and (count := self.arrangement.candidates) <= rows_max:
+            self.arrangement.hydrate()
+            self._caught_up()
+            return count
+        self._begin()
+        return 0
+
+    def _ready(self) -> bool:
+        return self._indexes.ready(self.arrangement.predicate)
+
+    def _begin(self) -> Arranging:
+        self._arranging = arranging = Arranging(
+            self.arrangement, self._ready, self._slices, self._sliced, self._failed
+        )
+        self._slices.add(arranging)
+        return arranging
+
+    def push(self, changes: Sequence[Change], _: Entry) -> None:
+        """Follow a batch of the source, as the predicate sees it."""
+        try:
+            if self._arranging is not None:
+                self._arranging.push(changes)
+            elif not self.current:
+                return
+            elif len(changes) > ROWS_PER_STEP:
+                self._take_slices(changes)
+            else:
+                for view in self.arrangement.push(changes):
+                    self.readers[view].touch()
+        except Exception as error:
+            self._failed(error)
+
+    def _take_slices(self, changes: Sequence[Change]) -> None:
+        """Follow more changes than one step may take; after a change of a quarter a new sort is cheaper.
+
+        A new sort never begins in this step: the stores hold the whole batch already, and its other sources are still
+        to be told of it. What is not begun takes no notice of that.
+        """
+        self.current = False
+        arranging = self._begin()
+        if len(changes) > self.arrangement.candidates // 4:
+            self._release()
+        else:
+            arranging.follow(changes)
+        for reader in list(self.readers.values()):
+            reader.fell_behind()
+
+    def _sliced(self) -> None:
+        if not self._kept_out and any(reader.lasting for reader in self.readers.values()):
+            self._kept_out = True  # a passing query's would be kept for ever
+            keep_out(self.arrangement.candidates)
+        self._caught_up()
+
+    def _caught_up(self) -> None:
+        self.current, self._arranging = True, None
+        for reader in list(self.readers.values()):
+            reader.caught_up()
+
+    def _failed(self, error: Exception) -> None:
+        """Its state is worth nothing now: all who read it end."""
+        self.current = False
+        for reader in list(self.readers.values()):
+            self._broken(self, reader, error)
+
+    def _release(self) -> None:
+        self._slices.add(Discard(*self.arrangement.released()))
+
+    def close(self) -> None:
+        """Stop what goes on, and free it without a pause."""
+        self.current = False
+        if self.idle is not None:
+            self.idle.cancel()
+            self.idle = None
+        if self._arranging is not None:
+            self._arranging.cancel()
+            self._arranging = None
+        self._release()

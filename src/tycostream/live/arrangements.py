@@ -1,0 +1,176 @@
+"""The arrangements of one source: one for all views with the same condition and order, made on demand, dropped when idle."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final
+
+from tycostream.clock import Clock
+from tycostream.dataflow.arrangement import Arrangement
+from tycostream.dataflow.bounds import EVERYTHING, Bounds, split
+from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.predicate import Predicate
+from tycostream.dataflow.router import Router
+from tycostream.dataflow.store import Store
+from tycostream.dataflow.view import View
+from tycostream.graphql.plan import RootPlan
+from tycostream.live.arranged import Arranged, Reader
+from tycostream.live.indexes import Indexes
+from tycostream.live.slices import Slices
+from tycostream.live.targets import Push
+
+_IDLE_ROWS_MIN: Final = (
+    4000  # of fewer candidates it is made again in one step: it is not kept for who may come
+)
+_IDLE_ROWS_MAX: Final = 1_000_000  # of all that nobody reads; some 300 bytes each
+_ALONE_ROWS_MAX: Final = 5000  # a stretch of more rows than this is not copied twice
+_Name = tuple[Predicate, tuple[OrderBy, ...], int]
+
+
+class Arrangements:
+    """Who asks ``view`` gets a view and what it is a view of, and gives it back with ``release``."""
+
+    def __init__(
+        self,
+        store: Store,
+        indexes: Indexes,
+        router: Router[Push],
+        slices: Slices,
+        clock: Clock,
+        quarantine: Callable[[Reader, Exception], None],
+    ) -> None:
+        self._store = store
+        self._indexes = indexes
+        self._router = router
+        self._slices = slices
+        self._clock = clock
+        self._quarantine = quarantine
+        self._known: dict[_Name, Arranged] = {}
+        self._names: dict[Arranged, _Name] = {}
+        self._stretches: dict[
+            _Name, dict[Arranged, None]
+        ] = {}  # of what could be one, what is filtered alone
+        self._wholes: dict[Arranged, _Name] = {}  # and which one each of them could be
+
+    def view(self, root: RootPlan, reader: Reader) -> tuple[View, Arranged]:
+        """A view for a root field, which tells ``reader``. Its arrangement may have to be brought up first."""
+        whole, bounds = self._whole(root)
+        name = _name(root)
+        if bounds is not EVERYTHING and (whole in self._known or self._crowded(whole)):
+            name = whole
+        else:
+            bounds = EVERYTHING
+        arranged = self._known.get(name)
+        if arranged is None:
+            arranged = self._make(name)
+            if whole != name:
+                self._stretches.setdefault(whole, {})[arranged] = None
+                self._wholes[arranged] = whole
+        if arranged.idle is not None:
+            arranged.idle.cancel()
+            arranged.idle = None
+        view = View(arranged.arrangement, limit=root.limit, offset=root.offset, bounds=bounds)
+        view.attach()
+        arranged.readers[view] = reader
+        return view, arranged
+
+    def _whole(self, root: RootPlan) -> tuple[_Name, Bounds]:
+        """The arrangement that holds all pages of an order, and which stretch of it is asked for."""
+        name = _name(root)
+        if (
+            root.limit is None or root.distinct_on
+        ):  # a group's first row is the first of those that are asked for
+            return name, EVERYTHING
+        residual, bounds = split(root.predicate, root.order, self._store.row_type)
+        return (name, EVERYTHING) if bounds is EVERYTHING else ((residual, root.order, 0), bounds)
+
+    def _crowded(self, whole: _Name) -> bool:
+        """Whether a page of this order, filtered alone, turned out to be most of the source: the next one shares."""
+        return any(
+            len(each.arrangement.members) > _ALONE_ROWS_MAX or not each.current
+            for each in self._stretches.get(whole, ())
+        )
+
+    def current(self, root: RootPlan) -> View | None:
+        """A view for one look in this step, if an arrangement that has its rows is there."""
+        whole, bounds = self._whole(root)
+        for name, stretch in ((_name(root), EVERYTHING), (whole, bounds)):
+            arranged = self._known.get(name)
+            if arranged is not None and arranged.current:
+                return View(arranged.arrangement, limit=root.limit, offset=root.offset, bounds=stretch)
+        return None
+
+    def alone(self, root: RootPlan) -> Arrangement:
+        """An arrangement that nobody else sees and that follows nothing: for one look at few rows."""
+        return self._arrangement(_name(root))
+
+    def _arrangement(self, name: _Name) -> Arrangement:
+        predicate, order, distinct = name
+        return Arrangement(self._store, predicate, order, distinct=distinct)
+
+    def _make(self, name: _Name) -> Arranged:
+        arranged = Arranged(self._arrangement(name), self._indexes, self._slices, self._broken)
+        self._known[name] = arranged
+        self._names[arranged] = name
+        self._router.add(name[0], arranged.push)
+        return arranged
+
+    def _broken(self, arranged: Arranged, reader: Reader, error: Exception) -> None:
+        self._forget(arranged)  # who comes next must find a new one
+        self._quarantine(reader, error)
+
+    def release(self, view: View, arranged: Arranged, linger_s: float) -> None:
+        """A view is not needed any more. What nobody reads goes after ``linger_s``, at once if it is soon made again."""
+        view.detach()
+        del arranged.readers[view]
+        if arranged.readers:
+            return
+        if (
+            arranged not in self._names
+            or not arranged.current
+            or not linger_s
+            or arranged.arrangement.candidates <= _IDLE_ROWS_MIN
+        ):
+            self._drop(arranged)
+        else:
+            arranged.idle_since_s = self._clock.monotonic()
+            arranged.idle = self._clock.call_later(linger_s, functools.partial(self._drop, arranged))
+            self._make_room()
+
+    def _make_room(self) -> None:
+        idle = sorted(
+            (each for each in self._names if each.idle is not None), key=lambda each: each.idle_since_s
+        )
+        rows = sum(len(each.arrangement.members) for each in idle)
+        for each in idle:
+            if rows <= _IDLE_ROWS_MAX:
+                break
+            rows -= len(each.arrangement.members)
+            self._drop(each)
+
+    def _forget(self, arranged: Arranged) -> None:
+        name = self._names.pop(arranged, None)
+        if name is None:
+            return
+        self._router.remove(name[0], arranged.push)
+        del self._known[name]
+        whole = self._wholes.pop(arranged, None)
+        if whole is not None:
+            del self._stretches[whole][arranged]
+            if not self._stretches[whole]:
+                del self._stretches[whole]
+
+    def _drop(self, arranged: Arranged) -> None:
+        self._forget(arranged)
+        arranged.close()
+
+    def clear(self) -> None:
+        """The source failed: what nobody reads would not be told what happens to it from now on."""
+        for arranged in list(self._names):
+            if not arranged.readers:
+                self._drop(arranged)
+
+
+def _name(root: RootPlan) -> _Name:
+    return root.predicate, root.order, len(root.distinct_on)
