@@ -75,12 +75,24 @@ def plan(
     after: str | None = None,
     snapshot: bool = True,
     coalesce: Coalesce | None = None,
+    distinct_on: tuple[int, ...] = (),
 ) -> Plan:
     encoder: ChangeEncoder | RowEncoder
     encoder = PlainChanges() if mode is Mode.CHANGES else PlainRows(mode is Mode.BY_PK)
-    key = (row_type.source, mode, predicate, order, limit, offset)
+    key = (row_type.source, mode, predicate, order, limit, offset, distinct_on)
     root = RootPlan(
-        "root", row_type.source, mode, predicate, encoder, order, limit, offset, after, snapshot, key
+        "root",
+        row_type.source,
+        mode,
+        predicate,
+        encoder,
+        order,
+        limit,
+        offset,
+        after,
+        snapshot,
+        key,
+        distinct_on,
     )
     return Plan(True, (root,), key, coalesce)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.live.live_harness import COPIES, ITEMS, Client, brute, make_hub, plan
 from tycostream.config.model import LiveConfig
-from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.order import OrderBy, total
 from tycostream.dataflow.predicate import (
     TRUE,
     Compare,
@@ -83,6 +83,54 @@ def brute_order(rows: list[Row], terms: tuple[OrderBy, ...]) -> list[Row]:
     return sorted(rows, key=cmp_to_key(compare))
 
 
+def first_of_each(rows: list[Row], places: tuple[int, ...]) -> list[Row]:
+    """The first row of each combination of cells, where it stands."""
+    firsts: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        firsts.setdefault(tuple(row[place] for place in places), row)
+    return list(firsts.values())
+
+
+@st.composite
+def windows(draw: st.DrawFn, row_type: RowType) -> Plan:
+    """A live query; often enough a page by key, of one of few orders, so that several share an arrangement."""
+    predicate, order = draw(predicates(row_type)), draw(st.one_of(st.just((OrderBy(1, True, True),)), ORDERS))
+    if draw(st.booleans(), label="page?"):
+        predicate = conjunction([draw(st.sampled_from([TRUE, predicate])), draw(pages(row_type, order))])
+    limit = draw(st.one_of(st.none(), st.integers(0, 4)))
+    distinct = order[: draw(st.sampled_from([0, 0, 0, 1, 2]))]
+    return plan(
+        row_type,
+        Mode.LIST,
+        predicate,
+        order,
+        limit,
+        draw(st.integers(0, 3)),
+        coalesce=draw(COALESCE),
+        distinct_on=tuple(term.column for term in distinct),
+    )
+
+
+@st.composite
+def pages(draw: st.DrawFn, row_type: RowType, order: tuple[OrderBy, ...]) -> Predicate:
+    """Rows behind one in an order, as a client asks for the next page."""
+    terms = total(order, row_type)[: draw(st.integers(1, 2))]
+    backwards = draw(st.booleans())
+    names = [CELLS[row_type.columns[term.column].name] for term in terms]
+    cells = [draw(cell) for cell in names]
+    branches = []
+    for depth, term in enumerate(terms):
+        op = "lt" if term.descending is not backwards else "gt"
+        if depth == len(terms) - 1 and draw(st.booleans()):
+            op = op[0] + "e"
+        equal = [Compare(before.column, "eq", cell) for before, cell in zip(terms, cells, strict=False)][
+            :depth
+        ]
+        branches.append(conjunction([*equal, Compare(term.column, op, cells[depth])]))
+    return disjunction(branches)
+
+
+CELLS = {"id": st.integers(0, 6), "n": st.integers(0, 4), "tag": st.sampled_from("abc")}
 WATCHED = replace(ITEMS, source="watched", watched=True)
 
 
@@ -180,16 +228,7 @@ class World:
         if draw(st.booleans(), label="feed?"):
             operation = plan(row_type, Mode.CHANGES, predicate, coalesce=coalesce)
         else:
-            limit = draw(st.one_of(st.none(), st.integers(0, 4)))
-            operation = plan(
-                row_type,
-                Mode.LIST,
-                predicate,
-                draw(ORDERS),
-                limit,
-                draw(st.integers(0, 3)),
-                coalesce=coalesce,
-            )
+            operation = draw(windows(row_type))
         self.clients.append(Client(self.hub, operation, room))
 
     def reconnect(self) -> None:
@@ -229,7 +268,7 @@ class World:
     def ask(self) -> None:
         """A one-shot query, answered in its own time; whatever it says was true at one moment since."""
         row_type = self.data.draw(st.sampled_from([ITEMS, COPIES]))
-        operation = plan(row_type, Mode.LIST, self.data.draw(predicates(row_type)), self.data.draw(ORDERS))
+        operation = self.data.draw(windows(row_type))
         self.asked.append(
             Asked(asyncio.ensure_future(self.hub.query(operation)), operation, [self.answer(operation)])
         )
@@ -238,7 +277,10 @@ class World:
         root: Any = operation.roots[0]
         members = [row for row in self.rows_of(root.source) if evaluate(root.predicate, row)]
         end = None if root.limit is None else root.offset + root.limit
-        return [list(row) for row in brute_order(members, root.order)[root.offset : end]]
+        ordered = brute_order(members, root.order)
+        if root.distinct_on:
+            ordered = first_of_each(ordered, root.distinct_on)
+        return [list(row) for row in ordered[root.offset : end]]
 
     async def duplicate(self) -> None:
         """A second row for a key of `watched`, and its end: operations end, the source comes back by itself."""
@@ -309,6 +351,9 @@ SLICED = {
     "tycostream.dataflow.members.BLOCK_ROWS": 2,
     "tycostream.live.query_cohort.ROWS_AT_ONCE": 2,
     "tycostream.live.arranged.ROWS_PER_STEP": 2,
+    "tycostream.live.arrangements._ALONE_ROWS_MAX": 2,
+    "tycostream.live.arrangements._IDLE_ROWS_MIN": 1,
+    "tycostream.live.arrangements._IDLE_ROWS_MAX": 12,
     "tycostream.live.hub.ROWS_AT_ONCE": 2,
     "tycostream.live.indexes.ROWS_MIN": 1,
     "tycostream.dataflow.index.ROWS_PER_STEP": 3,
