@@ -180,9 +180,9 @@ enum positions_select_column {
 }
 
 type query_root {
-  orders(limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
+  orders(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
   orders_by_pk(id: bigint!): orders
-  positions(limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
+  positions(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
   positions_by_pk(Isin: String!, book: String!): positions
 }
 
@@ -204,10 +204,10 @@ input side_comparison_exp {
 }
 
 type subscription_root {
-  orders(limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
+  orders(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
   orders_by_pk(id: bigint!): orders
   orders_changes(after: String, snapshot: Boolean = true, where: orders_bool_exp): orders_change_set!
-  positions(limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
+  positions(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
   positions_by_pk(Isin: String!, book: String!): positions
   positions_changes(after: String, snapshot: Boolean = true, where: positions_bool_exp): positions_change_set!
 }
@@ -238,6 +238,7 @@ def test_hasuras_descriptions() -> None:
         == 'fetch data from the table: "trades" using primary key columns'
     )
     assert {name: argument.description for name, argument in trades.args.items()} == {
+        "distinct_on": "distinct select on columns",
         "limit": "limit the number of rows returned",
         "offset": "skip the first n rows. Use only with order_by",
         "order_by": "sort the rows by one or more columns",

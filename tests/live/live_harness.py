@@ -92,7 +92,7 @@ def plan(
         after,
         snapshot,
         key,
-        distinct_on,
+        distinct_on=distinct_on,
     )
     return Plan(True, (root,), key, coalesce)
 

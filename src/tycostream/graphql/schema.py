@@ -255,7 +255,10 @@ def _source_fields(
         arguments["order_by"] = GraphQLArgument(
             GraphQLList(GraphQLNonNull(order_by)), description="sort the rows by one or more columns"
         )
+        distinct = GraphQLList(GraphQLNonNull(types.select_column(row_type)))
+        arguments["distinct_on"] = GraphQLArgument(distinct, description="distinct select on columns")
     arguments["where"] = where
+    arguments = dict(sorted(arguments.items()))
     shared = {
         name: GraphQLField(
             GraphQLNonNull(GraphQLList(GraphQLNonNull(row))),
