@@ -170,6 +170,8 @@ class App:
         """
         async with self._reloading:
             changes = compare(self.config, config)
+            if not changes:
+                return changes
             config = applicable(self.config, config)
             anew = (*changes.databases.added, *changes.databases.revised)
             former = self.upstreams.reconfigure(config, anew)

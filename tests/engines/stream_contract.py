@@ -88,8 +88,7 @@ class Follower:
                 self._batch(event)
 
     def _part(self, source: str, rows: Any, position: Position | None) -> None:
-        if source in self.removed:
-            return
+        assert source not in self.removed, "nothing of a source that was removed, not even what had been read"
         assert source not in self.failed, "promise 6: nothing after the failure"
         assert source not in self.snapshots, "promise 3: one snapshot, and nothing of it after its last part"
         if source in self.resuming:  # it could not resume
@@ -103,11 +102,9 @@ class Follower:
 
     def _batch(self, batch: Batch) -> None:
         assert batch.changes, "promise 4: no empty batch"
-        wanted = {name: rows for name, rows in batch.changes.items() if name not in self.removed}
-        if not wanted:
-            return
         self.batches.append(batch)
-        for source, changes in wanted.items():
+        for source, changes in batch.changes.items():
+            assert source not in self.removed, "nothing of a source that was removed, not even what had been read"
             assert source in self.row_types, "promise 4: only sources that were added"
             assert source not in self.failed, "promise 6: nothing after the failure"
             assert source in self.positions, "promise 3: no change before the whole snapshot"
