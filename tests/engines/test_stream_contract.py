@@ -212,6 +212,8 @@ async def test_sources_added_together_while_others_write(upstream: Upstream) -> 
 async def test_a_removed_source_is_left_out_and_can_come_back(upstream: Upstream) -> None:
     a, b = await upstream.create("a"), await upstream.create("b")
     f = await follow(upstream, a, b)
+    await upstream.write(Write("b", None, (9, 9, "unread")))
+    f.removed.add("b")  # from the call on
     await f.stream.remove("b")
     await upstream.write(Write("a", None, (1, 1, "x")), Write("b", None, (1, 1, "x")))
     await agrees(upstream, f, "a")
