@@ -104,7 +104,9 @@ class Follower:
         assert batch.changes, "promise 4: no empty batch"
         self.batches.append(batch)
         for source, changes in batch.changes.items():
-            assert source not in self.removed, "nothing of a source that was removed, not even what had been read"
+            assert source not in self.removed, (
+                "nothing of a source that was removed, not even what had been read"
+            )
             assert source in self.row_types, "promise 4: only sources that were added"
             assert source not in self.failed, "promise 6: nothing after the failure"
             assert source in self.positions, "promise 3: no change before the whole snapshot"

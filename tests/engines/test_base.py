@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from tycostream.engines.base import Finished, Progress, SnapshotPart, SourceFailed, without
+from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed, without
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Batch, Change, Position
 
@@ -14,7 +14,7 @@ CHANGE = Change(1, None, (1,))
 
 def test_nothing_of_the_source_is_left_and_all_of_the_others() -> None:
     error = UpstreamError("x", "x", action=Action.RETRY)
-    others = [
+    others: list[Event] = [
         SnapshotPart("b", [(1,)], AT),
         Progress(AT),
         Progress(AT, "b"),
@@ -22,7 +22,7 @@ def test_nothing_of_the_source_is_left_and_all_of_the_others() -> None:
         Finished("b"),
         Batch(AT, {"b": [CHANGE]}),
     ]
-    mine = [
+    mine: list[Event] = [
         SnapshotPart("a", [(1,)]),
         Progress(AT, "a"),
         SourceFailed("a", error),

@@ -1,0 +1,39 @@
+"""docs/errors.md lists every code that a client may see."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from tycostream.transports.close_codes import CLOSE_CODES
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "errors.md").read_text()
+
+
+def codes_in_code() -> set[str]:
+    """The first argument of every RequestError."""
+    found = set()
+    for path in (ROOT / "src" / "tycostream").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "RequestError"
+            ):
+                first = node.args[0] if node.args else None
+                if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                    found.add(first.value)
+    return found
+
+
+def test_every_code_of_an_operation_is_documented() -> None:
+    documented = re.findall(r"^\| `([A-Za-z_-]+)` \|", TEXT, re.MULTILINE)
+    assert set(documented) == codes_in_code()
+    assert len(documented) == len(set(documented))
+
+
+def test_every_close_code_is_documented() -> None:
+    rows = re.findall(r"^\| (\d{4}) \| (.+) \| (yes|no) \|$", TEXT, re.MULTILINE)
+    assert {int(code): (meaning, again == "yes") for code, meaning, again in rows} == CLOSE_CODES
