@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tycostream.config.load import loads
 from tycostream.config.model import Config, EngineName
-from tycostream.config.render import TableFacts, identifier, render_yaml
+from tycostream.config.render import Reference, TableFacts, identifier, render_yaml
 from tycostream.config.table_name import parts
 
 
@@ -180,6 +182,64 @@ def test_what_cannot_be_written_is_a_comment() -> None:
 def test_a_name_with_a_dot_in_it_is_quoted() -> None:
     loaded = round_trip(table("a.b\nc"), TableFacts('o"d.d', "t", (("id", "integer"),), ("id",), {}))
     assert [source.table for source in loaded.sources.values()] == ['"a.b\nc"', '"o""d.d".t']
+
+
+def test_what_is_said_of_columns_and_tables_is_carried() -> None:
+    said = TableFacts(
+        "public",
+        "notes",
+        (("id", "int"), ("a b", "text"), ("c", "text")),
+        ("id",),
+        {},
+        "one line,\nand ${another}",
+        {"a b": 'with {braces}, "quotes": and # marks', "c": "yes"},
+    )
+    source = round_trip(said).sources["notes"]
+    assert source.comment == "one line,\nand ${another}"
+    shown = source.column_config
+    assert shown["a b"].name == "a_b"
+    assert shown["a b"].comment == 'with {braces}, "quotes": and # marks'
+    assert (shown["c"].name, shown["c"].comment) == (None, "yes")
+
+
+def test_foreign_keys_suggest_relationships_both_ways() -> None:
+    key = Reference(("venue_id",), "public", "venues", ("id",))
+    pair = Reference(("a", "b c"), "sales", "orders", ("x", "y"))
+    alone = Reference(("id",), "hidden", "secrets", ("id",))
+    trades = TableFacts(
+        "public",
+        "trades",
+        (("id", "int"), ("venue_id", "int"), ("a", "int"), ("b c", "int")),
+        ("id",),
+        {},
+        references=(key, pair, alone),
+    )
+    venues = TableFacts("public", "venues", (("id", "int"), ("trades", "text")), ("id",), {})
+    orders = TableFacts("sales", "orders", (("x", "int"), ("y", "int")), ("x", "y"), {})
+    text = render_yaml("${U}", "postgres", [trades, venues, orders])
+    assert (
+        """
+    # relationships:            # by its foreign keys, for a later version
+    #   venue: {object: venues, on: {venue_id: id}}
+    #   sales_orders: {object: sales_orders, on: {a: x, "b c": "y"}}
+  venues:
+"""
+        in text
+    )
+    assert "    #   trades_2: {array: trades, on: {id: venue_id}}\n  sales_orders:" in text, (
+        "trades is a column"
+    )
+    assert text.endswith('    #   trades: {array: trades, on: {x: a, "y": "b c"}}\n')
+    assert "secrets" not in text, "what is not a source is no end of a relationship"
+    assert set(round_trip(trades, venues, orders).sources) == {"trades", "venues", "sales_orders"}
+
+
+def test_a_table_that_cannot_be_followed_yet_is_left_out_unless_it_was_named() -> None:
+    loose = TableFacts("public", "loose", (("n", "int"),), (), {}, remedy="ALTER TABLE\nloose …")
+    text = render_yaml("${U}", "postgres", [loose])
+    assert "  # public.loose is left out: before it can be followed, ALTER TABLE loose …\n" in text
+    named = render_yaml("${U}", "postgres", [replace(loose, wanted=True)])
+    assert "  loose:\n    # first: ALTER TABLE loose …\n" in named
 
 
 def test_identifiers() -> None:

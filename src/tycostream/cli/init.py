@@ -11,6 +11,7 @@ from tycostream.cli.common import run
 from tycostream.errors import TycoError
 
 if TYPE_CHECKING:
+    from tycostream.config.render import TableFacts
     from tycostream.engines.base import CatalogueTable
 
 
@@ -19,31 +20,59 @@ def init(
     source: Annotated[
         list[str] | None, typer.Option(help="[schema.]table; repeatable; absent: all tables with a key.")
     ] = None,
+    schema: Annotated[
+        list[str] | None, typer.Option(help="All tables with a key in this schema; repeatable.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Tables without a key too; alone, or with --schema.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A file; absent: standard output.")
     ] = None,
 ) -> None:
-    """Write a configuration from a database's catalogue.
+    """Write a configuration from a database's catalogue: tables, keys, enums, comments; relationships as suggestions.
 
-    Example: tycostream init --database-url postgresql://localhost/shop > tycostream.yaml
+    Example: tycostream init --database-url postgresql://localhost/shop --schema public --schema sales > tycostream.yaml
     """
-    from tycostream.config.render import TableFacts, render_yaml
+    from tycostream.config.render import render_yaml
 
+    if source and everything:
+        raise TycoError("options", "--all and --source contradict each other", hint="give one of them")
+    if output is not None and output.exists():
+        raise TycoError("file-exists", f"{output} exists already", hint="name another file with --output")
     engine, tables = run(_catalogue(database_url))
+    keyless = everything or engine == "materialize"
+    named = _named(tables, source or [])
+    chosen = named + [table for table in _in_schemas(tables, schema, source) if table not in named]
     facts = [
-        TableFacts(t.schema, t.name, t.columns, t.primary_key, t.enums, t.comment)
-        for t in _chosen(tables, source or [], keyless=engine == "materialize")
+        _facts(table, wanted=table in named)
+        for table in chosen
+        if table in named or table.primary_key or keyless
     ]
     text = render_yaml("${DATABASE_URL}", engine, facts)
     if output is None:
         typer.echo(text, nl=False)
-    elif output.exists():
-        raise TycoError("file-exists", f"{output} exists already", hint="name another file with --output")
-    else:
-        output.write_text(text, encoding="utf-8")
-        typer.echo(
-            f"wrote {output}: {len(facts)} sources; now: export DATABASE_URL=… && tycostream check", err=True
-        )
+        return
+    output.write_text(text, encoding="utf-8")
+    count = sum(1 for fact in facts if not fact.left_out)
+    typer.echo(f"wrote {output}: {count} sources; now: export DATABASE_URL=… && tycostream check", err=True)
+
+
+def _facts(table: CatalogueTable, *, wanted: bool) -> TableFacts:
+    from tycostream.config.render import Reference, TableFacts
+
+    return TableFacts(
+        table.schema,
+        table.name,
+        table.columns,
+        table.primary_key,
+        table.enums,
+        table.comment,
+        table.comments,
+        tuple(Reference(key.columns, key.schema, key.table, key.referenced) for key in table.foreign_keys),
+        table.remedy,
+        wanted,
+    )
 
 
 async def _catalogue(url: str) -> tuple[str, list[CatalogueTable]]:
@@ -63,16 +92,34 @@ async def _catalogue(url: str) -> tuple[str, list[CatalogueTable]]:
         await engine.close()
 
 
-def _chosen(tables: list[CatalogueTable], wanted: list[str], *, keyless: bool) -> list[CatalogueTable]:
-    if not wanted:
-        return [table for table in tables if table.primary_key or keyless]
+def _named(tables: list[CatalogueTable], wanted: list[str]) -> list[CatalogueTable]:
+    """The tables of these names, each once."""
     by_name = {f"{table.schema}.{table.name}": table for table in tables}
     by_name |= {table.name: table for table in tables if table.schema == "public"}
-    missing = [name for name in wanted if name not in by_name]
-    if missing:
+    if missing := [name for name in wanted if name not in by_name]:
         raise TycoError(
             "source-missing",
             f"no readable table is called {', '.join(missing)}",
             hint="there are: " + ", ".join(sorted(by_name)),
         )
-    return [by_name[name] for name in wanted]
+    found: list[CatalogueTable] = []
+    for name in wanted:
+        if by_name[name] not in found:
+            found.append(by_name[name])
+    return found
+
+
+def _in_schemas(
+    tables: list[CatalogueTable], wanted: list[str] | None, sources: list[str] | None
+) -> list[CatalogueTable]:
+    """The tables of these schemas; of all if neither schemas nor sources are named."""
+    if not wanted:
+        return [] if sources else tables
+    there = {table.schema for table in tables}
+    if missing := [name for name in wanted if name not in there]:
+        raise TycoError(
+            "schema-missing",
+            f"there is no readable table in schema {', '.join(missing)}",
+            hint="schemas with tables: " + (", ".join(sorted(there)) or "none"),
+        )
+    return [table for table in tables if table.schema in wanted]

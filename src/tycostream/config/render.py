@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tycostream.config.rules import ENUM_TYPES, FIXED_TYPES, GRAPHQL_NAME, SOURCE_FIELDS, SOURCE_TYPES
@@ -27,8 +27,22 @@ _CLAUSES: Final = frozenset({"_and", "_or", "_not"})
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key: ``columns`` name a row of another table by its ``referenced`` columns."""
+
+    columns: tuple[str, ...]
+    schema: str
+    table: str
+    referenced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TableFacts:
-    """A table, view or source as the catalogue knows it; ``enums`` maps a column to (its enum's name, the labels in order)."""
+    """A table, view or source as the catalogue knows it; ``enums`` maps a column to (its enum's name, the labels in order).
+
+    ``remedy`` is what must be done before it can be followed: until then it is left out, or if it is ``wanted`` all the
+    same, written with that said.
+    """
 
     schema: str
     name: str
@@ -36,6 +50,26 @@ class TableFacts:
     primary_key: tuple[str, ...]
     enums: Mapping[str, tuple[str, tuple[str, ...]]]
     comment: str | None = None
+    comments: Mapping[str, str] = field(default_factory=dict)  # column → what is said of it
+    references: tuple[Reference, ...] = ()
+    remedy: str = ""
+    wanted: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its name for a comment."""
+        return _comment_text(f"{self.schema}.{self.name}")
+
+    @property
+    def left_out(self) -> str:
+        """Why it cannot be a source, or nothing."""
+        if not self.columns:
+            return "it has no columns"
+        return (
+            f"before it can be followed, {_comment_text(self.remedy)}"
+            if self.remedy and not self.wanted
+            else ""
+        )
 
 
 def render_yaml(database_url_expr: str, engine: str, tables: Sequence[TableFacts]) -> str:
@@ -64,9 +98,17 @@ def render_yaml(database_url_expr: str, engine: str, tables: Sequence[TableFacts
         lines += ["enums:                        # ordered"]
         lines += [f"  {_key(name)}: [{', '.join(map(scalar, labels))}]" for labels, name in enums.items()]
         lines += [""]
+    names = [
+        "" if table.left_out else _claim(_wanted_name(table), types, SOURCE_TYPES, fields, SOURCE_FIELDS)
+        for table in tables
+    ]
+    named = {name: table for table, name in zip(tables, names, strict=True) if name}
     body: list[str] = []
-    for table in tables:
-        body += _source(table, enums, types, fields, engine)
+    for table, name in zip(tables, names, strict=True):
+        if name:
+            body += [*_source(table, name, enums, engine), *_relationships(table, named)]
+        else:
+            body.append(f"  # {table.title} is left out: {table.left_out}")
     # Comments alone would leave `sources:` null, which reads as missing.
     empty = not any(line[:1] == " " and line.lstrip()[:1] != "#" for line in body)
     return "\n".join([*lines, "sources: {}" if empty else "sources:", *body]) + "\n"
@@ -142,18 +184,14 @@ def _comment_text(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _source(
-    table: TableFacts,
-    enums: Mapping[tuple[str, ...], str],
-    types: set[str],
-    fields: set[str],
-    engine: str,
-) -> list[str]:
-    if not table.columns:
-        return [f"  # {_comment_text(f'{table.schema}.{table.name}')} is left out: it has no columns"]
-    wanted = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
-    name = _claim(wanted, types, SOURCE_TYPES, fields, SOURCE_FIELDS)
+def _wanted_name(table: TableFacts) -> str:
+    return table.name if table.schema == "public" else f"{table.schema}_{table.name}"
+
+
+def _source(table: TableFacts, name: str, enums: Mapping[tuple[str, ...], str], engine: str) -> list[str]:
     lines = [f"  {_key(name)}:"]
+    if table.remedy:
+        lines.append(f"    # first: {_comment_text(table.remedy)}")
     if table.schema != "public":
         lines.append(f"    table: {scalar(written(table.schema, table.name))}")
     elif name != table.name:
@@ -173,7 +211,7 @@ def _source(
 
 
 def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[str]:
-    lines, renamed = ["    columns:"], []
+    lines, shown_otherwise = ["    columns:"], []
     # Names that need no change come first in the claim: no renamed column may take theirs.
     taken = {name for name, _ in table.columns if identifier(name) == name} | _CLAUSES
     width = max(len(_key(name)) for name, _ in table.columns)
@@ -181,8 +219,41 @@ def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[st
         enum = enums.get(table.enums[name][1]) if name in table.enums else None
         shown = f"{_key(name)}:{f' {scalar(enum)}' if enum else ''}"
         lines.append(f"      {shown:<{width + 1}}  # {_comment_text(sql_type)}")
+        settings = []
         if identifier(name) != name or name in _CLAUSES:
-            field = _free_field(name, taken)
-            taken.add(field)
-            renamed.append(f"      {_key(name)}: {{name: {scalar(field)}}}")
-    return [*lines, *(["    column_config:", *renamed] if renamed else [])]
+            taken.add(free := _free_field(name, taken))
+            settings.append(f"name: {scalar(free)}")
+        if name in table.comments:
+            settings.append(f"comment: {scalar(table.comments[name])}")
+        if settings:
+            shown_otherwise.append(f"      {_key(name)}: {{{', '.join(settings)}}}")
+    return [*lines, *(["    column_config:", *shown_otherwise] if shown_otherwise else [])]
+
+
+def _relationships(table: TableFacts, named: Mapping[str, TableFacts]) -> list[str]:
+    """The relationships that foreign keys make, as comments: to the row that is named, and to the rows that name this one."""
+    taken = {identifier(column) for column, _ in table.columns}
+    lines = []
+
+    def add(wanted: str, kind: str, source: str, pairs: Sequence[tuple[str, str]]) -> None:
+        taken.add(name := _free_field(wanted, taken))
+        on = ", ".join(f"{_key(mine)}: {scalar(its)}" for mine, its in pairs)
+        lines.append(f"    #   {name}: {{{kind}: {source}, on: {{{on}}}}}")
+
+    def refers(key: Reference, to: TableFacts) -> bool:
+        return (key.schema, key.table) == (to.schema, to.name)
+
+    for key in table.references:
+        for source in [name for name, other in named.items() if refers(key, other)][:1]:
+            alone = key.columns[0] if len(key.columns) == 1 else ""
+            wanted = alone.removesuffix("_id") if alone.endswith("_id") and alone != "_id" else source
+            add(wanted, "object", source, list(zip(key.columns, key.referenced, strict=True)))
+    for source, other in named.items():
+        for key in other.references:
+            if refers(key, table):
+                add(source, "array", source, list(zip(key.referenced, key.columns, strict=True)))
+    return (
+        ["    # relationships:            # by its foreign keys, for a later version", *lines]
+        if lines
+        else []
+    )

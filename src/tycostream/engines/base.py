@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tycostream.config.model import SourceConfig
@@ -165,8 +165,21 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """``columns`` of a table name a row of another by its ``referenced`` columns."""
+
+    columns: tuple[str, ...]
+    schema: str
+    table: str
+    referenced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueTable:
-    """A table as the catalogue knows it. ``enums`` maps a column to its enum type's labels, in order."""
+    """A table as the catalogue knows it, less the columns that cannot be followed.
+
+    ``enums`` maps a column to its enum type's labels, in order. ``remedy``: what must be done before it can be followed.
+    """
 
     schema: str
     name: str
@@ -174,3 +187,6 @@ class CatalogueTable:
     primary_key: tuple[str, ...]
     enums: dict[str, tuple[str, tuple[str, ...]]]  # column → (enum's name, labels)
     comment: str | None = None
+    comments: Mapping[str, str] = field(default_factory=dict)  # column → what is said of it
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    remedy: str = ""

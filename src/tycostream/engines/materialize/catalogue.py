@@ -301,7 +301,10 @@ async def load_all(run: Run) -> list[CatalogueTable]:
         keys = await _keys(run, relation)
         comments = await _comments(run, object_id)
         pairs = tuple((column.name, column.type_name) for column in made)
-        found.append(CatalogueTable(schema, name, pairs, keys[0] if keys else (), {}, comments.get(None)))
+        said = {made[place - 1].name: text for place, text in comments.items() if place}
+        found.append(
+            CatalogueTable(schema, name, pairs, keys[0] if keys else (), {}, comments.get(None), said)
+        )
     return found
 
 

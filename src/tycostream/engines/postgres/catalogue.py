@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tycostream.config.model import SourceConfig
 from tycostream.config.table_name import parts, written
-from tycostream.engines.base import CatalogueTable
+from tycostream.engines.base import CatalogueTable, ForeignKey
 from tycostream.engines.catalog import CatalogColumn, choose_columns, closest
 from tycostream.engines.libpq import Connection, fail
 from tycostream.engines.names import quoted, shown
@@ -48,6 +48,16 @@ FROM pg_attribute a CROSS JOIN LATERAL {_UNWRAPPED.format("a.atttypid", "a.attty
   LEFT JOIN pg_type e ON e.oid = CASE WHEN b.typcategory = 'A' THEN item.oid ELSE b.oid END
   LEFT JOIN pg_collation co ON co.oid = a.attcollation
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+_FOREIGN_KEYS = """
+SELECT k.conrelid::oid,
+  (SELECT array_agg(a.attname::text ORDER BY c.n) FROM unnest(k.conkey) WITH ORDINALITY c(attnum, n)
+     JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.attnum),
+  n.nspname, r.relname,
+  (SELECT array_agg(a.attname::text ORDER BY c.n) FROM unnest(k.confkey) WITH ORDINALITY c(attnum, n)
+     JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = c.attnum)
+FROM pg_constraint k JOIN pg_class r ON r.oid = k.confrelid JOIN pg_namespace n ON n.oid = r.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY k.conrelid, k.conname
 """
 _PARTS = """
 SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relreplident::text, t.isleaf, t.parentrelid::oid,
@@ -229,19 +239,37 @@ async def load_all(connection: Connection) -> list[CatalogueTable]:
             f"{_TABLE} {where} AND has_table_privilege(c.oid, 'SELECT') ORDER BY 2, 3".encode()
         )
     ).fetchall()
-    found = []
-    for row in rows:
-        table = await _table(connection, row)
-        enums = {
-            c.name: (c.base_type, c.labels)
-            for c in table.columns
-            if c.labels and not c.base_type.endswith("[]")
-        }
-        columns = tuple((c.name, c.type_name) for c in table.columns)
-        found.append(
-            CatalogueTable(table.schema, table.name, columns, table.primary_key, enums, table.comment)
-        )
-    return found
+    foreign = await (await connection.execute(_FOREIGN_KEYS.encode())).fetchall()
+    return [
+        _offered(await _table(connection, row), [key for key in foreign if key[0] == row[0]]) for row in rows
+    ]
+
+
+def _offered(table: Table, foreign: Sequence[tuple[Any, ...]]) -> CatalogueTable:
+    columns = [
+        column for column in table.columns if not column.generated
+    ]  # PostgreSQL does not replicate those
+    key = table.primary_key or (table.identity_index if table.identity == "i" else ())
+    remedy = ""
+    try:
+        check_identity(table, SourceConfig(name=table.name), key)
+    except UpstreamError as error:
+        remedy = error.hint
+    return CatalogueTable(
+        table.schema,
+        table.name,
+        tuple((column.name, column.type_name) for column in columns),
+        key,
+        {
+            column.name: (column.base_type, column.labels)
+            for column in columns
+            if column.labels and not column.base_type.endswith("[]")
+        },
+        table.comment,
+        {column.name: column.comment for column in columns if column.comment},
+        tuple(ForeignKey(tuple(of), schema, name, tuple(to)) for _, of, schema, name, to in foreign),
+        remedy,
+    )
 
 
 async def _missing(connection: Connection, source: SourceConfig, schema: str, name: str) -> UpstreamError:
