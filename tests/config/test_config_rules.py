@@ -157,10 +157,11 @@ def test_a_query_with_fields() -> None:
 
 
 def test_queries_and_fields_wait_for_their_engine() -> None:
-    assert problems(f"{DATABASE}sources: {{a: {{query: SELECT 1, fields: {{f: {{sql: b}}}}}}}}\n") == [
-        "t.yaml:2:15: sources.a.query: a source over a query is not followed on postgres by this version, only tables "
+    rising = "databases: {rw: {engine: risingwave, url: 'host=r'}}\n"
+    assert problems(f"{rising}sources: {{a: {{query: SELECT 1, fields: {{f: {{sql: b}}}}}}}}\n") == [
+        "t.yaml:2:15: sources.a.query: a source over a query is not followed on risingwave by this version, only tables "
         "are, so a configuration that has it is refused; remove it, or wait for the version that does it",
-        "t.yaml:2:32: sources.a.fields: custom fields are not computed on postgres by this version, so a configuration "
+        "t.yaml:2:32: sources.a.fields: custom fields are not computed on risingwave by this version, so a configuration "
         "that has them is refused; remove them, or wait for the version that does them",
     ]
     # which engine it is cannot be told: one problem, not two
@@ -168,11 +169,26 @@ def test_queries_and_fields_wait_for_their_engine() -> None:
         "databases: {main: {engine: materialise, url: 'host=x'}}\nsources: {a: {query: SELECT 1}}"
     )
     assert "databases.main.engine: must be one of" in found
-    text = "databases: {mz: {engine: materialize, url: 'host=m'}, pg: {url: 'host=p'}}\nsources:\n"
-    (found,) = problems(
-        f"{text}  a: {{database: mz, query: SELECT 1}}\n  b: {{database: pg, query: SELECT 1}}\n"
+    loaded = loads(
+        f"{DATABASE}sources: {{a: {{query: SELECT 1; , fields: {{f: {{sql: b}}}}}}}}\n", "t.yaml", {}
     )
-    assert found.startswith("t.yaml:4:21: sources.b.query: ")
+    assert loaded.sources["a"].query == "SELECT 1"
+
+
+def test_what_concerns_re_runs_is_a_setting_of_postgres() -> None:
+    text = "databases: {mz: {engine: materialize, url: 'host=m', reruns_max: 3}, pg: {url: 'host=p', reruns_max: 3}}\nsources:\n"
+    live = "live: {interval: 50ms, refresh: 10s}"
+    assert problems(f"{text}  a: {{database: mz, {live}}}\n  b: {{database: pg, {live}}}\n") == [
+        "t.yaml:1:54: databases.mz.reruns_max: is a setting of PostgreSQL only; remove it",
+        "t.yaml:3:28: sources.a.live.interval: is for what PostgreSQL re-runs; materialize tells every change by itself; remove it",
+        "t.yaml:3:44: sources.a.live.refresh: is for what PostgreSQL re-runs; materialize tells every change by itself; remove it",
+    ]
+    (found,) = problems(f"{DATABASE}live: {{refresh: 5ms}}\n{SOURCE}")
+    assert (
+        found == "t.yaml:2:17: live.refresh: must be at least 100ms: each time the whole query is run again"
+    )
+    (found,) = problems(f"databases: {{main: {{url: 'host=db', reruns_max: 0}}}}\n{SOURCE}")
+    assert "databases.main.reruns_max" in found
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ async def test_a_dropped_column_fails_its_source_only_and_a_changed_one_too(engi
 
 async def test_what_describe_refuses(engine, db) -> None:
     await db.execute("CREATE TABLE trades (id int PRIMARY KEY, v int); CREATE TABLE bare (v int)")
-    await db.execute("CREATE VIEW seen AS SELECT 1 AS id")
+    await db.execute("CREATE SEQUENCE counted")
     for config, code, hint in [
         (source("trade"), "source-missing", "did you mean public.trades?"),
         (source("bare"), "replica-identity", "ALTER TABLE public.bare REPLICA IDENTITY FULL;"),
@@ -175,7 +175,7 @@ async def test_what_describe_refuses(engine, db) -> None:
         ),
         (source("trades", columns={"v": None}), "key-column-left-out", "add id"),
         (source("trades", columns={"id": None, "w": None}), "column-missing", "correct"),
-        (source("seen"), "source-kind", "name a table"),
+        (source("counted"), "source-kind", "name a table or a view"),
     ]:
         with pytest.raises(UpstreamError) as caught:
             await engine.describe(config)

@@ -122,7 +122,7 @@ async def test_what_does_not_touch_the_source_is_nothing(engine, db, alter) -> N
             'write `table: "el.se".a`',
             'ALTER TABLE "el.se".a SET SCHEMA public',
         ),
-        ("DROP TABLE a", "source-missing", "there is no table public.a", "public.b2", KEYED),
+        ("DROP TABLE a", "source-missing", "there is no table or view public.a", "public.b2", KEYED),
         (
             "ALTER TABLE a REPLICA IDENTITY NOTHING",
             "replica-identity",
@@ -326,4 +326,6 @@ async def test_what_is_not_in_the_log_or_hidden_is_refused(db, database, postgre
     await db.execute("CREATE UNLOGGED TABLE a (id int PRIMARY KEY)")
     engine = engine_of(database)
     findings = [found for found in await engine.check([source("a")]) if not found.ok]
-    assert [found.hint for found in findings] == ["ALTER TABLE public.a SET LOGGED;"]
+    assert [found.hint for found in findings] == [
+        "ALTER TABLE public.a SET LOGGED; or read it every so often: `live: {refresh: 10s}`"
+    ]

@@ -33,7 +33,6 @@ _LATER_ON: Final = {
     "fields": "custom fields are not computed on {} by this version",
     "query": "a source over a query is not followed on {} by this version, only tables are",
 }
-_LATER_LIVE: Final = {"refresh": "refreshing by time is not done by this version"}
 
 
 def later(path: Path) -> str | None:
@@ -43,8 +42,6 @@ def later(path: Path) -> str | None:
             why = _LATER_TOP.get(key)
         case ("sources", _, str() as key):
             why = _LATER_SOURCE.get(key)
-        case ("sources", _, "live", str() as key) | ("live", str() as key):
-            why = _LATER_LIVE.get(key)
         case _:
             return None
     return None if why is None else _refused(why, str(path[-1]))

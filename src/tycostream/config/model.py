@@ -182,7 +182,11 @@ class DatabaseConfig(Model):
     )
     connect_timeout: Duration = Field(timedelta(seconds=10), description="How long a connection may take.")
     statement_timeout: Duration = Field(
-        timedelta(seconds=30), description="How long a catalogue query may take."
+        timedelta(seconds=30),
+        description="How long a catalogue query may take, and on PostgreSQL the re-run of a view or query.",
+    )
+    reruns_max: Whole = Field(
+        2, ge=1, le=64, description="The most views and queries re-run at once (engine postgres only)."
     )
     stall_after: Duration = Field(
         timedelta(seconds=10), description="How long a source may give no sign of life before it is stale."
@@ -236,6 +240,15 @@ class LiveConfig(Model):
     coalesce: Duration = Field(
         timedelta(0), description="The least time between two pushes: a floor for all."
     )
+    interval: Duration = Field(
+        timedelta(milliseconds=100),
+        description="The least time from one re-run of a view or query to the next (engine postgres only).",
+    )
+    refresh: Duration | None = Field(
+        None,
+        description="How often a view or query is re-run that reads what cannot be watched, such as a "
+        "materialized view, a foreign table or now() (engine postgres only).",
+    )
 
 
 class SourceConfig(Model):
@@ -247,7 +260,7 @@ class SourceConfig(Model):
         "",
         description='[schema.]table; a name with a dot in it is quoted: sales."a.b". Absent: the source\'s name.',
     )
-    query: str | None = Field(None, description="A SELECT in place of a table (engine materialize only).")
+    query: str | None = Field(None, description="A SELECT in place of a table.")
     primary_key: Names = Field((), description="Key columns; absent: the database's primary key.")
     columns: Columns | None = Field(
         None, description="The columns to expose: a list of names, or names with types; absent: all."
@@ -255,9 +268,7 @@ class SourceConfig(Model):
     column_config: dict[str, ColumnConfig] = Field(
         default_factory=dict, description="How single columns appear in GraphQL."
     )
-    fields: dict[str, FieldConfig] = Field(
-        default_factory=dict, description="Custom fields by name (engine materialize only)."
-    )
+    fields: dict[str, FieldConfig] = Field(default_factory=dict, description="Custom fields by name.")
     live: LiveConfig = Field(
         default_factory=LiveConfig, description="How it is delivered; over the top-level `live`."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 from tycostream.config.messages import did_you_mean, later_on
@@ -30,6 +31,7 @@ SOURCE_FIELDS: Final = ("", "_by_pk", "_changes")
 ENUM_TYPES: Final = ("", "_comparison_exp")
 _LOG_BYTES_MIN: Final = 64 * 2**10
 _MESSAGE_BYTES_MIN: Final = 2**10
+_REFRESH_MIN: Final = timedelta(milliseconds=100)
 
 _SETTING: Final = re.compile(r"[a-z_]+")
 # Session settings that are ours: what the scalars can read, or what has a key of its own.
@@ -120,8 +122,9 @@ def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
 
 
 def _materialize(path: Path, database: DatabaseConfig, add: _Add) -> None:
-    if "publication" in database.model_fields_set:
-        add((*path, "publication"), "is a setting of PostgreSQL only; remove it", key=True)
+    for name in ("publication", "reruns_max"):
+        if name in database.model_fields_set:
+            add((*path, name), "is a setting of PostgreSQL only; remove it", key=True)
     if database.cluster is not None and (not database.cluster.strip() or "\0" in database.cluster):
         add((*path, "cluster"), "is not a cluster's name; name one, or remove it to use the user's default")
     for name, value in database.options.items():
@@ -201,11 +204,17 @@ def _source(source: SourceConfig, path: Path, names: Mapping[str, Sequence[str]]
 
 
 def _source_engine(source: SourceConfig, path: Path, engine: EngineName, add: _Add) -> None:
-    if engine is EngineName.MATERIALIZE:
-        return
-    for name in ("fields", "query"):
-        if name in source.model_fields_set:
-            add((*path, name), later_on(name, engine), key=True)
+    if engine is EngineName.RISINGWAVE:
+        for name in ("fields", "query"):
+            if name in source.model_fields_set:
+                add((*path, name), later_on(name, engine), key=True)
+    if engine is not EngineName.POSTGRES:
+        for name in ("interval", "refresh"):
+            if name in source.live.model_fields_set:
+                said = (
+                    f"is for what PostgreSQL re-runs; {engine.value} tells every change by itself; remove it"
+                )
+                add((*path, "live", name), said, key=True)
 
 
 def _query(source: SourceConfig, path: Path, add: _Add) -> None:
@@ -353,6 +362,8 @@ def _claim(path: Path, owner: str, names: Iterable[str], taken: dict[str, str], 
 def _live(path: Path, live: LiveConfig, add: _Add) -> None:
     if live.log.bytes < _LOG_BYTES_MIN:
         add((*path, "log", "bytes"), "must be at least 64KiB: a log must hold a change of ordinary size")
+    if live.refresh is not None and live.refresh < _REFRESH_MIN:
+        add((*path, "refresh"), "must be at least 100ms: each time the whole query is run again")
 
 
 def _server(server: ServerConfig, add: _Add) -> None:

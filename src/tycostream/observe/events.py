@@ -62,6 +62,28 @@ class EnumLabelUnlisted:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceRerun:
+    """A view or query was run again, and its difference is told. ``lag_s``: since the first change that it shows."""
+
+    database: str
+    source: str
+    rows: int
+    changes: int
+    seconds: float
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RerunsBehind:
+    """The re-runs of a source cannot keep up: each takes longer than `live.interval` and more is due at its end."""
+
+    database: str
+    source: str
+    behind: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionOpened:
     """A client connected."""
 
@@ -95,6 +117,8 @@ Event = (
     | BatchApplied
     | CohortQuarantined
     | EnumLabelUnlisted
+    | SourceRerun
+    | RerunsBehind
     | ConnectionOpened
     | ConnectionClosed
     | OperationFailed

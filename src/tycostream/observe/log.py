@@ -17,11 +17,14 @@ from tycostream.observe.events import (
     Event,
     FeedStateChanged,
     OperationFailed,
+    RerunsBehind,
+    SourceRerun,
 )
 
 _threshold = logging.INFO
 _LEVELS: Final = {
     BatchApplied: logging.DEBUG,
+    SourceRerun: logging.DEBUG,
     ConnectionOpened: logging.DEBUG,
     ConnectionClosed: logging.DEBUG,
     CohortQuarantined: logging.ERROR,
@@ -70,6 +73,8 @@ def log_sink(event: Event) -> None:
     """An Emit that logs; the event's class is its name. What is below the level costs a look-up and no more."""
     level = _LEVELS.get(type(event), logging.INFO)
     if isinstance(event, FeedStateChanged) and event.state in ("stale", "failed"):
+        level = logging.WARNING
+    if isinstance(event, RerunsBehind) and event.behind:
         level = logging.WARNING
     if level >= _threshold:
         structlog.get_logger().log(

@@ -7,9 +7,9 @@ read once the stream has passed everything that read can have seen (design 4).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Event, SnapshotPart
@@ -21,6 +21,9 @@ from tycostream.engines.postgres.tables import Mapper, fold, weight
 from tycostream.engines.postgres.watch import Mark
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import TRUNCATE, Batch, Change, Position, RowType
+
+if TYPE_CHECKING:
+    from tycostream.engines.postgres.reruns import Reruns
 
 PART_ROWS: Final = 5_000
 _HELD_BYTES_MAX = 256 * 2**20  # of one source's changes while it is read
@@ -67,6 +70,8 @@ class Assembly:
         self.position = position
         self._push, self._failed, self._reshaped = push, failed, reshaped
         self.sources = sources
+        self.reruns: Reruns | None = None  # told which tables a transaction changed
+        self._touched: set[int] = set()
         self._routes: dict[int, list[tuple[str, Followed, Mapper]]] = {}  # of the sources, by relation
         self._relations: dict[int, pgoutput.Relation] = {}
         self._inside = False  # between Begin and Commit: neither positions nor releases may happen there
@@ -95,7 +100,8 @@ class Assembly:
     @property
     def waiting(self) -> bool:
         """Whether a source waits for the stream to pass its read."""
-        return any(followed.late is not None for followed in self.sources.values())
+        late = any(followed.late is not None for followed in self.sources.values())
+        return late or (self.reruns is not None and self.reruns.waiting)
 
     def take(self, data: bytes) -> bool:
         """One message of the connection; whether the server wants an answer at once. UpstreamError ends the stream."""
@@ -104,6 +110,8 @@ class Assembly:
             if not self._inside:
                 self._advance(outer.end_lsn)
             return outer.reply_now
+        if self.reruns is not None and self._only_watched(outer.payload, self.reruns.watched):
+            return False
         message = pgoutput.decode(outer.payload)
         if isinstance(message, pgoutput.Begin):
             self._inside, self._xid, self._changes, self._bytes = True, message.xid, {}, 0
@@ -112,6 +120,8 @@ class Assembly:
         elif isinstance(message, pgoutput.Relation):
             self._relation(message)
         elif isinstance(message, pgoutput.Truncate):
+            if self.reruns is not None:
+                self._touched.update(oid for oid in message.oids if oid in self.reruns.watched)
             self._truncate(frozenset(message.oids))
         elif message is not None:
             for name, followed, mapper in self._routes.get(message.oid, ()):
@@ -123,12 +133,25 @@ class Assembly:
                 self._change(name, followed, change, size)
         return False
 
+    def _only_watched(self, payload: bytes, watched: Container[int]) -> bool:
+        """Note the table of a changed row; whether all that matters of the row is that it changed."""
+        if payload[0] not in b"IUD":
+            return False
+        oid = int.from_bytes(payload[1:5])
+        if oid not in watched:
+            return False
+        self._touched.add(oid)
+        return oid not in self._routes
+
     def _commit(self, commit: pgoutput.Commit) -> None:
         self._inside = False
         self._advance(commit.end_lsn)
         if self._changes:
             self._push(Batch(self.position, self._changes))
         self._changes = {}
+        if self._touched and self.reruns is not None:
+            self.reruns.committed(self._xid, self._touched)
+        self._touched = set()
         # Released here, at a transaction's end, a source's snapshot stands between whole transactions.
         self.release()
 
@@ -182,9 +205,11 @@ class Assembly:
             self._failed(name, retry("held-back", said, hint="it is tried again"))
 
     def release(self) -> None:
-        """Tell the snapshots of late sources that the stream has passed."""
+        """Tell what was read beside the stream and is no newer than it: snapshots of late sources, results of re-runs."""
         if self._inside:
             return
+        if self.reruns is not None:
+            self.reruns.release(self.position)
         for name, followed in list(self.sources.items()):
             late = followed.late
             if followed.held is None or late is None or self.position.offset < late.lsn:

@@ -69,6 +69,7 @@ FROM pg_partition_tree(%s::oid::regclass) t JOIN pg_class c ON c.oid = t.relid J
 WHERE t.relid <> %s ORDER BY t.level, n.nspname, c.relname
 """
 _FOLLOWED = "rp"  # ordinary and partitioned tables
+_COMPUTED = "vmf"  # what replication says nothing of, and a query can read all the same
 _KINDS = {
     "v": "a view",
     "m": "a materialized view",
@@ -134,6 +135,11 @@ class Table:
     parts: tuple[Part, ...] = ()
 
     @property
+    def what(self) -> str:
+        """What it is, in words."""
+        return _KINDS.get(self.kind, "a table" if self.logged else "an unlogged table")
+
+    @property
     def leaves(self) -> tuple[Part, ...]:
         """The partitions that hold rows."""
         return tuple(part for part in self.parts if part.leaf)
@@ -172,7 +178,7 @@ def split_name(source: SourceConfig) -> tuple[str, str]:
 
 
 async def load_table(connection: Connection, source: SourceConfig) -> Table:
-    """The table of a source, or UpstreamError that names the tables that exist."""
+    """The table or view of a source, or UpstreamError that names those that exist."""
     schema, name = split_name(source)
     cursor = await connection.execute(
         f"{_TABLE} WHERE n.nspname = %s AND c.relname = %s".encode(), [schema, name]
@@ -180,23 +186,18 @@ async def load_table(connection: Connection, source: SourceConfig) -> Table:
     row = await cursor.fetchone()
     if row is None:
         raise await _missing(connection, source, schema, name)
-    if row[3] not in _FOLLOWED:
+    if row[3] not in _FOLLOWED + _COMPUTED:
         kind = _KINDS.get(row[3], "not a table")
-        later = "; views become sources with a later version" if row[3] in "vm" else ""
         raise fail(
             "source-kind",
-            f"source {source.name}: {shown(schema, name)} is {kind}, and only tables can be followed{later}",
-            hint="name a table in `table:`",
+            f"source {source.name}: {shown(schema, name)} is {kind}, and only tables and views can be followed",
+            hint="name a table or a view in `table:`",
         )
     return await _table(connection, row)
 
 
 async def _table(connection: Connection, row: tuple[Any, ...]) -> Table:
-    cells = await (await connection.execute(_COLUMNS.encode(), [row[0]])).fetchall()
-    columns = tuple(
-        ColumnInfo(c[0], c[1], c[2], c[3], c[4], bool(c[5]), c[6], tuple(c[7]) if c[7] else None, c[8])
-        for c in cells
-    )
+    columns = await load_columns(connection, row[0])
     return Table(
         row[0],
         row[1],
@@ -212,6 +213,15 @@ async def _table(connection: Connection, row: tuple[Any, ...]) -> Table:
         row[11],
         columns,
         await _parts(connection, row[0]) if row[3] == "p" else (),
+    )
+
+
+async def load_columns(connection: Connection, relation: int) -> tuple[ColumnInfo, ...]:
+    """The columns of the relation with this number, in its order."""
+    cells = await (await connection.execute(_COLUMNS.encode(), [relation])).fetchall()
+    return tuple(
+        ColumnInfo(c[0], c[1], c[2], c[3], c[4], bool(c[5]), c[6], tuple(c[7]) if c[7] else None, c[8])
+        for c in cells
     )
 
 
@@ -274,16 +284,16 @@ def _offered(table: Table, foreign: Sequence[tuple[Any, ...]]) -> CatalogueTable
 
 async def _missing(connection: Connection, source: SourceConfig, schema: str, name: str) -> UpstreamError:
     query = (
-        b"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')"
+        b"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')"
         b" AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2 LIMIT 1000"
     )
     names = [shown(*row) for row in await (await connection.execute(query)).fetchall()]
     exist = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     return fail(
         "source-missing",
-        f"source {source.name}: there is no table {shown(schema, name)}",
-        detail=f"tables that exist: {exist or 'none'}",
-        hint=closest(shown(schema, name), names) or "create the table, or correct `table:`",
+        f"source {source.name}: there is no table or view {shown(schema, name)}",
+        detail=f"what exists: {exist or 'nothing'}",
+        hint=closest(shown(schema, name), names) or "create it, or correct `table:`",
     )
 
 
@@ -380,25 +390,18 @@ def row_type(
         raise fail(
             "source-kind",
             f"source {source.name}: {table.sql} is unlogged, so its changes are not in the log",
-            hint=f"ALTER TABLE {table.sql} SET LOGGED;",
+            hint=f"ALTER TABLE {table.sql} SET LOGGED; or read it every so often: `live: {{refresh: 10s}}`",
         )
-    by_name = {column.name: column for column in table.columns}
     chosen = source.columns or {c.name: None for c in table.columns if not c.generated}
     key = source.primary_key or table.primary_key or (table.identity_index if table.identity == "i" else ())
-    for name in chosen:
-        if name in by_name and by_name[name].generated:
-            raise fail(
-                "column-generated",
-                f"source {source.name}: column {name} is generated, and PostgreSQL does not replicate it",
-                hint=f"leave {name} out of `columns:`",
-            )
-    known = {
-        c.name: CatalogColumn(
-            c.name, c.base_type if c.labels else c.type_name, not c.not_null, c.comment, c.labels
-        )
-        for c in table.columns
-    }
+    known = {c.name: known_column(c) for c in table.columns}
     columns = choose_columns(source, table.sql, known, chosen, key, enums, unlisted)
     check_identity(table, source, key)
     places = {column.name: i for i, column in enumerate(columns)}
     return RowType(source.name, columns, tuple(places[n] for n in key), source.comment or table.comment)
+
+
+def known_column(column: ColumnInfo) -> CatalogColumn:
+    """The column for the rules that all engines share."""
+    type_name = column.base_type if column.labels else column.type_name
+    return CatalogColumn(column.name, type_name, not column.not_null, column.comment, column.labels)

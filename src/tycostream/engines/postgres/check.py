@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from tycostream.engines.base import Finding
 from tycostream.engines.libpq import Connection
 from tycostream.engines.names import shown
-from tycostream.engines.postgres.catalogue import Table
+from tycostream.engines.postgres.catalogue import ColumnInfo, Table
+from tycostream.engines.postgres.computed import Computed
 from tycostream.rows import RowType
 
 STANDBY: Final = "standby"  # the code of what passes by itself when the server is promoted
@@ -58,16 +60,28 @@ async def server_findings(
 def table_findings(subject: str, table: Table, row_type: RowType, chosen: bool) -> list[Finding]:
     """What one should know of a table that can be followed. ``chosen``: the configuration lists its columns."""
     findings = [Finding(subject, True, f"{table.sql}, {len(row_type.columns)} columns")]
-    names = {column.name for column in row_type.columns}
-    if odd := [c.name for c in table.columns if c.name in names and not c.code_point_order]:
-        said = f"{', '.join(odd)}: tycostream orders text by code point; the database's own ORDER BY differs"
-        findings.append(Finding(subject, False, said, 'compare with ORDER BY … COLLATE "C"', fatal=False))
+    findings += _order_findings(subject, table.columns, row_type)
     if not chosen and (generated := [c.name for c in table.columns if c.generated]):
         said = f"{', '.join(generated)}: generated columns are not replicated, so the source leaves them out"
-        hint = "compute it in a query, or fill an ordinary column by a trigger"
+        hint = "name it in `columns:`, and the source is run again as a query whenever the table changes; or fill an ordinary column by a trigger"
         findings.append(Finding(subject, False, said, hint, fatal=False))
     if table.kind == "r" and table.parent:
         said = f"tables inherit from {table.sql}; the source is the rows of {table.sql} alone (FROM ONLY)"
         hint = "make sources of the tables that inherit too"
         findings.append(Finding(subject, False, said, hint, fatal=False))
     return findings
+
+
+def computed_findings(subject: str, computed: Computed, row_type: RowType) -> list[Finding]:
+    """What one should know of a view or query: what it is run again for."""
+    said = f"{computed.title}, {len(row_type.columns)} columns, {computed.followed}"
+    return [Finding(subject, True, said), *_order_findings(subject, computed.columns, row_type)]
+
+
+def _order_findings(subject: str, columns: Iterable[ColumnInfo], row_type: RowType) -> list[Finding]:
+    names = {column.name for column in row_type.columns}
+    odd = [c.name for c in columns if c.name in names and not c.code_point_order]
+    if not odd:
+        return []
+    said = f"{', '.join(odd)}: tycostream orders text by code point; the database's own ORDER BY differs"
+    return [Finding(subject, False, said, 'compare with ORDER BY … COLLATE "C"', fatal=False)]

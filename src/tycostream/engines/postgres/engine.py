@@ -17,17 +17,19 @@ from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.embedded import EmbeddedPostgres
 from tycostream.engines.libpq import Connection, fail, retry, safe, translate
 from tycostream.engines.names import shown
-from tycostream.engines.postgres import catalogue, check, cleanup
+from tycostream.engines.postgres import catalogue, check, cleanup, computed
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.cleanup import slot_prefix
+from tycostream.engines.postgres.computed import Computed, is_computed, load_computed, published
 from tycostream.engines.postgres.connect import connect
 from tycostream.engines.postgres.publication import Publication
 from tycostream.engines.postgres.replication import Replication
+from tycostream.engines.postgres.run import RerunCounts
 from tycostream.engines.postgres.stream import PostgresStream
 from tycostream.engines.postgres.tables import check_shape
 from tycostream.engines.postgres.watch import Mark, marks
 from tycostream.errors import UpstreamError
-from tycostream.observe.events import Emit, EnumLabelUnlisted
+from tycostream.observe.events import Emit, EnumLabelUnlisted, SourceRerun
 from tycostream.rows import Position, RowType
 
 _SLOT_S = 300.0  # how long the open transactions of others may keep replication from starting
@@ -53,8 +55,9 @@ class PostgresEngine:
         )
         self.embedded = EmbeddedPostgres(Path(config.data), config.port) if config.embedded else None
         self._few = asyncio.Semaphore(4)  # connections at once for sources that are added together
-        self._config_name, self.enums, self._emit = config_name, enums, emit
-        self._tables: dict[str, Table] = {}
+        self._config_name, self.enums, self.emit = config_name, enums, emit
+        self._relations: dict[str, Table | Computed] = {}
+        self.reruns: dict[str, RerunCounts] = {}  # by source, since the engine was made
         self._streams: set[PostgresStream] = set()
 
     @property
@@ -76,25 +79,54 @@ class PostgresEngine:
         """See Engine."""
         async with await self.connect() as connection:
             try:
-                table = await catalogue.load_table(connection, source)
+                relation = await self._load(connection, source)
             except psycopg.Error as error:
                 raise translate(error, self.url, f"describing {source.name}") from None
-        row_type = catalogue.row_type(table, source, self.enums, self._unlisted)
-        self._tables[source.name] = table
+        row_type = self._row_type(relation, source)
+        self._relations[source.name] = relation
         return row_type
 
+    async def _load(self, connection: Connection, source: SourceConfig) -> Table | Computed:
+        table = None if source.query else await catalogue.load_table(connection, source)
+        if table is None or is_computed(source, table):
+            return await load_computed(connection, source, table)
+        return table
+
+    def _row_type(self, relation: Table | Computed, source: SourceConfig) -> RowType:
+        if isinstance(relation, Computed):
+            return computed.row_type(relation, source, self.enums, self._unlisted)
+        return catalogue.row_type(relation, source, self.enums, self._unlisted)
+
     def _unlisted(self, enum: str, label: str) -> None:
-        self._emit(EnumLabelUnlisted(enum, label))
+        self.emit(EnumLabelUnlisted(enum, label))
+
+    async def _relation_of(self, source: SourceConfig, row_type: RowType) -> Table | Computed:
+        """What a source reads, as ``describe`` saw it; UpstreamError if it does not fit ``row_type`` any more."""
+        if source.name not in self._relations:
+            check_shape(row_type, await self.describe(source))
+        return self._relations[source.name]
 
     async def _table_of(self, source: SourceConfig, row_type: RowType) -> Table:
-        """The table of a source, as ``describe`` saw it; UpstreamError if it does not fit ``row_type`` any more."""
-        if source.name not in self._tables:
-            check_shape(row_type, await self.describe(source))
-        return self._tables[source.name]
+        relation = await self._relation_of(source, row_type)
+        if isinstance(relation, Table):
+            return relation
+        self.forget(source.name)
+        said = f"source {source.name}: {relation.title} is {relation.what} now"
+        raise retry("source-altered", said, hint="it is described anew")
+
+    async def computed(self, source: SourceConfig, row_type: RowType) -> Computed | None:
+        """What a computed source is, as ``describe`` saw it; None for a table that is followed. UpstreamError as there."""
+        relation = await self._relation_of(source, row_type)
+        return relation if isinstance(relation, Computed) else None
+
+    def count_rerun(self, event: SourceRerun) -> None:
+        """Add one run of a computed source to what is counted, and tell of it."""
+        self.reruns.setdefault(event.source, RerunCounts()).add(event)
+        self.emit(event)
 
     def forget(self, source: str) -> None:
         """Describe a source anew when it is next asked for: it failed, so its table may have changed."""
-        self._tables.pop(source, None)
+        self._relations.pop(source, None)
 
     async def probe(self) -> None:
         """See Engine."""
@@ -168,13 +200,18 @@ class PostgresEngine:
                 code = finding.subject.rsplit(" ", 1)[-1]
                 wrong = retry if code == check.STANDBY else fail  # it may be promoted any moment
                 raise wrong(code, finding.message, hint=finding.hint)
-        tables = list({table.sql: table for table in self._tables.values()}.values())
+        relations = list(self._relations.values())
         if not await self.publication.exists(connection):
-            await self.publication.create(connection, [] if self.publication.manage else tables)
-        for table in tables if self.publication.manage else []:
+            names = dict.fromkeys(name for relation in relations for name in published(relation))
+            await self.publication.create(connection, [] if self.publication.manage else list(names))
+        for relation in relations if self.publication.manage else []:
             # what cannot be added is reported when its source is added: one bad table never ends the others
             with contextlib.suppress(UpstreamError, psycopg.errors.UndefinedTable):
-                await self.publication.ensure(connection, table, ())
+                if isinstance(relation, Computed):
+                    await self.publication.ensure_inputs(connection, relation.inputs.leaves)
+                else:
+                    await self.publication.ensure(connection, relation, ())
+        self.publication.fresh.clear()  # of what it holds now, the slot will tell everything
 
     @staticmethod
     def _require_select(table: Table, user: str) -> None:
@@ -210,6 +247,14 @@ class PostgresEngine:
             self.forget(source.name)
             raise retry("source-altered", f"source {source.name}: {table.sql} was altered just now")
         return table, mark, altered
+
+    async def publish_inputs(self, computed: Computed) -> bool:
+        """Make sure that the publication tells of any change of what a computed source reads; whether it did not yet."""
+        async with self._few, await self.connect() as connection:
+            try:
+                return await self.publication.ensure_inputs(connection, computed.inputs.leaves)
+            except psycopg.Error as error:
+                raise translate(error, self.url, f"publishing what {computed.title} reads") from None
 
     async def judge(
         self, source: SourceConfig, row_type: RowType, table: Table, then: Mark, now: Mark | None
@@ -274,14 +319,20 @@ class PostgresEngine:
     async def _check_source(self, connection: Connection, source: SourceConfig) -> list[Finding]:
         subject = f"source {source.name}"
         try:
-            table = await catalogue.load_table(connection, source)
-            shape = catalogue.row_type(table, source, self.enums, self._unlisted)
-            self._require_select(table, connection.info.user)
+            relation = await self._load(connection, source)
+            shape = self._row_type(relation, source)
+            if isinstance(relation, Table):
+                self._require_select(relation, connection.info.user)
         except UpstreamError as error:
-            return [Finding(subject, False, error.message, error.hint)]
-        findings = check.table_findings(subject, table, shape, bool(source.columns))
+            return [Finding(subject, False, error.told, error.hint)]
         names = [column.name for column in shape.columns]
-        for fault in await self.publication.faults(connection, table, names):
+        if isinstance(relation, Computed):
+            findings = check.computed_findings(subject, relation, shape)
+            faults = await self.publication.input_faults(connection, relation.inputs.leaves)
+        else:
+            findings = check.table_findings(subject, relation, shape, bool(source.columns))
+            faults = await self.publication.faults(connection, relation, names)
+        for fault in faults:
             ours = bool(fault.missing) and self.publication.manage
             hint = "tycostream will add it" if ours else fault.hint
             findings.append(Finding(subject, False, fault.message, hint, fatal=not ours))

@@ -17,6 +17,7 @@ import psycopg
 from tycostream.engines.libpq import Connection, fail
 from tycostream.engines.names import quoted, shown
 from tycostream.engines.postgres.catalogue import Part, Table
+from tycostream.engines.postgres.inputs import Leaf
 from tycostream.errors import UpstreamError
 
 _OPTIONS = ("insert", "update", "delete", "truncate")
@@ -38,6 +39,15 @@ _ROOT = (
     b" JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_publication_tables t"
     b" ON t.schemaname = n.nspname AND t.tablename = c.relname AND t.pubname = %s WHERE c.relkind = 'p' LIMIT 1"
 )
+
+
+# Of tables, each by its number: whether the publication holds it, itself or by a partitioned ancestor, and all its rows.
+_HELD = """
+SELECT w.oid, t.found IS NOT NULL, t.rowfilter FROM unnest(%s::oid[]) w(oid) LEFT JOIN LATERAL (
+  SELECT true AS found, {row_filter} AS rowfilter FROM pg_publication_tables t
+  JOIN pg_namespace n ON n.nspname = t.schemaname JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
+  WHERE t.pubname = %s AND (c.oid = w.oid OR c.oid IN (SELECT relid FROM pg_partition_ancestors(w.oid))) LIMIT 1) t ON true
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,9 @@ class Publication:
 
     def __init__(self, name: str, manage: bool) -> None:
         self.name, self.manage = name, manage
+        self.fresh: set[int] = (
+            set()
+        )  # tables added since the slot was made: of older transactions it tells nothing
         # Two ALTERs of one publication at a time: the server refuses the second.
         self._lock = asyncio.Lock()
 
@@ -143,9 +156,9 @@ class Publication:
             "table",
         )
 
-    async def create(self, connection: Connection, tables: Sequence[Table]) -> None:
+    async def create(self, connection: Connection, tables: Sequence[tuple[str, str]]) -> None:
         """Make it, holding ``tables``, if it is not there; UpstreamError with the statement if we may not."""
-        names = ", ".join(table.sql for table in tables)
+        names = ", ".join(shown(*table) for table in tables)
         create = f"CREATE PUBLICATION {self.sql}" + (f" FOR TABLE {names};" if names else ";")
         if not self.manage:
             raise Fault(
@@ -153,7 +166,7 @@ class Publication:
             ).error()
         statement = f"CREATE PUBLICATION {quoted(self.name)}"
         if tables:
-            statement += f" FOR TABLE {', '.join(table.quoted for table in tables)}"
+            statement += f" FOR TABLE {', '.join(quoted(*table) for table in tables)}"
         try:
             await connection.execute(statement.encode())
         except _THERE:
@@ -178,7 +191,7 @@ class Publication:
                     raise min(faults, key=lambda fault: bool(fault.missing)).error()
                 try:
                     if faults[0].missing == "publication":
-                        await self.create(connection, [table])
+                        await self.create(connection, [(table.schema, table.name)])
                     else:
                         await self._add(connection, table)
                 except psycopg.errors.InternalError_:  # "tuple concurrently updated"
@@ -187,8 +200,83 @@ class Publication:
                     continue
                 except psycopg.errors.InsufficientPrivilege:
                     raise faults[0].error() from None
+                self.fresh.update((table.oid, *(part.oid for part in table.parts)))
                 return True
         raise AssertionError("the last attempt returns or raises")
+
+    async def input_faults(self, connection: Connection, leaves: Sequence[Leaf]) -> list[Fault]:
+        """What keeps it from telling that one of ``leaves`` has changed. None of them needs its columns told."""
+        if not leaves:
+            return []
+        faults = await self.faults(connection)
+        held = dict.fromkeys((leaf.oid for leaf in leaves), (False, None))
+        if there := not any(fault.missing for fault in faults):
+            with_lists = connection.info.server_version >= _WITH_LISTS
+            query = _HELD.format(row_filter="t.rowfilter" if with_lists else "NULL")
+            cursor = await connection.execute(query.encode(), [list(held), self.name])
+            held = {row[0]: row[1:] for row in await cursor.fetchall()}
+        else:
+            faults = []
+        alter, lacking = f"ALTER PUBLICATION {self.sql}", [leaf for leaf in leaves if not held[leaf.oid][0]]
+        for leaf in leaves:
+            name = shown(*leaf.name)
+            if held[leaf.oid][1] is not None:
+                whole = f"BEGIN; {alter} DROP TABLE {name}; {alter} ADD TABLE {name}; COMMIT;"
+                said = f"publication {self.name} holds only rows of {name} where {held[leaf.oid][1]}"
+                faults.append(Fault(said, whole))
+        for leaf in lacking:
+            if not leaf.identity:
+                name = shown(*leaf.name)
+                or_key = (
+                    ""
+                    if leaf.has_key
+                    else f" (or add a primary key: ALTER TABLE {name} ADD PRIMARY KEY (…);)"
+                )
+                said = f"{name} has no replica identity, so published, its UPDATE and DELETE would fail"
+                hint = f"ALTER TABLE {name} REPLICA IDENTITY FULL;{or_key}"
+                faults.append(Fault(said, hint, "replica-identity"))
+        if lacking:
+            add = ", ".join(dict.fromkeys(shown(*leaf.add) for leaf in lacking))
+            said = f"publication {self.name} does not hold {', '.join(shown(*leaf.name) for leaf in lacking)}"
+            fault = Fault(said, f"{alter} ADD TABLE {add};", "publication-missing", "table")
+            if not there:
+                create = f"CREATE PUBLICATION {self.sql} FOR TABLE {add};"
+                fault = Fault(
+                    f"there is no publication {self.name}", create, "publication-missing", "publication"
+                )
+            faults.append(fault)
+        return faults
+
+    async def ensure_inputs(self, connection: Connection, leaves: Sequence[Leaf]) -> bool:
+        """Make sure that it tells of each change of ``leaves``; whether one was added just now. Errors as ``ensure``."""
+        async with self._lock:
+            for attempt in range(_ATTEMPTS):
+                faults = await self.input_faults(connection, leaves)
+                if not faults:
+                    return False
+                if not self.manage or not all(fault.missing for fault in faults):
+                    raise min(faults, key=lambda fault: bool(fault.missing)).error()
+                try:
+                    await self._add_inputs(connection, leaves, faults[0].missing)
+                except psycopg.errors.InternalError_:  # "tuple concurrently updated"
+                    if attempt + 1 == _ATTEMPTS:
+                        raise
+                    continue
+                except psycopg.errors.InsufficientPrivilege:
+                    raise faults[0].error() from None
+                self.fresh.update(leaf.oid for leaf in leaves)
+                return True
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _add_inputs(self, connection: Connection, leaves: Sequence[Leaf], missing: str) -> None:
+        if missing == "publication":
+            with contextlib.suppress(*_THERE):
+                await connection.execute(f"CREATE PUBLICATION {quoted(self.name)}".encode())
+        for name in dict.fromkeys(leaf.add for leaf in leaves):
+            with contextlib.suppress(*_THERE):
+                await connection.execute(
+                    f"ALTER PUBLICATION {quoted(self.name)} ADD TABLE {quoted(*name)}".encode()
+                )
 
     async def _add(self, connection: Connection, table: Table) -> None:
         statement = f"ALTER PUBLICATION {quoted(self.name)} ADD TABLE {table.quoted}"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 
 from tycostream.clock import Clock
-from tycostream.engines.decode.copytext import CopyLines, decode_line
+from tycostream.engines.decode.copytext import decode_line
 from tycostream.engines.libpq import Connection, fail, retry, safe
 from tycostream.engines.names import literal, quoted
 from tycostream.engines.postgres.catalogue import Table
+from tycostream.engines.postgres.copying import copy_lines
 from tycostream.engines.postgres.tables import Mapper, Seen
 from tycostream.errors import UpstreamError
 from tycostream.rows import Row, RowType
@@ -31,15 +32,15 @@ class LateRead(NamedTuple):
     lsn: int
 
 
-def refused(table: Table, error: UpstreamError | psycopg.Error, url: str) -> UpstreamError:
+def refused(title: str, error: UpstreamError | psycopg.Error, url: str) -> UpstreamError:
     """Why one table cannot be read, although its connection lives."""
     if isinstance(error, UpstreamError):
         return error
     return fail(
         "source-failed",
-        f"cannot read {table.sql}",
+        f"cannot read {title}",
         detail=safe(str(error), url),
-        hint=f"GRANT SELECT ON {table.sql} or mend it",
+        hint=f"GRANT SELECT ON {title} or mend it",
     )
 
 
@@ -56,25 +57,22 @@ async def exported(engine: PostgresEngine, snapshot: str) -> AsyncIterator[Conne
         await connection.close()
 
 
-async def copy_rows(connection: Connection, row_type: RowType, table: Table) -> AsyncIterator[Row]:
-    """The rows of a table. An error of one value comes at the end, when the connection is free again."""
+async def copy_rows(connection: Connection, row_type: RowType, table: Table) -> AsyncIterator[list[Row]]:
+    """The rows of a table, many at a time. An error of one value comes at the end, when the connection is free again."""
     width, mapper = len(row_type.columns), Mapper(row_type, table)
     columns = ", ".join(quoted(column.name) for column in row_type.columns)
     # What inherits from a table has changes of its own, under its own name; partitions are the table itself.
     only = "" if table.kind == "p" else "ONLY "
     query = f"COPY (SELECT {columns} FROM {only}{table.quoted}) TO STDOUT".encode()
-    places, lines, problem = range(width), CopyLines(), None
-    async with connection.cursor() as cursor, cursor.copy(query) as copy:
-        async for chunk in copy:
+    places, problem = range(width), None
+    async with contextlib.aclosing(copy_lines(connection, query)) as copied:
+        async for lines in copied:
             if problem is not None:
                 continue  # read to the end: the other sources need this transaction
-            for line in lines.feed(bytes(chunk)):
-                try:
-                    row = mapper.row(decode_line(line, width), places)
-                except UpstreamError as error:
-                    problem = error
-                    break
-                yield row
+            try:
+                yield [mapper.row(decode_line(line[:-1], width), places) for line in lines]
+            except UpstreamError as error:
+                problem = error
     if problem is not None:
         raise problem
 
@@ -85,14 +83,14 @@ async def read_late(engine: PostgresEngine, row_type: RowType, table: Table, *, 
     try:
         await connection.execute(b"SET statement_timeout = 0")
         if altered:
-            await _await_older(connection, engine.clock)
+            await await_older(connection, engine.clock)
         await connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor = await connection.execute(
             b"SELECT pg_current_snapshot()::text, (pg_current_wal_insert_lsn() - '0/0')::bigint"
         )
         row = await cursor.fetchone()
         assert row is not None
-        rows = [r async for r in copy_rows(connection, row_type, table)]
+        rows = [row async for some in copy_rows(connection, row_type, table) for row in some]
         await connection.execute(b"COMMIT")
         # Read-only work writes no log, so an idle server may not flush up to our mark; this makes it.
         await connection.execute(b"SELECT pg_current_xact_id()")
@@ -101,7 +99,7 @@ async def read_late(engine: PostgresEngine, row_type: RowType, table: Table, *, 
     return LateRead(rows, Seen.parse(row[0]), row[1])
 
 
-async def _await_older(connection: Connection, clock: Clock) -> None:
+async def await_older(connection: Connection, clock: Clock) -> None:
     """Transactions that began before the table was published may write to it unseen: wait for their end."""
     first = await (
         await connection.execute(b"SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from tycostream.config.model import SourceConfig
-from tycostream.engines.base import Event, Progress, SnapshotPart, SourceFailed, without
-from tycostream.engines.libpq import retry, translate
+from tycostream.engines.base import Event, SnapshotPart, SourceFailed, without
+from tycostream.engines.libpq import Connection, retry, translate
 from tycostream.engines.postgres.assembly import PART_ROWS, Assembly, Followed
 from tycostream.engines.postgres.reading import copy_rows, exported, read_late, refused
 from tycostream.engines.postgres.replication import STATUS_S, Replication
+from tycostream.engines.postgres.reruns import Reruns
 from tycostream.engines.postgres.watch import Difference, Mark, Watch
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Position, Row, RowType
@@ -38,8 +39,10 @@ class PostgresStream:
     ) -> None:
         self._engine, self._replication, self._slot, self._snapshot = engine, replication, slot, snapshot
         sources: dict[str, Followed] = {}
-        self._watch = Watch(engine, sources, self._differs)
+        self._reruns = Reruns(engine, self._push, self._failed, replication.wake.set)
+        self._watch = Watch(engine, sources, self._differs, self._reruns.look)
         self._assembly = Assembly(position, sources, self._push, self._failed, self._watch.soon)
+        self._assembly.reruns = self._reruns
         self._watching: asyncio.Task[None] | None = None
         self._events: deque[Event] = deque()
         self._initial: AsyncGenerator[SnapshotPart] | None = None
@@ -59,7 +62,11 @@ class PostgresStream:
         await self.remove(name)
         self._raise_if_ended()
         try:
-            table, mark, altered = await self._engine.publish(source, row_type)
+            computed = await self._engine.computed(source, row_type)
+            if computed is not None:
+                altered = await self._engine.publish_inputs(computed)
+            else:
+                table, mark, altered = await self._engine.publish(source, row_type)
         except UpstreamError as error:
             if error.action is not Action.FAIL:
                 raise
@@ -70,6 +77,12 @@ class PostgresStream:
         # Mended by somebody else since then, its older transactions may be incomplete all the same.
         altered = altered or name in self._unpublished
         self._unpublished.discard(name)
+        if computed is not None:
+            self._reruns.add(row_type, source, computed)
+            if self._began or altered:
+                fresh = not self._engine.publication.fresh.isdisjoint(computed.inputs.watched)
+                self._reruns.start(name, fresh=fresh or altered)
+            return
         mine = Followed(row_type, source, table, mark)
         self._assembly.add(name, mine)
         if self._began or altered:
@@ -82,6 +95,7 @@ class PostgresStream:
 
     async def remove(self, source: str) -> None:
         """See Stream."""
+        self._reruns.remove(source)
         mine = self._assembly.remove(source)
         self._events = without(self._events, source)
         if mine is not None and mine.task is not None:
@@ -127,6 +141,7 @@ class PostgresStream:
             await asyncio.wait(tasks)
         if self._initial is not None:  # it holds a connection, also while nobody reads
             await self._initial.aclose()
+        await self._reruns.close()
         await self._replication.close()
 
     async def _guarded(self, step: Coroutine[object, object, None]) -> None:
@@ -155,7 +170,10 @@ class PostgresStream:
 
     def _failed(self, name: str, error: UpstreamError) -> None:
         mine = self._assembly.remove(name)
-        if mine is not None:
+        if name in self._reruns.sources:
+            self._reruns.remove(name)
+            self._forget(name, error)
+        elif mine is not None:
             if mine.task is not None and mine.task is not asyncio.current_task():
                 mine.task.cancel()
             self._forget(name, error)
@@ -193,22 +211,25 @@ class PostgresStream:
             self._initial = None
 
     async def _read_initial(self) -> AsyncGenerator[SnapshotPart]:
-        sources, position = self._assembly.sources, self._assembly.position
-        names = [name for name, mine in sources.items() if mine.held is None]
-        if not names:
+        position = self._assembly.position
+        wanted: dict[str, object] = {
+            n: mine for n, mine in self._assembly.sources.items() if mine.held is None
+        }
+        wanted.update(self._reruns.unread())
+        if not wanted:
             return
-        last: tuple[Followed, SnapshotPart] | None = None
+        last: tuple[object, SnapshotPart] | None = None
         async with exported(self._engine, self._snapshot) as connection:
-            for name in names:
-                if (mine := sources.get(name)) is None or mine.held is not None:
+            for name, mine in wanted.items():
+                if not self._is_unread(name, mine):
                     continue  # removed meanwhile; or added anew, then it is read by itself
                 rows: list[Row] = []
                 await connection.execute(b"SAVEPOINT source")
                 try:
-                    async for row in copy_rows(connection, mine.row_type, mine.table):
-                        rows.append(row)
+                    async for some in self._rows(connection, name, mine):
+                        rows += some
                         if len(rows) >= PART_ROWS:
-                            if sources.get(name) is mine:
+                            if self._is_unread(name, mine):
                                 yield SnapshotPart(name, rows)
                             rows = []
                     await connection.execute(b"RELEASE SAVEPOINT source")
@@ -217,15 +238,28 @@ class PostgresStream:
                         raise
                     # A refused COPY aborts the transaction, and the others need its snapshot.
                     await connection.execute(b"ROLLBACK TO SAVEPOINT source")
-                    if sources.get(name) is mine:
-                        self._failed(name, refused(mine.table, error, self._engine.url))
+                    if self._is_unread(name, mine):
+                        title = mine.table.sql if isinstance(mine, Followed) else name
+                        self._failed(name, refused(title, error, self._engine.url))
                     continue
-                if last is not None and sources.get(last[1].source) is last[0]:
+                if last is not None and self._is_unread(last[1].source, last[0]):
                     yield last[1]
+                    self._reruns.began(last[1].source, position)
                 last = (mine, SnapshotPart(name, rows, position))
         # Told only now: a reader that pauses after the last part must not keep our transaction's locks.
-        if last is not None and sources.get(last[1].source) is last[0]:
+        if last is not None and self._is_unread(last[1].source, last[0]):
             yield last[1]
+            self._reruns.began(last[1].source, position)
+
+    def _is_unread(self, name: str, mine: object) -> bool:
+        if isinstance(mine, Followed):
+            return mine.held is None and self._assembly.sources.get(name) is mine
+        return self._reruns.unread().get(name) is mine
+
+    def _rows(self, connection: Connection, name: str, mine: object) -> AsyncIterator[list[Row]]:
+        if isinstance(mine, Followed):
+            return copy_rows(connection, mine.row_type, mine.table)
+        return self._reruns.initial(connection, name)
 
     async def _read_late(self, name: str, mine: Followed, altered: bool) -> None:
         try:
@@ -245,7 +279,11 @@ class PostgresStream:
     def _status(self, every_s: float) -> None:
         position = self._assembly.position  # that of the last whole transaction
         if self._replication.status(position.offset, every_s) and not self._events:
-            self._push(Progress(position))
+            self._progress(position)
+
+    def _progress(self, position: Position) -> None:
+        following = [name for name, mine in self._assembly.sources.items() if mine.held is None]
+        self._events.extend(self._reruns.progress(position, following))
 
     def _drain(self) -> None:
         start = self._assembly.position
@@ -257,4 +295,4 @@ class PostgresStream:
             self._status(STATUS_S)
         self._assembly.release()
         if self._assembly.position > start and not self._events:
-            self._push(Progress(self._assembly.position))
+            self._progress(self._assembly.position)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update, protocol_error
 from tycostream.engines.libpq import fail
@@ -12,6 +13,9 @@ from tycostream.engines.names import shown
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.errors import UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Cell, Change, Row, RowType
+
+if TYPE_CHECKING:
+    from tycostream.engines.postgres.computed import Computed
 
 
 def weight(wire_bytes: int, cells: int) -> int:
@@ -52,7 +56,7 @@ class Mapper:
     A partition has a mapper of its own: its columns may stand in another order, and its identity be another.
     """
 
-    def __init__(self, row_type: RowType, table: Table) -> None:
+    def __init__(self, row_type: RowType, table: Table | Computed) -> None:
         self.row_type, self._table = row_type, table
         self._types = {column.name: column.type_oid for column in table.columns}
         self._parse = [column.scalar.parse for column in row_type.columns]

@@ -117,6 +117,7 @@ async def marks(
 class Watch:
     """Looks after the tables of one stream over a connection of its own; ``differs`` is told of each difference.
 
+    ``also`` looks at whatever else the stream reads, over the same connection.
     A look that fails is no event: whether the database lives is asked elsewhere, and the next look tries again.
     """
 
@@ -125,8 +126,9 @@ class Watch:
         engine: PostgresEngine,
         sources: Mapping[str, Followed],
         differs: Callable[[str, Followed, Mark | None, Difference], Awaitable[None]],
+        also: Callable[[Callable[[], Awaitable[Connection]]], Awaitable[None]],
     ) -> None:
-        self._engine, self._sources, self._differs = engine, sources, differs
+        self._engine, self._sources, self._differs, self._also = engine, sources, differs, also
         self._wake = asyncio.Event()
         self._connection: Connection | None = None
         self.looks = 0  # how often it has looked
@@ -155,19 +157,24 @@ class Watch:
             await self._disconnect()
 
     async def _look(self) -> None:
+        await self._also(self._connected)
         followed = dict(self._sources)
         if not followed:
             return
-        if self._connection is None or self._connection.closed:
-            self._connection = await self._engine.connect()
+        connection = await self._connected()
         tables = {name: one.table for name, one in followed.items()}
-        found = await marks(self._connection, self._engine.publication.name, tables)
+        found = await marks(connection, self._engine.publication.name, tables)
         self.looks += 1
         for name, one in followed.items():
             columns = [column.name for column in one.row_type.columns]
             difference = one.mark.difference(found[name], columns)
             if difference is not Difference.NONE and self._sources.get(name) is one:
                 await self._differs(name, one, found[name], difference)
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._engine.connect()
+        return self._connection
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
