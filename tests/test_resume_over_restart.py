@@ -1,11 +1,14 @@
-"""A cursor outlives the server: the log of a restarted one is filled from Materialize's history."""
+"""A cursor outlives the server: the log of a restarted one is filled from the database's history."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import subprocess
 import sys
 from typing import Any
+
+import psycopg
 
 from tycostream.app import App
 from tycostream.auth.session import Session
@@ -38,15 +41,9 @@ class Watcher:
         return found[-1]
 
 
-def yaml_of(fake: FakeMaterialize) -> str:
-    return (
-        f"databases: {{main: {{engine: materialize, url: '{fake.url}'}}}}\n"
-        "sources: {trades: {}}\nserver: {cursor_key: [a secret]}\n"
-    )
-
-
-async def served(fake: FakeMaterialize, after: str | None, phase: str) -> tuple[dict[str, Any], list[str]]:
-    app = App(loads(yaml_of(fake), environ={}), SystemClock(), silent)
+async def served(database: str, after: str | None, phase: str) -> tuple[dict[str, Any], list[str]]:
+    text = f"databases: {{main: {{{database}}}}}\nsources: {{trades: {{}}}}\nserver: {{cursor_key: [a secret]}}\n"
+    app = App(loads(text, environ={}), SystemClock(), silent)
     async with app.running():
         await asyncio.wait_for(app.settled(), 10)
         watcher = Watcher(app, after)
@@ -57,27 +54,65 @@ async def served(fake: FakeMaterialize, after: str | None, phase: str) -> tuple[
 async def test_a_cursor_of_a_server_that_is_gone_is_resumed() -> None:
     fake = FakeMaterialize(progress_s=0.02)
     await fake.start()
+    database = f"engine: materialize, url: '{fake.url}'"
     try:
         fake.create_table("trades", {"id": "bigint", "symbol": "text", "price": "numeric"}, key=("id",))
         fake.retain_history("trades", 600)
         fake.insert("trades", ("1", "A", "1.00"), ("2", "B", "2.00"), ("9", "Z", "9.00"))
-        ready, _ = await served(fake, None, "ready")
+        ready, _ = await served(database, None, "ready")
         fake.update("trades", ("1", "A", "1.00"), ("1", "A", "1.50"))
         fake.update("trades", ("1", "A", "1.50"), ("1", "A", "1.75"))
         fake.delete("trades", ("2", "B", "2.00"))
         fake.insert("trades", ("8", "Z", "8.00"))
         fake.advance()
-        live, phases = await served(fake, ready["cursor"], "live")
+        live, phases = await served(database, ready["cursor"], "live")
         assert phases == ["live"], "neither a reset nor a snapshot"
         assert sorted(live["changes"], key=lambda change: str(change["operation"])) == [
             {"operation": "delete", "row": None, "old": {"price": 2.00}},
             {"operation": "update", "row": {"id": 1, "price": 1.75}, "old": {"price": 1.00}},
         ]
         fake.compact("trades")
-        _, phases = await served(fake, ready["cursor"], "ready")
+        _, phases = await served(database, ready["cursor"], "ready")
         assert phases[0] == "reset", "history is gone, and the client is told so"
     finally:
         await fake.stop()
+
+
+async def test_a_cursor_is_resumed_from_the_log_that_a_permanent_slot_kept(database: str) -> None:
+    slot = f"kept_{secrets.token_hex(4)}"
+    of = f"engine: postgres, url: '{database}', manage: true, slot: {slot}"
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as db:
+
+        async def unread() -> None:
+            query = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active"
+            while await (await db.execute(query, [slot])).fetchone() is not None:
+                pass
+
+        try:
+            await db.execute("CREATE TABLE trades (id int PRIMARY KEY, symbol text, price numeric)")
+            await db.execute("ALTER TABLE trades REPLICA IDENTITY FULL")
+            await db.execute("INSERT INTO trades VALUES (1, 'A', 1.00), (2, 'B', 2.00), (9, 'Z', 9.00)")
+            ready, _ = await served(of, None, "ready")
+            await unread()
+            await db.execute("UPDATE trades SET price = 1.50 WHERE id = 1")
+            await db.execute("UPDATE trades SET price = 1.75 WHERE id = 1; DELETE FROM trades WHERE id = 2")
+            await db.execute("INSERT INTO trades VALUES (8, 'Z', 8.00)")
+            live, phases = await served(of, ready["cursor"], "live")
+            assert phases == ["live"], "neither a reset nor a snapshot"
+            assert sorted(live["changes"], key=lambda change: str(change["operation"])) == [
+                {"operation": "delete", "row": None, "old": {"price": 2.00}},
+                {"operation": "update", "row": {"id": 1, "price": 1.75}, "old": {"price": 1.00}},
+            ]
+            await unread()
+            await db.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+            _, phases = await served(of, ready["cursor"], "ready")
+            assert phases[0] == "reset", "history is gone, and the client is told so"
+        finally:
+            await unread()
+            await db.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
+                [slot],
+            )
 
 
 def test_what_a_cursor_is_tied_to_is_the_same_in_every_process() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
@@ -22,15 +23,19 @@ from tycostream.rows import Batch
 Make = Callable[[pytest.FixtureRequest], contextlib.AbstractAsyncContextManager[Upstream]]
 
 
-def postgres(request: pytest.FixtureRequest) -> contextlib.AbstractAsyncContextManager[Upstream]:
-    url = request.getfixturevalue("database")
-
+def postgres(*, permanent: bool) -> Make:
     @contextlib.asynccontextmanager
-    async def make() -> AsyncIterator[Upstream]:
+    async def make(url: str) -> AsyncIterator[Upstream]:
+        slot = f"contract_{secrets.token_hex(4)}" if permanent else None
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            yield PostgresUpstream(url, connection)
+            upstream = PostgresUpstream(url, connection, slot)
+            try:
+                yield upstream
+            finally:
+                await upstream.engine.close()
+                await upstream.drop_slot()
 
-    return make()
+    return lambda request: make(request.getfixturevalue("database"))
 
 
 def scripted(*, share_positions: bool, history: int | None) -> Make:
@@ -54,7 +59,8 @@ UPSTREAMS: dict[str, Make] = {
     "scripted": scripted(share_positions=True, history=None),
     "scripted-resuming": scripted(share_positions=True, history=1000),
     "scripted-single": scripted(share_positions=False, history=1000),
-    "postgres": postgres,
+    "postgres": postgres(permanent=False),
+    "postgres-slot": postgres(permanent=True),
     "materialize": materialize(Consistency.SOURCE),
     "materialize-database": materialize(Consistency.DATABASE),
 }

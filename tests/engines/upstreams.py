@@ -131,17 +131,17 @@ class ScriptedUpstream:
 
 
 class PostgresUpstream:
-    """See Upstream."""
+    """See Upstream. ``slot``: a permanent one, which keeps what a stream missed."""
 
-    resumes = False  # the slot is temporary
     stalls = True
 
-    def __init__(self, url: str, connection: psycopg.AsyncConnection[Any]) -> None:
-        self.url, self._connection = url, connection
+    def __init__(self, url: str, connection: psycopg.AsyncConnection[Any], slot: str | None = None) -> None:
+        self.url, self._connection, self._slot = url, connection, slot
+        self.resumes = slot is not None
         self.engine: PostgresEngine = self._engine(url)
 
     def _engine(self, url: str) -> PostgresEngine:
-        config = DatabaseConfig(url=url, manage=True)
+        config = DatabaseConfig(url=url, manage=True, slot=self._slot)
         return PostgresEngine("main", config, "contract", {}, silent, SystemClock())
 
     async def _execute(self, statement: str, values: Row | None = None) -> psycopg.AsyncCursor[Any]:
@@ -181,6 +181,13 @@ class PostgresUpstream:
         query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'walsender'"
         return [row[0] for row in await (await self._execute(query)).fetchall()]
 
+    async def drop_slot(self) -> None:
+        """Remove the permanent slot, when the server has noticed that nobody reads it."""
+        query = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+        while found := await (await self._execute(query, (self._slot,))).fetchone():
+            if not found[0]:
+                await self._execute("SELECT pg_drop_replication_slot(%s)", (self._slot,))
+
     async def cut(self) -> None:
         for pid in await self._senders():
             await self._execute("SELECT pg_terminate_backend(%s)", (pid,))
@@ -205,6 +212,7 @@ class PostgresUpstream:
     async def left_behind(self) -> list[str]:
         query = (
             "SELECT 'slot ' || slot_name FROM pg_replication_slots WHERE database = current_database()"
+            " AND (temporary OR active)"  # a permanent one stays, that is what it is for
             " UNION ALL SELECT 'connection ' || query FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name = 'tycostream'"
         )

@@ -180,6 +180,13 @@ class DatabaseConfig(Model):
     publication: str | None = Field(
         None, description="The publication to read; absent: tycostream_<config name>."
     )
+    slot: str | None = Field(
+        None,
+        description="A permanent replication slot (engine postgres only): after a restart clients resume from their cursors.",
+    )
+    slot_warn: Size = Field(
+        5 * 2**30, description="Warn when the permanent slot makes the database keep more log than this."
+    )
     connect_timeout: Duration = Field(timedelta(seconds=10), description="How long a connection may take.")
     statement_timeout: Duration = Field(
         timedelta(seconds=30),

@@ -33,6 +33,7 @@ _LOG_BYTES_MIN: Final = 64 * 2**10
 _MESSAGE_BYTES_MIN: Final = 2**10
 _REFRESH_MIN: Final = timedelta(milliseconds=100)
 
+_SLOT: Final = re.compile(r"[a-z0-9_]{1,63}")
 _SETTING: Final = re.compile(r"[a-z_]+")
 # Session settings that are ours: what the scalars can read, or what has a key of its own.
 _OURS: Final = {
@@ -118,11 +119,15 @@ def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
         for name in ("cluster", "consistency", "options"):
             if name in database.model_fields_set:
                 add((*path, name), "is a setting of engine materialize only; remove it", key=True)
+        if database.slot is not None and not _SLOT.fullmatch(database.slot):
+            add(
+                (*path, "slot"), "is not a slot's name: at most 63 lower-case letters, digits and underscores"
+            )
     _address(path, database, add)
 
 
 def _materialize(path: Path, database: DatabaseConfig, add: _Add) -> None:
-    for name in ("publication", "reruns_max"):
+    for name in ("publication", "slot", "slot_warn", "reruns_max"):
         if name in database.model_fields_set:
             add((*path, name), "is a setting of PostgreSQL only; remove it", key=True)
     if database.cluster is not None and (not database.cluster.strip() or "\0" in database.cluster):

@@ -26,6 +26,16 @@ class UpstreamNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotKeepsLog:
+    """How many bytes of its log a PostgreSQL keeps for our permanent slot; ``warn``: from now on more than `slot_warn`."""
+
+    database: str
+    slot: str
+    bytes: int
+    warn: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerChanged:
     """The circuit breaker of a database (or of one failed source) opened, tries again, or closed."""
 
@@ -113,6 +123,7 @@ class OperationFailed:
 Event = (
     FeedStateChanged
     | UpstreamNotice
+    | SlotKeepsLog
     | BreakerChanged
     | BatchApplied
     | CohortQuarantined

@@ -18,6 +18,7 @@ from tycostream.observe.events import (
     FeedStateChanged,
     OperationFailed,
     RerunsBehind,
+    SlotKeepsLog,
     SourceRerun,
 )
 
@@ -76,6 +77,8 @@ def log_sink(event: Event) -> None:
         level = logging.WARNING
     if isinstance(event, RerunsBehind) and event.behind:
         level = logging.WARNING
+    if isinstance(event, SlotKeepsLog):
+        level = logging.WARNING if event.warn else logging.DEBUG
     if level >= _threshold:
         structlog.get_logger().log(
             level, _name(event), **{k: v for k, v in asdict(event).items() if v not in ("", None)}

@@ -136,9 +136,12 @@ def decode_copy(data: bytes) -> XLogData | Keepalive:
     raise protocol_error(f"an unknown message {kind!r}")
 
 
-def status_update(lsn: int, clock_us: int, *, reply: bool = False) -> bytes:
-    """The standby status update: all up to ``lsn`` is received; ``clock_us`` counts from 2000-01-01."""
-    return _STATUS.pack(b"r", lsn, lsn, lsn, clock_us, reply)
+def status_update(lsn: int, clock_us: int, *, flushed: int | None = None, reply: bool = False) -> bytes:
+    """The standby status update: all up to ``lsn`` is received, and need not be kept up to ``flushed`` (None: the same).
+
+    ``clock_us`` counts from 2000-01-01.
+    """
+    return _STATUS.pack(b"r", lsn, lsn if flushed is None else flushed, lsn, clock_us, reply)
 
 
 def decode(payload: bytes) -> Message | None:

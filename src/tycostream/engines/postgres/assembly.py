@@ -7,17 +7,19 @@ read once the stream has passed everything that read can have seen (design 4).
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tycostream.config.model import SourceConfig
-from tycostream.engines.base import Event, SnapshotPart
+from tycostream.engines.base import Event, Progress, SnapshotPart
 from tycostream.engines.decode import pgoutput
 from tycostream.engines.libpq import retry
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.reading import LateRead
-from tycostream.engines.postgres.tables import Mapper, fold, weight
+from tycostream.engines.postgres.rewind import Held, Prior, rewound
+from tycostream.engines.postgres.tables import UNKNOWN, Mapper, fold, weight
 from tycostream.engines.postgres.watch import Mark
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import TRUNCATE, Batch, Change, Position, RowType
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from tycostream.engines.postgres.reruns import Reruns
 
 PART_ROWS: Final = 5_000
+_RECENT: Final = 4096  # transactions that may be streamed and not to be seen yet: one a connection at most
 _HELD_BYTES_MAX = 256 * 2**20  # of one source's changes while it is read
 _TRANSACTION_BYTES_MAX = 256 * 2**20  # of one transaction, which is yielded whole
 
@@ -34,17 +37,22 @@ _TRANSACTION_BYTES_MAX = 256 * 2**20  # of one transaction, which is yielded who
 class Followed:
     """A source of the stream. While ``held`` is a list, its changes wait there with their transaction numbers.
 
-    ``mark``: its table as it was before it was read, to be compared with what it is later.
+    ``mark``: its table as it was before it was read, to be compared with what it is later. ``after``: what ends up to
+    there is known already. ``rewinds``: its snapshot is to be as old as the stream's history allows. ``before``: the
+    numbers of transactions that the stream had passed when it was added, which its read must see.
     """
 
     row_type: RowType
     config: SourceConfig
     table: Table
     mark: Mark
-    held: list[tuple[int, Change | UpstreamError]] | None = None
+    held: list[Held] | None = None
     held_bytes: int = 0
     late: LateRead | None = None
     task: asyncio.Task[None] | None = None
+    after: int = 0
+    rewinds: bool = False
+    before: tuple[int, ...] = ()
     mappers: dict[int, Mapper] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,11 +83,19 @@ class Assembly:
         self._routes: dict[int, list[tuple[str, Followed, Mapper]]] = {}  # of the sources, by relation
         self._relations: dict[int, pgoutput.Relation] = {}
         self._inside = False  # between Begin and Commit: neither positions nor releases may happen there
-        self._xid, self._changes, self._bytes = 0, dict[str, list[Change]](), 0
+        self._xid, self._bytes = 0, 0
+        self._changes: dict[str, list[tuple[Change | UpstreamError, Prior]]] = {}
+        self._start = position
+        self._recent: deque[int] = deque(maxlen=_RECENT)
+
+    def begin(self, lsn: int) -> None:
+        """The stream begins after ``lsn``, later than it might."""
+        self.position = self._start = self.position._replace(offset=lsn)
 
     def add(self, name: str, followed: Followed) -> None:
         """Follow a source from here on."""
         self.sources[name] = followed
+        followed.before = (*self._recent, self._xid) if self._inside else tuple(self._recent)
         for oid, mapper in followed.mappers.items():
             self._routes.setdefault(oid, []).append((name, followed, mapper))
             if (relation := self._relations.get(oid)) is not None:
@@ -130,7 +146,8 @@ class Assembly:
                 except UpstreamError as error:
                     change = error
                 size = weight(len(outer.payload), len(followed.row_type.columns))
-                self._change(name, followed, change, size)
+                prior = mapper.before(message) if followed.rewinds else UNKNOWN
+                self._change(name, followed, change, size, prior)
         return False
 
     def _only_watched(self, payload: bytes, watched: Container[int]) -> bool:
@@ -146,12 +163,20 @@ class Assembly:
     def _commit(self, commit: pgoutput.Commit) -> None:
         self._inside = False
         self._advance(commit.end_lsn)
-        if self._changes:
-            self._push(Batch(self.position, self._changes))
+        told: dict[str, list[Change]] = {}
+        for name, changes in self._changes.items():
+            followed = self.sources[name]
+            if followed.held is not None:
+                followed.held.append(Held(self._xid, commit.end_lsn, changes))
+            elif commit.end_lsn > followed.after:
+                told[name] = [change for change, _ in changes if not isinstance(change, UpstreamError)]
+        if told:
+            self._push(Batch(self.position, told))
         self._changes = {}
         if self._touched and self.reruns is not None:
             self.reruns.committed(self._xid, self._touched)
         self._touched = set()
+        self._recent.append(self._xid)
         # Released here, at a transaction's end, a source's snapshot stands between whole transactions.
         self.release()
 
@@ -178,15 +203,25 @@ class Assembly:
         if lsn > self.position.offset:
             self.position = self.position._replace(offset=lsn)
 
-    def _change(self, name: str, followed: Followed, change: Change | UpstreamError, size: int) -> None:
+    def _change(
+        self, name: str, followed: Followed, change: Change | UpstreamError, size: int, prior: Prior = UNKNOWN
+    ) -> None:
         """Keep a change until its transaction is whole, or its source is read. ``size``: about how many bytes.
 
         A change that cannot be understood is an error: of no account if the read of the table turns out to be later.
         """
-        if followed.held is None:
-            if isinstance(change, UpstreamError):
-                self._failed(name, change)
+        if followed.held is not None:
+            followed.held_bytes += size
+            if followed.held_bytes > _HELD_BYTES_MAX:
+                said = (
+                    f"{followed.table.sql} changed by more than {_HELD_BYTES_MAX >> 20} MiB while it was read"
+                )
+                self._failed(name, retry("held-back", said, hint="it is tried again"))
                 return
+        elif isinstance(change, UpstreamError):
+            self._failed(name, change)
+            return
+        else:
             self._bytes += size
             if self._bytes > _TRANSACTION_BYTES_MAX:
                 raise UpstreamError(
@@ -196,13 +231,7 @@ class Assembly:
                     detail=f"transaction {self._xid}; the last change was of {followed.table.sql}",
                     hint="the tables are read anew, and the difference is told; write in smaller transactions",
                 )
-            self._changes.setdefault(name, []).append(change)
-            return
-        followed.held.append((self._xid, change))
-        followed.held_bytes += size
-        if followed.held_bytes > _HELD_BYTES_MAX:
-            said = f"{followed.table.sql} changed by more than {_HELD_BYTES_MAX >> 20} MiB while it was read"
-            self._failed(name, retry("held-back", said, hint="it is tried again"))
+        self._changes.setdefault(name, []).append((change, prior))
 
     def release(self) -> None:
         """Tell what was read beside the stream and is no newer than it: snapshots of late sources, results of re-runs."""
@@ -211,22 +240,33 @@ class Assembly:
         if self.reruns is not None:
             self.reruns.release(self.position)
         for name, followed in list(self.sources.items()):
-            late = followed.late
-            if followed.held is None or late is None or self.position.offset < late.lsn:
+            late, held = followed.late, followed.held
+            if held is None or late is None or self.position.offset < late.lsn:
                 continue
-            fresh = []
-            for xid, change in followed.held:
-                if late.seen.visible(xid):
-                    continue
-                if isinstance(change, UpstreamError):
-                    self._failed(name, change)
-                    break
-                fresh.append(change)
-            if name not in self.sources:
+            if not all(late.seen.visible(xid) for xid in followed.before):
+                # Streamed before we held changes back, and not to be seen yet: a commit may wait for a standby.
+                said = f"{followed.table.sql} was read before transactions could be seen that were streamed already"
+                self._failed(name, retry("read-too-early", said, hint="it is tried again"))
                 continue
-            rows = fold(followed.row_type, late.rows, fresh)
-            followed.held, followed.late, followed.task = None, None, None
-            last = max(0, (len(rows) - 1) // PART_ROWS * PART_ROWS)
-            for start in range(0, last, PART_ROWS):
-                self._push(SnapshotPart(name, rows[start : start + PART_ROWS]))
-            self._push(SnapshotPart(name, rows[last:], self.position))
+            try:
+                self._told(name, followed, late, held)
+            except UpstreamError as error:
+                self._failed(name, error)
+
+    def _told(self, name: str, followed: Followed, late: LateRead, held: list[Held]) -> None:
+        if followed.rewinds:
+            rows, left = rewound(followed.row_type, late.rows, held, late.seen)
+            position = self._start if not left else self._start._replace(offset=held[left - 1].lsn)
+            again = [(one.lsn, list(one.told())) for one in held[left:]]
+        else:
+            fresh = [change for one in held if not late.seen.visible(one.xid) for change in one.told()]
+            rows, position, again = fold(followed.row_type, late.rows, fresh), self.position, []
+        followed.held, followed.late, followed.task, followed.rewinds = None, None, None, False
+        last = max(0, (len(rows) - 1) // PART_ROWS * PART_ROWS)
+        for start in range(0, last, PART_ROWS):
+            self._push(SnapshotPart(name, rows[start : start + PART_ROWS]))
+        self._push(SnapshotPart(name, rows[last:], position))
+        for lsn, changes in again:
+            self._push(Batch(position._replace(offset=lsn), {name: changes}))
+        if self.position > position:
+            self._push(Progress(self.position, name))

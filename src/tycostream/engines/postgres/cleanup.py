@@ -10,6 +10,7 @@ import psycopg
 from tycostream.engines.base import Leftover
 from tycostream.engines.libpq import Connection
 from tycostream.engines.names import quoted, shown
+from tycostream.engines.postgres import slots
 
 
 def slot_prefix(config_name: str) -> str:
@@ -17,16 +18,18 @@ def slot_prefix(config_name: str) -> str:
     return f"tycostream_{config_name}"[:40]
 
 
-async def find(connection: Connection, config_name: str, publication: str) -> list[Leftover]:
-    """Slots of this configuration, and ``publication`` if that is a name we gave."""
+async def find(
+    connection: Connection, config_name: str, publication: str, slot: str | None = None
+) -> list[Leftover]:
+    """Slots of this configuration, its permanent ``slot`` too, and ``publication`` if that is a name we gave."""
     ours = re.compile(re.escape(slot_prefix(config_name)) + r"_\d+_[0-9a-f]{8}")
     cursor = await connection.execute(
         b"SELECT slot_name, active OR temporary FROM pg_replication_slots WHERE database = current_database() ORDER BY 1"
     )
     found = [
-        Leftover("slot", name, f"SELECT pg_drop_replication_slot('{name}');", in_use)
+        Leftover("slot", name, slots.drop(name), in_use)
         for name, in_use in await cursor.fetchall()
-        if ours.fullmatch(name)
+        if name == slot or ours.fullmatch(name)
     ]
     if publication == f"tycostream_{config_name}":
         query = b"SELECT 1 FROM pg_publication WHERE pubname = %s"

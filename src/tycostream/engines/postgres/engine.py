@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -17,7 +18,7 @@ from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.embedded import EmbeddedPostgres
 from tycostream.engines.libpq import Connection, fail, retry, safe, translate
 from tycostream.engines.names import shown
-from tycostream.engines.postgres import catalogue, check, cleanup, computed
+from tycostream.engines.postgres import catalogue, check, cleanup, computed, slots
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.cleanup import slot_prefix
 from tycostream.engines.postgres.computed import Computed, is_computed, load_computed, published
@@ -25,18 +26,33 @@ from tycostream.engines.postgres.connect import connect
 from tycostream.engines.postgres.publication import Publication
 from tycostream.engines.postgres.replication import Replication
 from tycostream.engines.postgres.run import RerunCounts
+from tycostream.engines.postgres.slots import Slot
 from tycostream.engines.postgres.stream import PostgresStream
 from tycostream.engines.postgres.tables import check_shape
-from tycostream.engines.postgres.watch import Mark, marks
+from tycostream.engines.postgres.watch import Difference, Mark, marks
 from tycostream.errors import UpstreamError
-from tycostream.observe.events import Emit, EnumLabelUnlisted, SourceRerun
+from tycostream.observe.events import Emit, EnumLabelUnlisted, SlotKeepsLog, SourceRerun
 from tycostream.rows import Position, RowType
 
 _SLOT_S = 300.0  # how long the open transactions of others may keep replication from starting
 
 
+class Published(NamedTuple):
+    """The table of a source that is to be followed.
+
+    ``altered``: the publication told less of it until now. ``same``: its rows are those that the source was last
+    followed with, and changes. ``settled``: nothing was altered since the permanent slot's history begins.
+    """
+
+    table: Table
+    mark: Mark
+    altered: bool
+    same: bool
+    settled: bool
+
+
 class PostgresEngine:
-    """See Engine."""
+    """See Engine. ``slot``: the permanent slot's name, if there is to be one."""
 
     share_positions = True
 
@@ -56,7 +72,10 @@ class PostgresEngine:
         self.embedded = EmbeddedPostgres(Path(config.data), config.port) if config.embedded else None
         self._few = asyncio.Semaphore(4)  # connections at once for sources that are added together
         self._config_name, self.enums, self.emit = config_name, enums, emit
+        self.slot, self._keeps_much = config.slot, False
+        self.readers = asyncio.Semaphore(4)  # connections at once that read whole tables
         self._relations: dict[str, Table | Computed] = {}
+        self._marks: dict[str, Mark] = {}  # of the tables that were followed last
         self.reruns: dict[str, RerunCounts] = {}  # by source, since the engine was made
         self._streams: set[PostgresStream] = set()
 
@@ -146,16 +165,19 @@ class PostgresEngine:
 
     async def open(self) -> PostgresStream:
         """See Engine."""
+        found: Slot | None = None
         async with await self.connect() as connection:
             try:
+                if self.slot:
+                    found = await self._load_slot(connection, self.slot)
                 await self._require(connection)
             except psycopg.Error as error:
                 raise translate(error, self.url, "preparing replication") from None
+        slot = self.slot or f"{slot_prefix(self._config_name)}_{os.getpid()}_{secrets.token_hex(4)}"
         connection = await self.connect(replication=True)
-        slot = f"{slot_prefix(self._config_name)}_{os.getpid()}_{secrets.token_hex(4)}"
         try:
             async with asyncio.timeout(_SLOT_S):
-                snapshot, position = await self._make_slot(connection, slot)
+                snapshot, position = await self._place(connection, slot, found)
         except TimeoutError:
             await connection.close()
             raise retry(
@@ -180,18 +202,42 @@ class PostgresEngine:
         self._streams = {s for s in self._streams if not s.ended} | {stream}
         return stream
 
-    async def _make_slot(self, connection: Connection, slot: str) -> tuple[str, Position]:
-        """A temporary slot: the snapshot that it exported, and the position of that."""
+    async def _load_slot(self, connection: Connection, name: str) -> Slot | None:
+        """The permanent slot, if it can be read; None: it is to be made."""
+        found = await slots.load(connection, name)
+        try:
+            return slots.usable(found, name, self.publication.manage)
+        except UpstreamError as error:
+            if error.code == slots.LOST and self.publication.manage:
+                # told all the same, as the history is gone; the next attempt makes it anew
+                await connection.execute(slots.drop(name).encode())
+            raise
+
+    async def _place(
+        self, connection: Connection, slot: str, found: Slot | None
+    ) -> tuple[str | None, Position]:
+        """The snapshot that a new slot exported, None if the slot was there, and where the stream begins."""
         identity = await (await connection.execute(b"IDENTIFY_SYSTEM")).fetchone()
+        assert identity is not None
+        start = Position(f"{identity[0]}.{identity[3]}", int(identity[1]), 0)
+        if found is not None:
+            return None, start._replace(offset=found.confirmed or 0)
         modern = connection.info.server_version >= 150000
         export = "(SNAPSHOT 'export')" if modern else "EXPORT_SNAPSHOT"
-        command = f'CREATE_REPLICATION_SLOT "{slot}" TEMPORARY LOGICAL pgoutput {export}'
+        temporary = "" if self.slot else "TEMPORARY "
+        command = f'CREATE_REPLICATION_SLOT "{slot}" {temporary}LOGICAL pgoutput {export}'
         made = await (await connection.execute(command.encode())).fetchone()
-        assert identity is not None
         assert made is not None
         high, low = str(made[1]).split("/")
-        offset = (int(high, 16) << 32) | int(low, 16)
-        return str(made[2]), Position(f"{identity[0]}.{identity[3]}", int(identity[1]), offset)
+        return str(made[2]), start._replace(offset=(int(high, 16) << 32) | int(low, 16))
+
+    async def tell_slot(self, connection: Connection) -> None:
+        """Tell the world how much of the log our permanent slot keeps; psycopg.Error."""
+        if self.slot and (found := await slots.load(connection, self.slot)) is not None:
+            kept = found.kept or 0
+            much, before = kept > self.config.slot_warn, self._keeps_much
+            self._keeps_much = much
+            self.emit(SlotKeepsLog(self.name, self.slot, kept, much and not before))
 
     async def _require(self, connection: Connection) -> None:
         """What must be true before a slot is made. The publication too: decoding reads the catalogue as it was."""
@@ -228,25 +274,32 @@ class PostgresEngine:
                 hint=f"GRANT SELECT ON {table.sql} TO {shown(user)};",
             )
 
-    async def publish(self, source: SourceConfig, row_type: RowType) -> tuple[Table, Mark, bool]:
-        """Make sure that the publication tells all that a source reads: its table, marked, and whether it did not yet.
+    async def publish(self, source: SourceConfig, row_type: RowType) -> Published:
+        """Make sure that the publication tells all that a source reads.
 
         UpstreamError if it cannot be so, or the table does not give the row type any more.
         """
-        columns = [column.name for column in row_type.columns]
+        name, columns = source.name, [column.name for column in row_type.columns]
         async with self._few:
             table = await self._table_of(source, row_type)
             async with await self.connect() as connection:
                 self._require_select(table, connection.info.user)
                 try:
                     altered = await self.publication.ensure(connection, table, columns)
-                    mark = (await marks(connection, self.publication.name, {source.name: table}))[source.name]
+                    mark = (await marks(connection, self.publication.name, {name: table}))[name]
+                    oids = [table.oid, *(part.oid for part in table.parts)]
+                    settled = bool(self.slot) and await slots.settled(
+                        connection, self.slot or "", self.publication.name, oids
+                    )
                 except psycopg.Error as error:
                     raise translate(error, self.url, f"publishing {table.sql}") from None
-        if mark is None or mark.oid != table.oid or any(name not in mark.columns for name in columns):
-            self.forget(source.name)
-            raise retry("source-altered", f"source {source.name}: {table.sql} was altered just now")
-        return table, mark, altered
+        if mark is None or mark.oid != table.oid or any(column not in mark.columns for column in columns):
+            self.forget(name)
+            raise retry("source-altered", f"source {name}: {table.sql} was altered just now")
+        before = self._marks.get(name)
+        same = before is not None and before.difference(mark, columns) is not Difference.REREAD
+        self._marks[name] = mark
+        return Published(table, mark, altered, same, settled)
 
     async def publish_inputs(self, computed: Computed) -> bool:
         """Make sure that the publication tells of any change of what a computed source reads; whether it did not yet."""
@@ -278,7 +331,7 @@ class PostgresEngine:
         """What this configuration may have left in the database: its publication, and slots."""
         async with await self.connect() as connection:
             try:
-                return await cleanup.find(connection, self._config_name, self.publication.name)
+                return await cleanup.find(connection, self._config_name, self.publication.name, self.slot)
             except psycopg.Error as error:
                 raise translate(error, self.url, "looking for leftovers") from None
 
@@ -302,7 +355,10 @@ class PostgresEngine:
         return removed
 
     async def _server_findings(self, connection: Connection) -> list[Finding]:
-        return await check.server_findings(connection, self.name, slot=False, has_slot=False)
+        found = await slots.load(connection, self.slot) if self.slot else None
+        return await check.server_findings(
+            connection, self.name, slot=bool(self.slot), has_slot=found is not None
+        )
 
     async def check(self, sources: Sequence[SourceConfig]) -> Sequence[Finding]:
         """See Engine."""
@@ -312,6 +368,10 @@ class PostgresEngine:
             return [Finding(f"database {self.name}", False, error.message, error.hint)]
         async with connection:
             findings = await self._server_findings(connection)
+            if self.slot:
+                found = await slots.load(connection, self.slot)
+                subject, manage = f"database {self.name} slot", self.publication.manage
+                findings.append(slots.finding(subject, found, self.slot, manage, self.config.slot_warn))
             for source in sources:
                 findings += await self._check_source(connection, source)
         return findings

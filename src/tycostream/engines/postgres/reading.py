@@ -79,6 +79,11 @@ async def copy_rows(connection: Connection, row_type: RowType, table: Table) -> 
 
 async def read_late(engine: PostgresEngine, row_type: RowType, table: Table, *, altered: bool) -> LateRead:
     """Read a table whose changes are already held back. ``altered``: it was published only just now."""
+    async with engine.readers:
+        return await _read_late(engine, row_type, table, altered=altered)
+
+
+async def _read_late(engine: PostgresEngine, row_type: RowType, table: Table, *, altered: bool) -> LateRead:
     connection = await engine.connect()
     try:
         await connection.execute(b"SET statement_timeout = 0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,7 @@ from psycopg import pq
 from tycostream.clock import Clock
 from tycostream.engines.decode import pgoutput
 from tycostream.engines.libpq import Connection, retry, safe
+from tycostream.engines.postgres import slots
 
 STATUS_S: Final = 1.0  # how often we tell the server where we are, and ask where it is
 _READ_MESSAGES = 2_000  # after so many messages ``drain`` returns, so that one task never hogs the loop
@@ -30,12 +32,13 @@ class Replication:
         self.started = self.more = False
         self.wake = asyncio.Event()  # ends ``wait``
         self._status_due = 0.0
+        self._asked = False  # the server wants an answer at once
         self._heard = False  # whether the server has said anything since the last status, which asks it to
 
-    async def start(self, slot: str, publication: str) -> None:
-        """Stream what ``slot`` has from where it is confirmed; UpstreamError if the server refuses."""
+    async def start(self, slot: str, publication: str, lsn: int = 0) -> None:
+        """Stream what ``slot`` has after ``lsn``, or from where it is confirmed; UpstreamError if the server refuses."""
         name = publication.replace('"', '""').replace("'", "''")
-        command = f"START_REPLICATION SLOT \"{slot}\" LOGICAL 0/0 (proto_version '1', publication_names '\"{name}\"')"
+        command = f"START_REPLICATION SLOT \"{slot}\" LOGICAL {lsn >> 32:X}/{lsn & 0xFFFFFFFF:X} (proto_version '1', publication_names '\"{name}\"')"
         pgconn = self._connection.pgconn
         pgconn.send_query(command.encode())
         while pgconn.flush():
@@ -46,6 +49,8 @@ class Replication:
         result = pgconn.get_result()
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
             text = safe(result.get_error_message() if result else "", self._url)
+            if (found := re.search(r"is active for PID (\d+)", text)) is not None:
+                raise slots.active(slot, found[1])
             raise retry("replication", "the server did not start replication", detail=text)
         self.started = self._heard = True
 
@@ -64,11 +69,15 @@ class Replication:
             timer.cancel()
             loop.remove_reader(socket)
 
-    def status(self, lsn: int, every_s: float = STATUS_S) -> bool:
-        """Confirm all up to ``lsn`` if that is due, and ask for an answer; whether it was due and the server lives.
+    def status(self, lsn: int, flushed: int, every_s: float = STATUS_S) -> bool:
+        """Tell the server where we are, if that is due, and ask for an answer; whether it was due and the server lives.
 
-        A long transaction that is still arriving is a sign of life too.
+        ``flushed``: what it need not keep for us. A long transaction that is still arriving is a sign of life too.
         """
+        if self._asked:
+            # It asks at once only when it heard nothing for long, or shuts down; and to shut down it waits until all is
+            # confirmed. To keep it from that would be worse than a history that begins later.
+            flushed = lsn
         now = self._clock.monotonic()
         self._status_due = min(self._status_due, now + every_s)
         if now < self._status_due:
@@ -76,9 +85,11 @@ class Replication:
         self._status_due = now + every_s
         clock_us = int((self._clock.time() - _EPOCH_2000) * 1e6)
         with contextlib.suppress(psycopg.Error):  # a lost connection shows itself to the reader
-            self._connection.pgconn.put_copy_data(pgoutput.status_update(lsn, clock_us, reply=True))
+            self._connection.pgconn.put_copy_data(
+                pgoutput.status_update(lsn, clock_us, flushed=flushed, reply=True)
+            )
             self._connection.pgconn.flush()
-        heard, self._heard = self._heard, False
+        heard, self._heard, self._asked = self._heard, False, False
         return heard
 
     def drain(self, take: Callable[[bytes], bool]) -> None:
@@ -98,7 +109,7 @@ class Replication:
                     raise retry("connection-lost", said, detail=safe(detail, self._url))
                 self._heard = True
                 if take(bytes(data)):
-                    self._status_due = 0.0
+                    self._status_due, self._asked = 0.0, True
             self.more = True
         except psycopg.Error as error:
             said = "the replication connection was lost"

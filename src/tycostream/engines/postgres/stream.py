@@ -1,8 +1,11 @@
-"""One replication connection's events. The slot is temporary: nothing is left behind, and a new stream starts afresh.
+"""One replication connection's events.
 
-Sources added before the first read are read in the snapshot that the slot exported. A later source has no such
+Sources added before the first read are read in the snapshot that a new slot exported. A later source has no such
 snapshot: its changes are held back while it is read, what that read saw is dropped by transaction number, the rest is
 folded in, and it is released once the stream has passed everything the read can have seen (design 4).
+
+A temporary slot leaves nothing behind, and a new stream starts afresh. A permanent one has kept the log: a source goes
+on where it was, and one that is new to this process is read late and taken back as far as the log allows (rewind.py).
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from tycostream.config.model import SourceConfig
-from tycostream.engines.base import Event, SnapshotPart, SourceFailed, without
+from tycostream.config.model import LogConfig, SourceConfig
+from tycostream.engines.base import Event, Progress, SnapshotPart, SourceFailed, without
 from tycostream.engines.libpq import Connection, retry, translate
 from tycostream.engines.postgres.assembly import PART_ROWS, Assembly, Followed
 from tycostream.engines.postgres.reading import copy_rows, exported, read_late, refused
 from tycostream.engines.postgres.replication import STATUS_S, Replication
 from tycostream.engines.postgres.reruns import Reruns
+from tycostream.engines.postgres.slots import Confirmed
 from tycostream.engines.postgres.watch import Difference, Mark, Watch
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Position, Row, RowType
@@ -28,6 +32,7 @@ from tycostream.rows import Position, Row, RowType
 if TYPE_CHECKING:
     from tycostream.engines.postgres.engine import PostgresEngine
 
+_KEEP_S = LogConfig().keep.total_seconds()
 _HURRY_S = 0.05  # how often the server is asked where it is while a late source waits for that
 
 
@@ -35,9 +40,17 @@ class PostgresStream:
     """See Stream. Made by ``PostgresEngine.open``."""
 
     def __init__(
-        self, engine: PostgresEngine, replication: Replication, slot: str, snapshot: str, position: Position
+        self,
+        engine: PostgresEngine,
+        replication: Replication,
+        slot: str,
+        snapshot: str | None,  # that a new slot exported; None: the slot has a history, after ``position``
+        position: Position,
     ) -> None:
         self._engine, self._replication, self._slot, self._snapshot = engine, replication, slot, snapshot
+        self._confirmed = Confirmed(position.offset)
+        self._keep_s: dict[str, float] = {}  # how long clients of each source may be away
+        self._floor = 0  # all sources have what is up to there: no progress may be told below
         sources: dict[str, Followed] = {}
         self._reruns = Reruns(engine, self._push, self._failed, replication.wake.set)
         self._watch = Watch(engine, sources, self._differs, self._reruns.look)
@@ -57,7 +70,7 @@ class PostgresStream:
         return self._error is not None
 
     async def add(self, row_type: RowType, source: SourceConfig, after: Position | None = None) -> None:
-        """See Stream. ``after`` is of no use: a temporary slot has no history."""
+        """See Stream. ``after`` is of use where the slot has a history, and the table is what it was."""
         name = row_type.source
         await self.remove(name)
         self._raise_if_ended()
@@ -66,7 +79,7 @@ class PostgresStream:
             if computed is not None:
                 altered = await self._engine.publish_inputs(computed)
             else:
-                table, mark, altered = await self._engine.publish(source, row_type)
+                table, mark, altered, same, settled = await self._engine.publish(source, row_type)
         except UpstreamError as error:
             if error.action is not Action.FAIL:
                 raise
@@ -79,13 +92,19 @@ class PostgresStream:
         self._unpublished.discard(name)
         if computed is not None:
             self._reruns.add(row_type, source, computed)
-            if self._began or altered:
+            if self._began or altered or self._snapshot is None:
                 fresh = not self._engine.publication.fresh.isdisjoint(computed.inputs.watched)
                 self._reruns.start(name, fresh=fresh or altered)
             return
         mine = Followed(row_type, source, table, mark)
+        self._keep_s[name] = source.live.log.keep.total_seconds()
+        history = self._snapshot is None and not self._began and not altered
+        start = self._assembly.position
+        if history and same and after is not None and after.comparable(start) and after >= start:
+            mine.after = after.offset
+        mine.rewinds = history and settled and not mine.after
         self._assembly.add(name, mine)
-        if self._began or altered:
+        if not mine.after and (self._began or altered or self._snapshot is None):
             mine.held = []
             mine.task = asyncio.create_task(self._read_late(name, mine, altered))
 
@@ -114,7 +133,7 @@ class PostgresStream:
             elif self._initial is not None:
                 await self._guarded(self._advance_initial())
             elif not self._replication.started:
-                await self._guarded(self._replication.start(self._slot, self._engine.publication.name))
+                await self._guarded(self._start())
             else:
                 self._drain()
             if self._events:
@@ -216,7 +235,7 @@ class PostgresStream:
             n: mine for n, mine in self._assembly.sources.items() if mine.held is None
         }
         wanted.update(self._reruns.unread())
-        if not wanted:
+        if self._snapshot is None or not wanted:
             return
         last: tuple[object, SnapshotPart] | None = None
         async with exported(self._engine, self._snapshot) as connection:
@@ -272,18 +291,35 @@ class PostgresStream:
 
     # --- replication
 
+    async def _start(self) -> None:
+        """Begin where the source is that is least far; what the others have already is left out."""
+        resumed = {name: mine.after for name, mine in self._assembly.sources.items() if mine.after}
+        if resumed:
+            self._assembly.begin(min(resumed.values()))
+            self._floor = max(resumed.values())
+        await self._replication.start(
+            self._slot, self._engine.publication.name, self._assembly.position.offset if resumed else 0
+        )
+        for name, lsn in resumed.items():
+            self._push(Progress(self._assembly.position._replace(offset=lsn), name))
+
+    def _progress(self) -> None:
+        position = self._assembly.position
+        if not self._events and position.offset >= self._floor:
+            following = [name for name, mine in self._assembly.sources.items() if mine.held is None]
+            self._events.extend(self._reruns.progress(position, following))
+
     async def _wait(self) -> None:
         self._status(_HURRY_S if self._assembly.waiting else STATUS_S)
         await self._replication.wait()
 
     def _status(self, every_s: float) -> None:
-        position = self._assembly.position  # that of the last whole transaction
-        if self._replication.status(position.offset, every_s) and not self._events:
-            self._progress(position)
-
-    def _progress(self, position: Position) -> None:
-        following = [name for name, mine in self._assembly.sources.items() if mine.held is None]
-        self._events.extend(self._reruns.progress(position, following))
+        lsn = flushed = self._assembly.position.offset  # that of the last whole transaction
+        if self._engine.slot:
+            keep_s = max(self._keep_s.values(), default=_KEEP_S)
+            flushed = self._confirmed.note(self._engine.clock.monotonic(), lsn, keep_s)
+        if self._replication.status(lsn, flushed, every_s):
+            self._progress()
 
     def _drain(self) -> None:
         start = self._assembly.position
@@ -294,5 +330,5 @@ class PostgresStream:
         else:
             self._status(STATUS_S)
         self._assembly.release()
-        if self._assembly.position > start and not self._events:
-            self._progress(self._assembly.position)
+        if self._assembly.position > start:
+            self._progress()

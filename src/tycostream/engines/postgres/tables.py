@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update, protocol_error
 from tycostream.engines.libpq import fail
@@ -16,6 +16,15 @@ from tycostream.rows import TRUNCATE, UNCHANGED, Cell, Change, Row, RowType
 
 if TYPE_CHECKING:
     from tycostream.engines.postgres.computed import Computed
+
+
+class Unknown:
+    """The type of UNKNOWN."""
+
+    __slots__ = ()
+
+
+UNKNOWN: Final = Unknown()  # a row that a message does not tell
 
 
 def weight(wire_bytes: int, cells: int) -> int:
@@ -58,6 +67,12 @@ class Mapper:
 
     def __init__(self, row_type: RowType, table: Table | Computed) -> None:
         self.row_type, self._table = row_type, table
+        # With a partition's own identity in the whole's clothes, an old row may lack cells.
+        self._full = (
+            isinstance(table, Table)
+            and table.identity == "f"
+            and all(part.identity_columns is None for part in table.leaves)
+        )
         self._types = {column.name: column.type_oid for column in table.columns}
         self._parse = [column.scalar.parse for column in row_type.columns]
         self._places: list[int] | None = None
@@ -145,6 +160,14 @@ class Mapper:
             return Change(None, self.row(message.old, places), self.row(texts, places))
         new = self.row(texts, places)
         return Change(key_of(new) if message.old is None else self._key(message.old, places), None, new)
+
+    def before(self, message: Insert | Update | Delete) -> Row | Unknown | None:
+        """The row before a change, if the message tells it; None: there was none."""
+        if isinstance(message, Insert):
+            return None
+        if not self._full or message.kind != "O" or message.old is None or self._places is None:
+            return UNKNOWN
+        return self.row(message.old, self._places)
 
     def _key(self, texts: TupleData, places: Sequence[int]) -> Hashable:
         # Only the key's cells count: the others of a K tuple are NULL whatever the row held.

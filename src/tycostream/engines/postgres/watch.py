@@ -164,6 +164,7 @@ class Watch:
         connection = await self._connected()
         tables = {name: one.table for name, one in followed.items()}
         found = await marks(connection, self._engine.publication.name, tables)
+        await self._engine.tell_slot(connection)
         self.looks += 1
         for name, one in followed.items():
             columns = [column.name for column in one.row_type.columns]
