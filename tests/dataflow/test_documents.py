@@ -1,0 +1,90 @@
+"""jsonb's conditions against the real server, and their limits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import PostgresServer
+from tests.test_json_text import STRINGS, values
+from tycostream.dataflow.documents import AsText, Contains, HasKeys
+from tycostream.dataflow.like import Like
+from tycostream.dataflow.predicate import Compare, Matches
+from tycostream.json_text import Document
+
+
+@pytest.fixture(scope="module")
+def server(postgres: PostgresServer) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        yield connection
+
+
+def parts(text: str) -> list[str]:
+    """Documents that ``text`` may contain, and some that it may not."""
+    return [
+        f"[{text}]",
+        f'{{"a": {text}}}',
+        f"[{text}, {text}, []]",
+        f'{{"a": {text}, "b": 1}}',
+        f"[[{text}]]",
+    ]
+
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(some=st.lists(values, min_size=2, max_size=5))
+def test_containment_is_the_servers(server: psycopg.Connection, some: list[str]) -> None:
+    many = [*some, *parts(some[0]), *parts(some[1])]
+    rows = server.execute(
+        "SELECT a::jsonb::text, b, a::jsonb @> b::jsonb, a::jsonb <@ b::jsonb FROM unnest(%s::text[]) a, unnest(%s::text[]) b",
+        (many, many),
+    ).fetchall()
+    for cell, value, contains, contained in rows:
+        assert Contains(Document(value))(Document(cell)) is contains, (cell, value)
+        assert Contains(Document(value), reverse=True)(Document(cell)) is contained, (cell, value)
+
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(some=st.lists(values, min_size=1, max_size=8), keys=st.lists(st.sampled_from(STRINGS), max_size=3))
+def test_keys_are_the_servers(server: psycopg.Connection, some: list[str], keys: list[str]) -> None:
+    rows = server.execute(
+        "SELECT t::jsonb::text, t::jsonb ?& k, t::jsonb ?| k FROM unnest(%s::text[]) t, (SELECT %s::text[]) q(k)",
+        (some, keys),
+    ).fetchall()
+    for cell, every, some_key in rows:
+        assert HasKeys(frozenset(keys))(Document(cell)) is every, (cell, keys)
+        assert HasKeys(frozenset(keys), any_of=True)(Document(cell)) is some_key, (cell, keys)
+
+
+def test_a_text_is_compared_as_text() -> None:
+    assert AsText(Compare(0, "eq", "1.00"))(Document("1.00"))
+    assert not AsText(Compare(0, "eq", "1.0"))(Document("1.00"))
+    assert AsText(Matches(0, Like('%"b": 1%')))(Document('{"a": 2, "b": 1}'))
+
+
+def test_equal_conditions_are_equal() -> None:
+    assert Contains(Document('{"a": 1.0}')) == Contains(Document('{"a":1}'))
+    assert len({Contains(Document("1")), Contains(Document("1"), True), Contains(Document("[1]"))}) == 3
+    assert HasKeys(frozenset("ab")) == HasKeys(frozenset("ba"))
+    assert AsText(Compare(0, "eq", "a")) == AsText(Compare(0, "eq", "a"))
+
+
+def test_what_is_looked_for_is_small() -> None:
+    with pytest.raises(ValueError, match="a JSON value of more than 1000 members cannot be looked for"):
+        Contains(Document(str([0] * 1000)))
+
+
+def test_no_document_explodes() -> None:
+    wanted = Contains(Document("[" + ", ".join(["[[1], [2]]"] * 199) + ", [[3]]]"))
+    cell = Document("[" + ", ".join(["[[1, 4], [2, 5], [6]]"] * 1000) + "]")
+    deep = Document("[" * 20_000 + "]" * 20_000)
+    before = time.process_time()
+    assert not wanted(cell)
+    assert not wanted(deep)
+    assert Contains(Document("[[[]]]"))(deep)
+    assert not Contains(Document("[[[]]]"), reverse=True)(deep)
+    assert time.process_time() - before < 5
