@@ -121,7 +121,7 @@ CASES: dict[str, Case] = {
     "macaddr": Case(["08:00:2b:01:02:03", "08-00-2B-01-02-04", "ffff.ffff.ffff", "000000000000"], _MAC),
     "macaddr8": Case(["08:00:2b:01:02:03:04:05", "08002b010203", "ffff.ffff.ffff.ffff", "0000000000000000"], _MAC),
     "json": Case(['{"a": 1}', "[1, null]", '"x"', "null"]),
-    "jsonb": Case(['{"a": 1}', "[1, null]", '"x"', "null", "1.50"]),
+    "jsonb": Case(['{"a": 1}', "[1, null]", '"x"', "null", "1.50", "1.5", "[]"]),
     "hstore": Case(['a=>1, b=>NULL', "", 'x=>"q\\"\\\\ é, =>"', '"NULL"=>"null"'], extension="hstore"),
     "money": Case(["1", "-1234.5"]),
     "citext": Case(["A", "a", 'q"'], extension="citext"),

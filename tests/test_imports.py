@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "tycostream"
-TEXTS = {"array_text", "calendar_text", "interval_text", "json_text", "network_text", "number_text", "string_text"}
+TEXTS = {
+    "array_text",
+    "calendar_text",
+    "interval_text",
+    "json_text",
+    "network_text",
+    "number_text",
+    "string_text",
+}
 VALUES = {"rows", "scalars", "errors", "clock"} | TEXTS
 # Each room and what it may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {

@@ -42,16 +42,24 @@ class Document(str):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def __lt__(self, other: str) -> bool:
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Document):
+            return NotImplemented  # an array's NULL knows
         return sort_key(str(self)) < sort_key(str(other))
 
-    def __le__(self, other: str) -> bool:
+    def __le__(self, other: object) -> bool:
+        if not isinstance(other, Document):
+            return NotImplemented  # an array's NULL knows
         return sort_key(str(self)) <= sort_key(str(other))
 
-    def __gt__(self, other: str) -> bool:
+    def __gt__(self, other: object) -> bool:
+        if not isinstance(other, Document):
+            return NotImplemented  # an array's NULL knows
         return sort_key(str(self)) > sort_key(str(other))
 
-    def __ge__(self, other: str) -> bool:
+    def __ge__(self, other: object) -> bool:
+        if not isinstance(other, Document):
+            return NotImplemented  # an array's NULL knows
         return sort_key(str(self)) >= sort_key(str(other))
 
     def __hash__(self) -> int:

@@ -3,7 +3,7 @@
 Cells are chosen so that Python's own ``==``, ``<`` and ``hash`` are PostgreSQL's: text is ``str`` (code points, that
 is ``COLLATE "C"``), numeric is ``Decimal``, dates and times are integers, infinities are ``float`` infinities, and
 NaN is the singleton ``NAN``, equal to itself and larger than everything. An interval or a padded text is a number or a
-string with something beside it that only its text shows. No sort key is needed anywhere else.
+string with something beside it that only its text shows, a jsonb a string that compares by what it means. No sort key is needed anywhere else.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tycostream import calendar_text as cal
 from tycostream import interval_text as intervals
 from tycostream import network_text as net
 from tycostream import string_text as strings
+from tycostream.json_text import Document, document
 from tycostream.number_text import NAN as NAN
 from tycostream.number_text import (
     float_literal,
@@ -77,6 +78,7 @@ PATTERNS: Final = frozenset(
     f"_{no}{name}" for no in ("", "n") for name in ("like", "ilike", "similar", "regex", "iregex")
 )
 CONTAINMENT: Final = frozenset({"_contains", "_contained_in"})
+DOCUMENTS: Final = CONTAINMENT | {"_has_key", "_has_keys_any", "_has_keys_all", "_cast"}
 NULLNESS: Final = frozenset({"_is_null"})  # what can be said of any type's cells
 
 
@@ -171,7 +173,7 @@ def _strings() -> Iterator[Scalar]:
         strings.bpchar_text,
         strings.bpchar_json,
         literal("bpchar", strings.parse_bpchar),
-        ORDERED,
+        ORDERED | PATTERNS,
         loose=True,
     )
     plain: Callable[[Cell], str] = lambda cell: f'"{cell}"'  # noqa: E731 - nothing in it to escape
@@ -192,6 +194,11 @@ def _strings() -> Iterator[Scalar]:
         yield Scalar(name, name, parse, _same, plain, literal(name, read), ORDERED)
 
 
+def _documents() -> Iterator[Scalar]:
+    operators = ORDERED | DOCUMENTS
+    yield Scalar("jsonb", "jsonb", Document, str, strings.raw_json, document, operators, loose=True)
+
+
 def _addresses() -> Iterator[Scalar]:
     for name, parse, text in (
         ("inet", net.parse_inet, net.inet_text),
@@ -209,7 +216,7 @@ def _quoting(text: Callable[[Cell], str]) -> Callable[[Cell], str]:
 
 
 # Types without an exact comparison here. citext compares by its database's locale, money's text is that of another
-# setting; a range's bounds, a shape's tolerance and a document's order are rules of their own.
+# setting; a range's bounds and a shape's tolerance are rules of their own.
 _PASSED: Final = (
     "money", "citext", "xml", "ltree", "tsvector", "tsquery", "jsonpath", "pg_lsn", "xid", "xid8", "tid",
     "point", "line", "lseg", "box", "path", "polygon", "circle",
@@ -219,8 +226,7 @@ _PASSED: Final = (
 
 
 def _unordered() -> Iterator[Scalar]:
-    for name in ("json", "jsonb"):
-        yield Scalar(name, name, str, _same, strings.raw_json, strings.json_literal, NULLNESS)
+    yield Scalar("json", "json", str, _same, strings.raw_json, document, NULLNESS)
     yield replace(_pass("hstore", "hstore"), parse=strings.parse_hstore, json=strings.hstore_json)
     # Materialize's; lists and maps are common names for tables, so their GraphQL names keep out of the way
     yield _pass("list", "mz_list")
@@ -239,7 +245,7 @@ def _build() -> dict[str, Scalar]:
         _bool_literal,
         ORDERED,
     )
-    rows = [boolean, *_numbers(), *_moments(), *_strings(), *_addresses(), *_unordered()]
+    rows = [boolean, *_numbers(), *_moments(), *_strings(), *_addresses(), *_documents(), *_unordered()]
     return {scalar.name: scalar for scalar in rows}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_library
 import re
 from collections.abc import Callable
 from json.encoder import encode_basestring
@@ -177,14 +176,6 @@ def bit_reader(name: str) -> Callable[[str], str]:
 
 _NO_JSON: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 _PAIR: Final = re.compile(r'"((?:[^"\\]|\\.)*)"=>(?:NULL|"((?:[^"\\]|\\.)*)")(?:, )?', re.DOTALL)
-
-
-def json_literal(value: object) -> str:
-    """A JSON value as its text."""
-    try:
-        return json_library.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, RecursionError, ValueError):
-        raise ValueError("expected a JSON value") from None
 
 
 def raw_json(cell: str) -> str:

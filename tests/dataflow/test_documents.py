@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import PostgresServer
 from tests.test_json_text import STRINGS, values
-from tycostream.dataflow.documents import AsText, Contains, HasKeys
+from tycostream.dataflow.as_text import AsText
+from tycostream.dataflow.documents import DocumentContains, HasKeys
 from tycostream.dataflow.like import Like
 from tycostream.dataflow.predicate import Compare, Matches
 from tycostream.json_text import Document
@@ -44,8 +45,8 @@ def test_containment_is_the_servers(server: psycopg.Connection, some: list[str])
         (many, many),
     ).fetchall()
     for cell, value, contains, contained in rows:
-        assert Contains(Document(value))(Document(cell)) is contains, (cell, value)
-        assert Contains(Document(value), reverse=True)(Document(cell)) is contained, (cell, value)
+        assert DocumentContains(Document(value))(Document(cell)) is contains, (cell, value)
+        assert DocumentContains(Document(value), reverse=True)(Document(cell)) is contained, (cell, value)
 
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
@@ -61,30 +62,30 @@ def test_keys_are_the_servers(server: psycopg.Connection, some: list[str], keys:
 
 
 def test_a_text_is_compared_as_text() -> None:
-    assert AsText(Compare(0, "eq", "1.00"))(Document("1.00"))
-    assert not AsText(Compare(0, "eq", "1.0"))(Document("1.00"))
-    assert AsText(Matches(0, Like('%"b": 1%')))(Document('{"a": 2, "b": 1}'))
+    assert AsText(Compare(0, "eq", "1.00"), str)(Document("1.00"))
+    assert not AsText(Compare(0, "eq", "1.0"), str)(Document("1.00"))
+    assert AsText(Matches(0, Like('%"b": 1%')), str)(Document('{"a": 2, "b": 1}'))
 
 
 def test_equal_conditions_are_equal() -> None:
-    assert Contains(Document('{"a": 1.0}')) == Contains(Document('{"a":1}'))
-    assert len({Contains(Document("1")), Contains(Document("1"), True), Contains(Document("[1]"))}) == 3
+    assert DocumentContains(Document('{"a": 1.0}')) == DocumentContains(Document('{"a":1}'))
+    assert len({DocumentContains(Document("1")), DocumentContains(Document("1"), True), DocumentContains(Document("[1]"))}) == 3
     assert HasKeys(frozenset("ab")) == HasKeys(frozenset("ba"))
-    assert AsText(Compare(0, "eq", "a")) == AsText(Compare(0, "eq", "a"))
+    assert AsText(Compare(0, "eq", "a"), str) == AsText(Compare(0, "eq", "a"), str)
 
 
 def test_what_is_looked_for_is_small() -> None:
     with pytest.raises(ValueError, match="a JSON value of more than 1000 members cannot be looked for"):
-        Contains(Document(str([0] * 1000)))
+        DocumentContains(Document(str([0] * 1000)))
 
 
 def test_no_document_explodes() -> None:
-    wanted = Contains(Document("[" + ", ".join(["[[1], [2]]"] * 199) + ", [[3]]]"))
+    wanted = DocumentContains(Document("[" + ", ".join(["[[1], [2]]"] * 199) + ", [[3]]]"))
     cell = Document("[" + ", ".join(["[[1, 4], [2, 5], [6]]"] * 1000) + "]")
     deep = Document("[" * 20_000 + "]" * 20_000)
     before = time.process_time()
     assert not wanted(cell)
     assert not wanted(deep)
-    assert Contains(Document("[[[]]]"))(deep)
-    assert not Contains(Document("[[[]]]"), reverse=True)(deep)
+    assert DocumentContains(Document("[[[]]]"))(deep)
+    assert not DocumentContains(Document("[[[]]]"), reverse=True)(deep)
     assert time.process_time() - before < 5

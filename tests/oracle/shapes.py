@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,13 +29,15 @@ POOLS: dict[str, list[str]] = {
     "text": _TEXTS,
     "varchar": _TEXTS,
     "uuid": ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "00000000-0000-0000-0000-000000000000"],
+    "jsonb": ["null", "1.0", "1", '"a"', "[]", '[1, "a"]', '{"a": 1}', '{"a": [1.50, null]}', '{"b": {"a": 1}}'],
+    "text[]": ["{}", "{a}", "{a,b}", "{b,NULL}"],
     "date": ["2024-02-29", "0044-03-15 BC", "infinity", "-infinity", "5874897-12-31"],
     "time": ["00:00:00", "24:00:00", "12:34:56.5"],
     "timestamp": _STAMPS,
     "timestamptz": [f"{s[:-3]}+00 BC" if s.endswith("BC") else s if "inf" in s else f"{s}+00" for s in _STAMPS],
 }  # fmt: skip
 # Equal values of different text: among equal rows without a key, the database's order is anybody's.
-_TWINS = {"-0", "1.00"}
+_TWINS = {"-0", "1.00", "1.0"}
 SIGNS = {"_eq": "=", "_neq": "<>", "_lt": "<", "_lte": "<=", "_gt": ">", "_gte": ">="}
 ORDERS = {
     "asc": "ASC NULLS LAST",
@@ -49,7 +52,29 @@ PATTERNS = {
     "_nsimilar": "NOT SIMILAR TO", "_regex": "~", "_nregex": "!~", "_iregex": "~*", "_niregex": "!~*",
 }  # fmt: skip
 # Each is a pattern of all three languages.
-_PATTERNS = ["", "%", "_", "a%", "%B", "é", "b|Z", "(a|b)_?", "\\%", "[a-z]%", ".", "a{1}", "%_", 'q"\\\\']
+TEXT_PATTERNS = [
+    "",
+    "%",
+    "_",
+    "a%",
+    "%B",
+    "é",
+    "b|Z",
+    "(a|b)_?",
+    "\\%",
+    "[a-z]%",
+    ".",
+    "a{1}",
+    "%_",
+    'q"\\\\',
+]
+DOCUMENTS = {"_contains": "@>", "_contained_in": "<@"}
+KEYS = {"_has_key": "?", "_has_keys_any": "?|", "_has_keys_all": "?&"}
+# What each type has beyond comparison.
+FURTHER: dict[str, list[str]] = {
+    "text": list(PATTERNS), "varchar": list(PATTERNS), "text[]": list(DOCUMENTS), "jsonb": [*DOCUMENTS, *KEYS, "_cast"],
+}  # fmt: skip
+_KEYS = ["a", "b", "", "1"]
 Where = dict[str, Any]
 
 
@@ -72,9 +97,11 @@ class Table:
         return [v for v in POOLS[self.columns[column]] if self.key or v not in _TWINS]
 
     def constants(self, column: str) -> list[str]:
-        """Those of them that GraphQL can say: its Float has no NaN and no infinities."""
-        inexpressible = {"NaN", "-Infinity"} if self.columns[column] == "real" else set()
-        return [value for value in self.values(column) if value not in inexpressible]
+        """Those of them that GraphQL can say: its Float has no NaN, its lists no nulls, and null is no value."""
+        inexpressible = {"real": {"NaN", "-Infinity"}, "jsonb": {"null"}, "text[]": {"{b,NULL}"}}
+        return [
+            value for value in self.values(column) if value not in inexpressible.get(self.columns[column], ())
+        ]
 
     def create(self, schema: str) -> list[str]:
         """The statements that make it."""
@@ -97,7 +124,7 @@ def tables(draw: st.DrawFn, name: str) -> Table:
     columns = {f"c{i}": sql_type for i, sql_type in enumerate(types)}
     size = draw(st.sampled_from([0, 1, 1, 1, 2]))
     # a key over two values would make every other statement a conflict
-    wide = [name for name, sql_type in columns.items() if len(POOLS[sql_type]) > 2]
+    wide = [name for name, sql_type in columns.items() if len(POOLS[sql_type]) > 2 and sql_type != "jsonb"]
     return Table(name, columns, tuple(wide[:size]), draw(st.booleans()))
 
 
@@ -119,6 +146,10 @@ def graphql_value(value: str, sql_type: str) -> Any:
             return int(value)
         case "real":
             return float(value)
+        case "jsonb":
+            return json.loads(value)
+        case "text[]":
+            return value[1:-1].split(",") if value != "{}" else []
     return value
 
 
@@ -126,15 +157,20 @@ def graphql_value(value: str, sql_type: str) -> Any:
 def _comparisons(draw: st.DrawFn, table: Table, column: str) -> Where:
     sql_type = table.columns[column]
     found: Where = {}
-    operators = [*SIGNS, "_in", "_nin", "_is_null", *(PATTERNS if sql_type in ("text", "varchar") else ())]
+    operators = [*SIGNS, "_in", "_nin", "_is_null", *FURTHER.get(sql_type, ())]
+    value = st.sampled_from(table.constants(column)).map(lambda v: graphql_value(v, sql_type))
     for operator in draw(st.lists(st.sampled_from(operators), max_size=2)):
-        value = st.sampled_from(table.constants(column)).map(lambda v: graphql_value(v, sql_type))
         if operator == "_is_null":
             found[operator] = draw(st.booleans())
         elif operator in PATTERNS:
-            found[operator] = draw(st.sampled_from(_PATTERNS))
+            found[operator] = draw(st.sampled_from(TEXT_PATTERNS))
+        elif operator in KEYS:
+            keys = draw(st.lists(st.sampled_from(_KEYS), min_size=1, max_size=2))
+            found[operator] = keys[0] if operator == "_has_key" else keys
+        elif operator == "_cast":
+            found[operator] = {"String": {"_like": draw(st.sampled_from(TEXT_PATTERNS))}}
         else:
-            found[operator] = draw(value if operator in SIGNS else st.lists(value, max_size=3))
+            found[operator] = draw(st.lists(value, max_size=3) if operator in ("_in", "_nin") else value)
     return found
 
 
@@ -175,12 +211,27 @@ def _comparison_sql(table: Table, column: str, operator: str, value: Any) -> str
     sql_type = table.columns[column]
 
     def constant(item: Any) -> str:
+        if sql_type == "jsonb":
+            return literal(json.dumps(item), sql_type)
+        if sql_type == "text[]":
+            return literal("{" + ",".join(item) + "}", sql_type)
         return literal({True: "t", False: "f"}[item] if isinstance(item, bool) else str(item), sql_type)
 
     if operator == "_is_null":
         return f"{column} IS {'' if value else 'NOT '}NULL"
     if operator in PATTERNS:
         return f"{column} {PATTERNS[operator]} {literal(value, 'text')}"
+    if operator in KEYS:
+        keys = (
+            literal(value, "text")
+            if operator == "_has_key"
+            else literal(f"{{{json.dumps(value)[1:-1]}}}", "text[]")
+        )
+        return f"{column} {KEYS[operator]} {keys}"
+    if operator == "_cast":
+        return f"{column}::text LIKE {literal(value['String']['_like'], 'text')}"
+    if operator in DOCUMENTS:
+        return f"{column} {DOCUMENTS[operator]} {constant(value)}"
     if operator in SIGNS:
         return f"{table.collated(column)} {SIGNS[operator]} {constant(value)}"
     if not value:

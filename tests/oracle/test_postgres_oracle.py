@@ -10,7 +10,19 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.clients import Question
-from tests.oracle.shapes import ORDERS, POOLS, SIGNS, Table, Where, graphql_value, insert_sql
+from tests.oracle.shapes import (
+    DOCUMENTS,
+    FURTHER,
+    ORDERS,
+    PATTERNS,
+    POOLS,
+    SIGNS,
+    TEXT_PATTERNS,
+    Table,
+    Where,
+    graphql_value,
+    insert_sql,
+)
 from tests.oracle.world import World
 
 # The database is shared by the histories of one test: each has a schema, a publication and an App of its own.
@@ -89,6 +101,9 @@ async def test_every_operator_and_order_of_every_type(database: str) -> None:
                 lists = [constants[:n] for n in range(3)]
                 conditions += [{operator: many} for operator in ("_in", "_nin") for many in lists]
                 conditions += [{"_is_null": is_null} for is_null in (True, False)]
+                further = FURTHER.get(sql_type, ())
+                conditions += [{op: text} for op in PATTERNS if op in further for text in TEXT_PATTERNS]
+                conditions += [{op: value} for op in DOCUMENTS if op in further for value in constants]
                 for condition in conditions:
                     where: Where = {"c": condition}
                     for each in (where, {"_not": where}, {"_not": {"_not": where}}):

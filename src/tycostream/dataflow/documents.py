@@ -1,21 +1,18 @@
-"""Conditions on jsonb beyond comparison: what a document holds, which keys it has, and what its text says."""
+"""Conditions on jsonb beyond comparison: what a document holds, and which keys it has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tycostream.dataflow.predicate import Predicate, compile_predicate
 from tycostream.json_text import Document, meaning
-from tycostream.rows import Row
 
 # Each container of the one may have to be compared with each of the other: a row's may be large, so a client's is not.
 _NODES_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Contains:
+class DocumentContains:
     """``document @> value``, or ``document <@ value`` if ``reverse``. ValueError if the value is too large."""
 
     value: Document
@@ -89,18 +86,3 @@ class HasKeys:
         else:
             has = {found} if type(found) is str else set()
         return not has.isdisjoint(self.keys) if self.any_of else has >= self.keys
-
-
-@dataclass(frozen=True, slots=True)
-class AsText:
-    """A condition on ``document::text``: ``condition`` is one of a row whose only cell is that text."""
-
-    condition: Predicate
-    _test: Callable[[Row], bool] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_test", compile_predicate(self.condition))
-
-    def __call__(self, cell: str) -> bool:
-        """Whether the cell's text satisfies the condition."""
-        return self._test((str(cell),))

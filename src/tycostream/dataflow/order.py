@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from tycostream.json_text import sort_key
 from tycostream.rows import Cell, Key, Row, RowType
 from tycostream.scalars import NAN
 
@@ -60,7 +62,14 @@ _INTEGERS: Final = frozenset(
     }
 )  # or infinities
 _NUMBERS: Final = frozenset({"numeric", "float4", "float8"})  # or NaN, the largest
-_NAMES: Final = {"__builtins__": {}, "NAN": NAN, "Reversed": _Reversed, "negated": _negated}
+_NAMES: Final = {
+    "__builtins__": {},
+    "str": str,
+    "NAN": NAN,
+    "Reversed": _Reversed,
+    "negated": _negated,
+    "meaning": sort_key,
+}
 
 
 def total(terms: tuple[OrderBy, ...], row_type: RowType) -> tuple[OrderBy, ...]:
@@ -87,39 +96,17 @@ def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Ke
     return function
 
 
-def compile_prefix(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Key, Row], SortKey]:
-    """As ``compile_order``, but only what ``terms`` themselves give: where the sort keys of such rows begin."""
-    function: Callable[[Key, Row], SortKey] = _compiled(
-        [item for term in terms for item in _items(term, row_type)]
-    )
-    return function
-
-
-def prefix_length(terms: tuple[OrderBy, ...], row_type: RowType) -> int:
-    """How many items of a sort key ``terms`` give."""
-    return sum(len(_items(term, row_type)) for term in terms)
-
-
-def ranked(term: OrderBy, row_type: RowType) -> bool:
-    """Whether the term gives two items, a rank and the cell: the rank of what is not NULL is 0.5 to 1."""
-    return len(_items(term, row_type)) > 1
-
-
-def _compiled(items: list[str]) -> Any:
-    source = f"lambda key, row: ({','.join(items)},)"
-    return eval(source, dict(_NAMES))  # noqa: S307 - places and names of ours only
-
-
-def _items(term: OrderBy, row_type: RowType) -> list[str]:
-    """A term as Python: the cell, after its rank (1, or where NULLs and a reversed NaN go) if it may need one."""
+    items = [item for term in terms for item in _items(term, row_type)]
+    for term in total(terms, row_type)[len(terms) :]:
+        items += _items(term, row_type, last=True)
     column = row_type.columns[term.column]
     cell = f"row[{term.column}]"
     numbers = term.descending and column.scalar.name in _NUMBERS
-    value = "c"
+    value = "meaning(str(c))" if column.scalar.name == "jsonb" and not last else "c"
     if term.descending:
-        value = "-c" if column.scalar.name in _INTEGERS else "negated(c)" if numbers else "Reversed(c)"
+        value = "-c" if column.scalar.name in _INTEGERS else "negated(c)" if numbers else f"Reversed({value})"
     if not numbers and not column.nullable and term.column in row_type.key:
-        return [value.replace("c)", f"{cell})") if "(" in value else value.replace("c", cell)]
+        return [re.sub(r"\bc\b", cell, value)]
     null_rank = 0 if term.nulls_first else 2
     if numbers:
         rank = f"{null_rank} if (c := {cell}) is None else 0.5 if c is NAN else 1"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from tycostream.dataflow.as_text import AsText
 from tycostream.dataflow.containment import ContainedIn, Contains
+from tycostream.dataflow.documents import DocumentContains, HasKeys
 from tycostream.dataflow.like import Like
-from tycostream.dataflow.predicate import Compare, In, IsNull, Matcher, Matches, Predicate
+from tycostream.dataflow.predicate import Compare, In, IsNull, Matcher, Matches, Predicate, conjunction
 from tycostream.dataflow.regex import Regex, similar
 from tycostream.errors import RequestError
 from tycostream.rows import Cell
-from tycostream.scalars import Scalar
+from tycostream.scalars import SCALARS, Scalar
 
+LISTS: Final = frozenset(
+    {"_in", "_nin", "_has_keys_any", "_has_keys_all"}
+)  # operators that take several values
+_TEXT: Final = SCALARS["text"]
 _COMPARE: Final = {"_eq": "eq", "_neq": "ne", "_lt": "lt", "_lte": "le", "_gt": "gt", "_gte": "ge"}
 # Operators that hold a pattern, and whether they are the negation of the one that is meant.
 _PATTERNS: Final[Mapping[str, tuple[Callable[[str], Matcher], bool]]] = {
@@ -28,9 +35,10 @@ _PATTERNS: Final[Mapping[str, tuple[Callable[[str], Matcher], bool]]] = {
     "_iregex": (partial(Regex, insensitive=True), False),
     "_niregex": (partial(Regex, insensitive=True), True),
 }
-_CONTAINMENT: Final[Mapping[str, Callable[[Cell], Matcher]]] = {
-    "_contains": Contains,
-    "_contained_in": ContainedIn,
+# Of arrays, and of documents.
+_CONTAINMENT: Final[Mapping[str, tuple[Callable[[Cell], Matcher], Callable[[Cell], Matcher]]]] = {
+    "_contains": (Contains, DocumentContains),
+    "_contained_in": (ContainedIn, partial(DocumentContains, reverse=True)),
 }
 
 
@@ -50,18 +58,53 @@ def comparison(scalar: Scalar, place: int, operator: str, value: Any, path: str)
     if operator in ("_in", "_nin"):
         return In(place, frozenset(_cells(scalar, value, path)), negated=operator == "_nin")
     if operator in _PATTERNS:
-        made, negated = _PATTERNS[operator]
-        return Matches(place, _checked(made, cell_of(scalar, value, path), path), negated)
+        return _pattern(scalar, place, operator, value, path)
+    if operator == "_cast":
+        return _cast(scalar, place, value, path)
     if operator in _CONTAINMENT:
-        return Matches(place, _CONTAINMENT[operator](cell_of(scalar, value, path)))
+        made = _CONTAINMENT[operator][scalar.element is None]
+        return Matches(place, _checked(made, cell_of(scalar, value, path), path))
+    if operator == "_has_key":
+        return Matches(place, HasKeys(frozenset((cell_of(_TEXT, value, path),))))
+    if operator in ("_has_keys_any", "_has_keys_all"):
+        return Matches(place, HasKeys(frozenset(_cells(_TEXT, value, path)), operator == "_has_keys_any"))
     return Compare(place, _COMPARE[operator], cell_of(scalar, value, path))
+
+
+def _pattern(scalar: Scalar, place: int, operator: str, value: Any, path: str) -> Predicate:
+    made, negated = _PATTERNS[operator]
+    pattern = scalar.text(cell_of(scalar, value, path))
+    matcher = _checked(made, pattern, path)
+    if scalar.loose:  # blanks at its end, which no comparison sees, are there for a pattern
+        matcher = AsText(Matches(0, matcher), scalar.text)
+    return Matches(place, matcher, negated)
+
+
+def _cast(scalar: Scalar, place: int, value: Mapping[str, Any], path: str) -> Predicate:
+    """``{String: {…}}``: what a String_comparison_exp says of the column's text."""
+    parts: list[Predicate] = []
+    for kind, operators in value.items():
+        if operators is None:
+            raise null(f"{kind}_comparison_exp", f"{path}.{kind}")
+        for operator, item in operators.items():
+            condition = comparison(_TEXT, 0, operator, item, f"{path}.{kind}.{operator}")
+            if isinstance(condition, IsNull) or (
+                isinstance(condition, In) and not condition.values
+            ):  # a text is NULL where its column is
+                parts.append(replace(condition, column=place))
+            else:
+                parts.append(Matches(place, AsText(condition, scalar.text)))
+    return conjunction(parts)
 
 
 def argument_type(scalar: Scalar, operator: str) -> str:
     """The GraphQL type of an operator's value, as it is written."""
     if operator == "_is_null":
         return "Boolean"
-    return f"[{scalar.graphql}!]" if operator in ("_in", "_nin") else scalar.graphql
+    if operator == "_cast":
+        return f"{scalar.graphql}_cast_exp"
+    name = "String" if operator.startswith("_has_key") else scalar.graphql
+    return f"[{name}!]" if operator in LISTS else name
 
 
 def null(type_name: str, path: str) -> RequestError:

@@ -30,6 +30,8 @@ from tycostream.auth.session import Session
 from tycostream.dataflow.predicate import TRUE, Predicate
 from tycostream.errors import RequestError
 from tycostream.graphql import encode, inputs
+from tycostream.graphql.comparisons import null
+from tycostream.graphql.json_path import json_path
 from tycostream.graphql.plan import Coalesce, Mode, Plan, RootPlan, StaticRoot, Strategy
 from tycostream.rows import Cell, RowType
 from tycostream.scalars import stringified
@@ -161,21 +163,47 @@ class Compiler:
     def _inner(self, nodes: Sequence[FieldNode]) -> Fields:
         return self._collect(*(node.selection_set for node in nodes))
 
-    def _selection(self, source: Source, nodes: Sequence[FieldNode], type_name: str) -> encode.Selection:
-        fields = []
+    def _selection(
+        self, source: Source, nodes: Sequence[FieldNode], type_name: str, path: str
+    ) -> encode.Selection:
+        """What is selected on a row; ``path`` is that of the field that holds it."""
+        fields: list[tuple[str, int | encode.Member]] = []
         for key, inner in self._inner(nodes).items():
             name = inner[0].name.value
-            fields.append((key, encode.TYPENAME if name == "__typename" else source.place_of[name]))
+            if name == "__typename":
+                fields.append((key, encode.TYPENAME))
+            else:
+                steps = self._steps(inner[0], type_name, f"{path}.selectionSet.{name}.args")
+                column = source.place_of[name]
+                fields.append((key, encode.Member(column, steps) if steps else column))
         return encode.Selection(type_name, tuple(fields))
 
-    def _change_selection(self, source: Source, nodes: Sequence[FieldNode]) -> encode.ChangeSelection:
+    def _steps(self, node: FieldNode, type_name: str, path: str) -> tuple[str, ...]:
+        """The ``path:`` of a JSON column, if it has one."""
+        if not node.arguments:
+            return ()
+        row: Any = self._schema.type_map[type_name]
+        given = get_argument_values(row.fields[node.name.value], node, self._variables)
+        if "path" not in given:
+            return ()
+        if given["path"] is None:
+            raise null("String", f"{path}.path")
+        try:
+            return json_path(given["path"])
+        except ValueError as error:  # Hasura says it of the arguments together
+            raise RequestError("validation-failed", str(error), path=path) from None
+
+    def _change_selection(
+        self, source: Source, nodes: Sequence[FieldNode], path: str
+    ) -> encode.ChangeSelection:
         name = source.row_type.source
         fields, rows = [], []
         for key, inner in self._inner(nodes).items():
             field = inner[0].name.value
             fields.append((key, field))
             if field in ("row", "old"):
-                rows.append((key, self._selection(source, inner, name if field == "row" else f"{name}_old")))
+                type_name = name if field == "row" else f"{name}_old"
+                rows.append((key, self._selection(source, inner, type_name, f"{path}.selectionSet.{field}")))
         return encode.ChangeSelection(f"{name}_change", tuple(fields), tuple(rows))
 
     def _set_selection(self, source: Source, nodes: Sequence[FieldNode]) -> encode.SetSelection:
@@ -184,7 +212,8 @@ class Compiler:
             field = inner[0].name.value
             fields.append((key, field))
             if field == "changes":
-                changes.append((key, self._change_selection(source, inner)))
+                path = f"$.selectionSet.{nodes[0].name.value}.selectionSet.changes"
+                changes.append((key, self._change_selection(source, inner, path)))
         if len(changes) > 1:
             raise RequestError(
                 "validation-failed",
@@ -207,7 +236,7 @@ class Compiler:
         row_type = source.row_type
         if mode is Mode.CHANGES:
             return self._feed_root(key, source, nodes, arguments, path)
-        selection = self._selection(source, nodes, row_type.source)
+        selection = self._selection(source, nodes, row_type.source, f"$.selectionSet.{name}")
         encoder = source.rows(selection, mode is Mode.BY_PK)
         if mode is Mode.BY_PK:
             predicate = inputs.by_pk(row_type, arguments, path)

@@ -15,6 +15,7 @@ from types import CodeType
 from typing import Any, Final
 
 from tycostream.graphql.plan import Phase
+from tycostream.json_text import member_json
 from tycostream.rows import Cell, Row, RowType, same_text
 
 TYPENAME: Final = -1  # the place of ``__typename`` among columns
@@ -23,11 +24,19 @@ _NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """The part of a JSON column that a path leads to."""
+
+    column: int
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """Fields selected on a row: (response key, column's place or TYPENAME), in order, merged."""
+    """Fields selected on a row: (response key, column's place, TYPENAME or Member), in order, merged."""
 
     type_name: str
-    fields: tuple[tuple[str, int], ...]
+    fields: tuple[tuple[str, int | Member], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,11 @@ def _row_text(selection: Selection, writers: Writers, row: str, names: dict[str,
     """The f-string text of a row's object; ``names`` receives the writers it calls."""
     members = []
     for key, place in selection.fields:
-        if place == TYPENAME:
+        if isinstance(place, Member):
+            name = f"m{len(names)}"
+            names[name] = member_json(place.path, writers[place.column])
+            text = f"{{{name}({row}[{place.column}])}}"
+        elif place == TYPENAME:
             text = _quoted(selection.type_name)
         else:
             names[f"w{place}"] = writers[place]
@@ -201,14 +214,20 @@ def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
 def _differs(change: ChangeSelection, row_type: RowType) -> Callable[[Row, Row], bool]:
     """Whether two images differ in a selected column, or, if none is selected, in any."""
     selected = {place for _, rows in change.rows for _, place in rows.fields} - {TYPENAME}
+    members = [place for place in selected if isinstance(place, Member)]
+    columns = sorted(place for place in selected if not isinstance(place, Member))
     names: dict[str, Any] = {"same_text": same_text}
     tests = []
     texts = _texts(row_type)
-    for i in sorted(selected) or range(len(row_type.columns)):
+    for i in columns if selected else range(len(row_type.columns)):
         unequal = f"old[{i}] != new[{i}]"
         if texts[i] is not None:
             names[f"t{i}"] = texts[i]
             unequal = f"({unequal} or not same_text(old[{i}], new[{i}], t{i}))"
         tests.append(f"old[{i}] is not new[{i}] and {unequal}")
+    for n, member in enumerate(members):
+        names[f"m{n}"] = member_json(member.path, str)
+        i = member.column
+        tests.append(f"old[{i}] is not new[{i}] and m{n}(old[{i}]) != m{n}(new[{i}])")
     function: Callable[[Row, Row], bool] = _bound("lambda old, new: " + " or ".join(tests), names)
     return function

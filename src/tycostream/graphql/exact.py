@@ -11,6 +11,8 @@ from graphql import (
     GraphQLError,
     GraphQLScalarType,
     IntValueNode,
+    ListValueNode,
+    ObjectValueNode,
     ValueNode,
     value_from_ast_untyped,
 )
@@ -57,7 +59,12 @@ def _same(value: Any) -> Any:
 
 
 def _value(value: Any) -> Any:
-    return value.exact if isinstance(value, ExactFloat) else value
+    """A variable's value with the numbers that it stands for, at any depth."""
+    if isinstance(value, ExactFloat):
+        return value.exact
+    if isinstance(value, list):
+        return [_value(item) for item in value]
+    return {name: _value(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
@@ -68,4 +75,8 @@ def _literal(node: ValueNode, variables: dict[str, Any] | None = None) -> Any:
             return Decimal(node.value)
         except InvalidOperation:  # an exponent beyond 10^18
             raise GraphQLError("the number is out of every range", node) from None
-    return value_from_ast_untyped(node, variables)
+    if isinstance(node, ListValueNode):
+        return [_literal(item, variables) for item in node.values]
+    if isinstance(node, ObjectValueNode):
+        return {field.name.value: _literal(field.value, variables) for field in node.fields}
+    return _value(value_from_ast_untyped(node, variables))

@@ -28,9 +28,10 @@ from graphql import (
 )
 
 from tycostream.errors import TycoError
+from tycostream.graphql.comparisons import LISTS
 from tycostream.graphql.exact import raw_scalar
 from tycostream.rows import RowType
-from tycostream.scalars import Scalar
+from tycostream.scalars import SCALARS, Scalar
 
 _ORDER_BY: Final = {
     "asc": "in ascending order, nulls last",
@@ -58,7 +59,23 @@ _STRATEGIES: Final = {
 }
 _NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _SUFFIXES: Final = ("", "_bool_exp", "_order_by", "_change_set", "_change", "_old", "_select_column")
-_LIST_OPERATORS = ("_in", "_nin")
+_OPERATORS: Final = {
+    "_like": "does the column match the given pattern",
+    "_nlike": "does the column NOT match the given pattern",
+    "_ilike": "does the column match the given case-insensitive pattern",
+    "_nilike": "does the column NOT match the given case-insensitive pattern",
+    "_similar": "does the column match the given SQL regular expression",
+    "_nsimilar": "does the column NOT match the given SQL regular expression",
+    "_regex": "does the column match the given POSIX regular expression, case sensitive",
+    "_nregex": "does the column NOT match the given POSIX regular expression, case sensitive",
+    "_iregex": "does the column match the given POSIX regular expression, case insensitive",
+    "_niregex": "does the column NOT match the given POSIX regular expression, case insensitive",
+    "_contains": "does the column contain the given value",
+    "_contained_in": "is the column contained in the given value",
+    "_has_key": "does the string exist as a top-level key in the column",
+    "_has_keys_any": "do any of these strings exist as top-level keys in the column",
+    "_has_keys_all": "do all of these strings exist as top-level keys in the column",
+}
 _BUILT_IN = {"Int": GraphQLInt, "Float": GraphQLFloat, "String": GraphQLString, "Boolean": GraphQLBoolean}
 
 
@@ -136,15 +153,8 @@ class Types:
         """``<Scalar>_comparison_exp`` with the operators that are exact for it."""
         name = scalar.comparison
         if name not in self._comparisons:
-            value = self.output(scalar)
             fields = {
-                op: GraphQLInputField(
-                    GraphQLBoolean
-                    if op == "_is_null"
-                    else GraphQLList(GraphQLNonNull(value))
-                    if op in _LIST_OPERATORS
-                    else value
-                )
+                op: GraphQLInputField(self._operand(scalar, op), description=_OPERATORS.get(op))
                 for op in sorted(scalar.operators)
             }
             self._comparisons[name] = GraphQLInputObjectType(
@@ -153,6 +163,23 @@ class Types:
                 description=f'Boolean expression to compare columns of type "{(scalar.element or scalar).graphql}". '
                 "All fields are combined with logical 'AND'.",
             )
+        return self._comparisons[name]
+
+    def _operand(self, scalar: Scalar, operator: str) -> Any:
+        """The type of an operator's value."""
+        if operator == "_is_null":
+            return GraphQLBoolean
+        if operator == "_cast":
+            return self._cast(scalar)
+        value = GraphQLString if operator.startswith("_has_key") else self.output(scalar)
+        return GraphQLList(GraphQLNonNull(value)) if operator in LISTS else value
+
+    def _cast(self, scalar: Scalar) -> GraphQLInputObjectType:
+        """``<Scalar>_cast_exp``: the types whose operators a column has after a cast."""
+        name = f"{scalar.graphql}_cast_exp"
+        if name not in self._comparisons:
+            text = self.comparison(SCALARS["text"])
+            self._comparisons[name] = GraphQLInputObjectType(name, {"String": GraphQLInputField(text)})
         return self._comparisons[name]
 
 
@@ -204,6 +231,13 @@ def _directives() -> list[GraphQLDirective]:
     ]
 
 
+def _arguments(scalar: Scalar) -> dict[str, GraphQLArgument]:
+    """What the field of a column takes."""
+    if scalar.name not in ("json", "jsonb"):
+        return {}
+    return {"path": GraphQLArgument(GraphQLString, description="JSON select path")}
+
+
 def _source_fields(
     row_type: RowType, types: Types
 ) -> tuple[dict[str, GraphQLField], dict[str, GraphQLField]]:
@@ -217,6 +251,7 @@ def _source_fields(
                 types.output(column.scalar)
                 if column.nullable
                 else GraphQLNonNull(types.output(column.scalar)),
+                _arguments(column.scalar),
                 description=column.comment,
             )
             for column in columns
@@ -288,7 +323,10 @@ def _feed_field(
     columns = sorted(row_type.columns, key=lambda column: column.field)
     old = GraphQLObjectType(
         f"{name}_old",
-        {column.field: GraphQLField(types.output(column.scalar)) for column in columns},
+        {
+            column.field: GraphQLField(types.output(column.scalar), _arguments(column.scalar))
+            for column in columns
+        },
         description=f'a row of "{name}" before a change; a type of its own, so that caches keep the present row',
     )
     select_column = types.select_column(row_type)
