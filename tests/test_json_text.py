@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import PostgresServer
-from tycostream.json_text import Document, document, meaning, member, sort_key
+from tycostream.json_text import Constant, Document, document, meaning, member, sort_key
 
 STRINGS = ["", "a", "b", "aa", "é", "\U0001f600", 'q"\\\n', "1", "-1", " 1", "ab"]
 NUMBERS = ["0", "-0", "1", "1.0", "1.00", "-2.5", "100", "1e2", "0.1", "12345678901234567890.5"]
@@ -47,7 +47,9 @@ def test_documents_compare_as_the_server_does(server: psycopg.Connection, some: 
     ).fetchall()
     for printed, given_text, *expected in rows:
         a, b = Document(printed), Document(given_text)  # as the server prints it, and as anybody may write it
+        c, printed_b = Constant(given_text), document(meaning(given_text))
         assert [a == b, a < b, a <= b, a > b, a >= b, a != b] == expected, (printed, given_text)
+        assert [a == c, c == a, a == printed_b, printed_b == a] == expected[:1] * 4, (printed, given_text)
         assert (hash(a) == hash(b)) or a != b
 
 
@@ -85,6 +87,20 @@ def test_documents_are_not_strings() -> None:
     assert Document('"a"') != '"a"'
     assert str(Document("1.0")) == "1.0"
     assert len({Document('{"a":1,"b":2.0}'), Document('{"b": 2, "a": 1}'), Document("1")}) == 2
+
+
+def test_servers_write_the_same_in_two_ways() -> None:
+    """Materialize writes no blanks, and has its own order of keys; each is equal to itself, and to the other."""
+    pairs = [
+        ('{"aa":1,"b":[1,2]}', '{"b": [1, 2], "aa": 1}'),
+        ('["a, b","c"]', '["a, b", "c"]'),
+        ('{"a: ":1}', '{"a: ": 1}'),
+    ]
+    for compact, spaced in pairs:
+        assert Document(compact) == Document(spaced) == Constant(compact)
+        assert Document(compact) != Document(spaced.replace("1", "3").replace("c", "d"))
+    assert Document("[1, 2]") != Document("[1, 3]")
+    assert Document("[1.0, 2]") == Document("[1, 2.00]")
 
 
 def test_materialize_prints_numbers_that_json_does_not_have() -> None:

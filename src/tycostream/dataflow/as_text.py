@@ -11,10 +11,13 @@ from tycostream.rows import Cell, Row
 
 @dataclass(frozen=True, slots=True)
 class AsText:
-    """A condition on ``cell::text``: ``condition`` is one of a row whose only cell is the text that ``text`` makes."""
+    """A condition on ``cell::text``: ``condition`` is one of a row whose only cell is the text that ``text`` makes.
+
+    Which text that is depends on the column alone, so that equal conditions on one column are equal.
+    """
 
     condition: Predicate
-    text: Callable[[Cell], str] = field(repr=False)
+    text: Callable[[Cell], str] = field(repr=False, compare=False)
     _test: Callable[[Row], bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -69,5 +69,6 @@ def _canonical(value: object) -> str:
     if isinstance(value, tuple):
         return "(" + ",".join(map(_canonical, value)) + ")"
     if is_dataclass(value) and not isinstance(value, type):
-        return f"{type(value).__name__}{_canonical(tuple(getattr(value, field.name) for field in fields(value)))}"
+        compared = tuple(getattr(value, field.name) for field in fields(value) if field.compare)
+        return f"{type(value).__name__}{_canonical(compared)}"
     return repr(value)
