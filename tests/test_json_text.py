@@ -40,17 +40,17 @@ def server(postgres: PostgresServer) -> Iterator[psycopg.Connection]:
 @given(some=st.lists(values, min_size=2, max_size=10))
 def test_documents_compare_as_the_server_does(server: psycopg.Connection, some: list[str]) -> None:
     rows = server.execute(
-        "SELECT a::jsonb::text, b::text, a::jsonb = b::jsonb, a::jsonb < b::jsonb, a::jsonb <= b::jsonb,"
+        "SELECT a::jsonb::text, b, b::jsonb::text, a::jsonb = b::jsonb, a::jsonb < b::jsonb, a::jsonb <= b::jsonb,"
         " a::jsonb > b::jsonb, a::jsonb >= b::jsonb, a::jsonb <> b::jsonb"
         " FROM unnest(%s::text[]) a, unnest(%s::text[]) b",
         (some, some),
     ).fetchall()
-    for printed, given_text, *expected in rows:
-        a, b = Document(printed), Document(given_text)  # as the server prints it, and as anybody may write it
-        c, printed_b = Constant(given_text), document(meaning(given_text))
-        assert [a == b, a < b, a <= b, a > b, a >= b, a != b] == expected, (printed, given_text)
-        assert [a == c, c == a, a == printed_b, printed_b == a] == expected[:1] * 4, (printed, given_text)
-        assert (hash(a) == hash(b)) or a != b
+    for printed, written, other, *expected in rows:
+        a = Document(printed)
+        for b in (Document(other), Constant(written)):  # as the server prints it, and as anybody may write it
+            assert [a == b, a < b, a <= b, a > b, a >= b, a != b] == expected, (printed, written)
+            assert (b == a) is expected[0]
+            assert (hash(a) == hash(b)) or a != b
 
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
@@ -115,7 +115,7 @@ def test_depth_is_no_danger() -> None:
     arrays = "[" * DEEP + "]" * DEEP
     objects = '{"a": ' * DEEP + "1" + "}" * DEEP
     before = time.process_time()
-    assert Document(arrays) == Document(arrays + " ")
+    assert Document(arrays) == Constant(arrays + " ")
     assert Document(objects) < Document('{"a": ' * DEEP + "2" + "}" * DEEP)
     assert hash(Document(arrays)) == hash(Document(" " + arrays))
     assert member(arrays, ["0"] * 3) == arrays[3:-3]

@@ -119,8 +119,16 @@ def test_what_a_cursor_is_tied_to_is_the_same_in_every_process() -> None:
     program = (
         "from tycostream.live.cursor import plan_digest\n"
         "from tycostream.dataflow.predicate import And, In\n"
+        "from tycostream.dataflow.as_text import AsText\n"
+        "from tycostream.dataflow.documents import DocumentContains, HasKeys\n"
+        "from tycostream.dataflow.like import Like\n"
+        "from tycostream.dataflow.predicate import Matches\n"
+        "from tycostream.json_text import document\n"
         "values = frozenset(f'S{n}' for n in range(50))\n"
-        "print(plan_digest(('trades', And((In(1, values), In(2, values, True))))).hex())"
+        "like = Matches(0, Like('a%'))\n"
+        "matchers = [Like('a%'), HasKeys(values), DocumentContains(document({'a': [1]})), AsText(like, lambda cell: cell)]\n"
+        "parts = tuple(Matches(3, matcher) for matcher in matchers)\n"
+        "print(plan_digest(('trades', And((In(1, values), In(2, values, True), *parts)))).hex())"
     )
     digests = {
         subprocess.run(

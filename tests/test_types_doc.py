@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 
 from tests.scalar_cases import CASES
-from tycostream.scalars import CONTAINMENT, ORDERED, PATTERNS, SCALARS, Scalar, scalar_for, stringified
+from tycostream.scalars import (
+    CONTAINMENT,
+    DOCUMENTS,
+    ORDERED,
+    PATTERNS,
+    SCALARS,
+    Scalar,
+    scalar_for,
+    stringified,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "types.md"
-GROUPS = {"compare": ORDERED, "patterns": PATTERNS, "contain": CONTAINMENT}
+GROUPS = {"compare": ORDERED, "patterns": PATTERNS, "contain": CONTAINMENT, "documents": DOCUMENTS}
 KINDS = {bool: "boolean", int: "number", float: "number", str: "string", dict: "object", list: "list"}
 NOT_HERE = {
     "uint2": "1",

@@ -78,7 +78,7 @@ PATTERNS: Final = frozenset(
     f"_{no}{name}" for no in ("", "n") for name in ("like", "ilike", "similar", "regex", "iregex")
 )
 CONTAINMENT: Final = frozenset({"_contains", "_contained_in"})
-DOCUMENTS: Final = CONTAINMENT | {"_has_key", "_has_keys_any", "_has_keys_all", "_cast"}
+DOCUMENTS: Final = frozenset({"_has_key", "_has_keys_any", "_has_keys_all", "_cast"})
 NULLNESS: Final = frozenset({"_is_null"})  # what can be said of any type's cells
 
 
@@ -195,7 +195,7 @@ def _strings() -> Iterator[Scalar]:
 
 
 def _documents() -> Iterator[Scalar]:
-    operators = ORDERED | DOCUMENTS
+    operators = ORDERED | CONTAINMENT | DOCUMENTS
     yield Scalar("jsonb", "jsonb", Document, str, strings.raw_json, document, operators, loose=True)
 
 

@@ -69,7 +69,16 @@ def test_a_text_is_compared_as_text() -> None:
 
 def test_equal_conditions_are_equal() -> None:
     assert DocumentContains(Document('{"a": 1.0}')) == DocumentContains(Document('{"a":1}'))
-    assert len({DocumentContains(Document("1")), DocumentContains(Document("1"), True), DocumentContains(Document("[1]"))}) == 3
+    assert (
+        len(
+            {
+                DocumentContains(Document("1")),
+                DocumentContains(Document("1"), True),
+                DocumentContains(Document("[1]")),
+            }
+        )
+        == 3
+    )
     assert HasKeys(frozenset("ab")) == HasKeys(frozenset("ba"))
     assert AsText(Compare(0, "eq", "a"), str) == AsText(Compare(0, "eq", "a"), str)
 

@@ -44,7 +44,8 @@ def test_types() -> None:
     assert print_type(types["things"]).splitlines()[4:-1] == [
         "  id: Int!", "  moods: [mood!]", "  places: [point!]", "  sizes: [bigint!]", "  tags: [String!]!",
     ]  # fmt: skip
-    assert print_type(types["String_array_comparison_exp"]).splitlines() == [
+    printed = print_type(types["String_array_comparison_exp"]).splitlines()
+    assert [line for line in printed if '  """' not in line and line] == [
         '"""', 'Boolean expression to compare columns of type "String". All fields are combined with logical \'AND\'.', '"""',
         "input String_array_comparison_exp {",
         "  _contained_in: [String!]", "  _contains: [String!]", "  _eq: [String!]", "  _gt: [String!]",

@@ -89,16 +89,43 @@ def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Ke
     The value is a flat tuple of cells wherever that is possible: half a million nested ones, or objects, would be as
     many for the garbage collector to walk over.
     """
-    items = [item for term in total(terms, row_type) for item in _items(term, row_type)]
+    items = [item for term in terms for item in _items(term, row_type)]
+    for term in total(terms, row_type)[len(terms) :]:
+        items += _items(term, row_type, last=True)
     if not row_type.keyed:
         items.append("key[-1]")
     function: Callable[[Key, Row], SortKey] = _compiled(items)
     return function
 
 
-    items = [item for term in terms for item in _items(term, row_type)]
-    for term in total(terms, row_type)[len(terms) :]:
-        items += _items(term, row_type, last=True)
+def compile_prefix(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Key, Row], SortKey]:
+    """As ``compile_order``, but only what ``terms`` themselves give: where the sort keys of such rows begin."""
+    function: Callable[[Key, Row], SortKey] = _compiled(
+        [item for term in terms for item in _items(term, row_type)]
+    )
+    return function
+
+
+def prefix_length(terms: tuple[OrderBy, ...], row_type: RowType) -> int:
+    """How many items of a sort key ``terms`` give."""
+    return sum(len(_items(term, row_type)) for term in terms)
+
+
+def ranked(term: OrderBy, row_type: RowType) -> bool:
+    """Whether the term gives two items, a rank and the cell: the rank of what is not NULL is 0.5 to 1."""
+    return len(_items(term, row_type)) > 1
+
+
+def _compiled(items: list[str]) -> Any:
+    source = f"lambda key, row: ({','.join(items)},)"
+    return eval(source, dict(_NAMES))  # noqa: S307 - places and names of ours only
+
+
+def _items(term: OrderBy, row_type: RowType, *, last: bool = False) -> list[str]:
+    """A term as Python: the cell, after its rank (1, or where NULLs and a reversed NaN go) if it may need one.
+
+    A document is parsed for its place in the order once, not at each comparison; but not to break a tie at the end.
+    """
     column = row_type.columns[term.column]
     cell = f"row[{term.column}]"
     numbers = term.descending and column.scalar.name in _NUMBERS
