@@ -17,10 +17,11 @@ TEXTS = {
     "number_text",
     "string_text",
 }
-VALUES = {"rows", "scalars", "errors", "clock"} | TEXTS
+VALUES = {"rows", "scalars", "json_shape", "errors", "clock"} | TEXTS
 # Each room and what it may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
-    "rows": {"scalars"},
+    "rows": {"scalars", "json_shape"},
+    "json_shape": {"scalars", "number_text"},
     "scalars": {"rows"} | TEXTS,
     "array_text": {"rows"},
     "calendar_text": set(),

@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from tycostream.json_shape import ListShape, ObjectShape
     from tycostream.scalars import Scalar
 
 Cell = Any
@@ -137,13 +138,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a source: ``name`` in the database, ``field`` in GraphQL."""
+    """One column of a source: ``name`` in the database, ``field`` in GraphQL.
+
+    ``document``: of a JSON column that is an object in GraphQL, or a list of objects, how these must look.
+    """
 
     name: str
     scalar: Scalar
     field: str = ""
     nullable: bool = True
     comment: str | None = None
+    document: ObjectShape | ListShape | None = None
 
     def __post_init__(self) -> None:
         if not self.field:
@@ -177,6 +182,7 @@ class RowType:
         """Equal for two row types whose rows read, compare and are shown alike, whenever they were made."""
         columns = tuple(
             (c.name, c.field, c.scalar.name, c.scalar.graphql, c.scalar.labels, c.nullable)
+            + ((c.document.made_of,) if c.document is not None else ())
             for c in self.columns
         )
         return self.source, columns, self.key, self.watched

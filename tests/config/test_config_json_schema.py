@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tycostream.config.json_schema import json_schema
-from tycostream.config.model import Config, SourceConfig
+from tycostream.config.model import LOADERS, Config, SourceConfig
 
 
 def resolve(schema: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_it_is_json_and_says_what_everything_is() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert set(SCHEMA["properties"]) == set(Config.model_fields)
     source = SCHEMA["$defs"]["SourceConfig"]
-    assert set(source["properties"]) == set(SourceConfig.model_fields) - {"name"}
+    assert set(source["properties"]) == set(SourceConfig.model_fields) - LOADERS
     for model in (SCHEMA, *SCHEMA["$defs"].values()):
         for name, entry in model.get("properties", {}).items():
             assert "description" in entry, name

@@ -285,3 +285,40 @@ def test_loopback(host: str, expected: bool) -> None:
 def test_names_that_only_seem_to_clash() -> None:
     text = f"{DATABASE}enums: {{a_by_pk: [x], a_changes: [y]}}\nsources: {{a: {{}}, a_by: {{}}}}"
     assert list(loads(text, environ={}).sources) == ["a", "a_by"]
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        ("{a: {}}", "types.a: has no fields; write them with their types: {street: String, city: String}"),
+        ("{'a b': {c: String}}", "types.a b: 'a b' is not a GraphQL name"),
+        ("{a: {'b c': String}}", "types.a.b c: 'b c' is not a GraphQL name"),
+        ("{a: {b: Sting}}", "types.a.b: there is no type 'Sting'; did you mean String? (types: Integer, "),
+        ("{a: {b: [aa]}}", "types.a.b: there is no type '[aa]'"),
+        ("{a: {b: 5}}", "types.a.b: is a number (5), but must be a text; write it in quotes"),
+        ("{a: {b: [String, Integer]}}", "types.a.b: is a list, but must be a text"),
+        ("{a: x}", "types.a: is a text, but must be a mapping"),
+        ("{jsonb: {b: String}}", "types.jsonb: jsonb is the name of a type already; choose another"),
+        ("{query_root: {b: String}}", "types.query_root: query_root is the name of a type already"),
+        ("{side: {b: String}}", "types.side: its type side is also one of enum side; rename one of them"),
+        ("{s_old: {b: String}}", "sources.s: its type s_old is also one of type s_old; rename one of them"),
+    ],
+)
+def test_object_types(types: str, expected: str) -> None:
+    text = f"{DATABASE}enums: {{side: [x]}}\ntypes: {types}\nsources: {{s: {{}}}}"
+    (found,) = problems(text)
+    assert expected in found
+
+
+def test_columns_of_object_types() -> None:
+    text = f"{DATABASE}types: {{a: {{b: [a], c: [[String]]}}}}\nsources: {{s: {{columns: {{x: a, y: [a], z: JSON}}}}, t: {{}}}}"
+    config = loads(text, environ={})
+    assert config.types == {"a": {"b": "[a]", "c": "[[String]]"}}
+    assert config.sources["s"].columns == {"x": "a", "y": "[a]", "z": "JSON"}
+    assert [source.types for source in config.sources.values()] == [config.types, {}]
+    (found,) = problems(f"{DATABASE}types: {{addr: {{b: String}}}}\nsources: {{s: {{columns: {{x: add}}}}}}")
+    assert "sources.s.columns.x: there is no type 'add'; did you mean addr?" in found
+    (found,) = problems(f"{DATABASE}sources: {{s: {{columns: {{x: [String]}}}}}}")
+    assert "there is no type '[String]'" in found
+    (found,) = problems(f"{DATABASE}sources: {{s: {{types: {{a: {{b: String}}}}}}}}")
+    assert "sources.s.types: is not a setting of a source: write `types:` at the top of the file" in found

@@ -19,6 +19,7 @@ KNOWN = {
         CatalogColumn("mood", '"my schema".mood', nullable=False, labels=("happy", "sad")),
         CatalogColumn("odd", "hstore"),
         CatalogColumn("many", "integer[]"),
+        CatalogColumn("home", "jsonb", nullable=False),
         CatalogColumn("moods", "mood[]", labels=("happy", "sad")),
         CatalogColumn("sides", "text[]", nullable=False),
     )
@@ -82,7 +83,7 @@ def test_what_does_not_fit_is_named_with_a_remedy() -> None:
     missing = refused({"sid": None})
     assert (missing.code, missing.hint) == ("column-missing", "did you mean side?")
     assert missing.message == "source s: public.s has no column sid"
-    assert missing.detail == "columns that exist: id, side, mood, odd, many, moods, sides"
+    assert missing.detail == "columns that exist: id, side, mood, odd, many, home, moods, sides"
     assert refused({"id": None}, ("nothing",)).hint == "correct the column's name"
     configured = SourceConfig(name="s", column_config={"ib": ColumnConfig(name="x")})
     assert refused({"id": None}, (), configured).code == "column-missing"
@@ -93,3 +94,15 @@ def test_what_does_not_fit_is_named_with_a_remedy() -> None:
     assert other.message == "source s: column id is bigint in the database, and String in the configuration"
     assert other.hint.startswith("write Integer or BigInt")
     assert "needs a text or enum column" in refused({"id": "side"}).hint
+
+
+def test_a_json_column_may_be_an_object_of_the_file() -> None:
+    source = SourceConfig(name="s", types={"place": {"city": "String"}})
+    home, other = (choose({"home": wanted}, (), source)[0] for wanted in ("place", "[place]"))
+    assert (home.scalar.name, home.nullable, home.document and home.document.name) == ("jsonb", True, "place")
+    assert other.document is not None
+    assert other.document.name == "[place]"
+    assert choose({"home": "JSON"}, (), source)[0].document is None
+    refusal = refused({"side": "place"}, (), source)
+    assert refusal.code == "column-type"
+    assert refusal.hint.startswith("an object type needs a json or jsonb column")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.graphql.graphql_tables import PLANNER, TRADES, root
-from tycostream.graphql.encode import Rows, Selection
+from tycostream.graphql.encode import Cells, Rows, Selection
 from tycostream.graphql.plan import Phase
 from tycostream.rows import Row
 
@@ -134,9 +134,9 @@ def test_differs_compares_the_text_of_what_is_selected(old: Row, new: Row, place
 
 def test_only_names_become_code() -> None:
     with pytest.raises(ValueError, match="no GraphQL name"):
-        Rows(Selection("trades", (('a":{row}', 0),)), [str], single=False)
+        Rows(Selection("trades", (('a":{row}', 0),)), Cells(TRADES, stringify_numbers=False), single=False)
     with pytest.raises(ValueError, match="no GraphQL name"):
-        Rows(Selection("trades'''", (("a", -1),)), [str], single=False)
+        Rows(Selection("trades'''", (("a", -1),)), Cells(TRADES, stringify_numbers=False), single=False)
 
 
 def test_results() -> None:

@@ -63,6 +63,13 @@ class Port:
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
     engine = ScriptedEngine([ITEMS])
     engine.tables["items"] = [(n, f"name {n}") for n in range(3)]
+    async with serving(engine, monkeypatch) as port:
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def serving(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
+    """A server whose database is ``engine``, with the one source ``items``."""
 
     def make_engine(*_: object) -> Engine:
         return engine

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from tycostream.config.model import Config
+from tycostream.config.model import LOADERS, Config
 
 _REFERENCE: Final = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
 _ABOUT: Final = frozenset({"description", "title", "default", "examples"})
@@ -18,7 +18,8 @@ def json_schema() -> dict[str, Any]:
     schema = Config.model_json_schema()
     definitions: dict[str, Any] = schema["$defs"]
     source = definitions["SourceConfig"]
-    del source["properties"]["name"]  # the loader's: it is the key in the file
+    for name in LOADERS:
+        del source["properties"][name]
     source.pop("required", None)
     for model in (schema, *definitions.values()):
         properties = model.get("properties", {})

@@ -20,11 +20,12 @@ from tycostream.config.environment import (
     with_dotenv,
 )
 from tycostream.config.messages import later, plain, unknown_key
-from tycostream.config.model import Config, Model, SourceConfig
+from tycostream.config.model import LOADERS, Config, Model, SourceConfig
 from tycostream.config.rules import check_rules
 from tycostream.config.sql_text import one_query
 from tycostream.config.tree import INIT_HINT, Report, read_tree
 from tycostream.errors import ConfigError, Problem
+from tycostream.json_shape import innermost
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
 
@@ -89,7 +90,7 @@ def _build(text: str, environment: Environment, report: Report) -> Config:
     _fill_nulls(tree)
     override_server(tree, environment, report)
     _add_database(tree, environment, report)
-    names = {section: _keys(tree.get(section)) for section in ("databases", "enums", "sources")}
+    names = {section: _keys(tree.get(section)) for section in ("databases", "enums", "types", "sources")}
     config = _validate(tree, report)
     if config is not None:
         check_rules(config, names, report)
@@ -113,7 +114,7 @@ def _refuse_later(tree: dict[str, Any], report: Report) -> None:
         for key in list(mapping) if isinstance(mapping, dict) else ():
             inner = (*path, key)
             message = later(inner)
-            if message is None and len(inner) == 3 and inner[0] == "sources" and key == "name":
+            if message is None and len(inner) == 3 and inner[0] == "sources" and key in LOADERS:
                 message = unknown_key(inner)
             if message:
                 report.add(inner, message, key=True)
@@ -207,7 +208,13 @@ def _finish(config: Config) -> Config:
 
 def _finish_source(source: SourceConfig, config: Config, only: str) -> SourceConfig:
     live = merged(config.live, source.live)
-    update: dict[str, Any] = {"database": source.database or only, "live": live}
+    named = [*(source.columns or {}).values(), *(field.type for field in source.fields.values())]
+    typed = any(name is not None and innermost(name)[0] in config.types for name in named)
+    update: dict[str, Any] = {
+        "database": source.database or only,
+        "live": live,
+        "types": config.types if typed else {},  # another type is another source, to whom it concerns
+    }
     if source.query is None:
         update["table"] = source.table or source.name
     else:

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from tycostream.config.model import Config, EngineName
+from tycostream.config.model import LOADERS, Config, EngineName
 from tycostream.config.tree import Path
 
 _SECRET: Final = frozenset({"url", "cursor_key"})
@@ -20,7 +20,6 @@ _LATER_TOP: Final = {
     "limits": "limits are not enforced by this version",
     "state": "shared state is not kept by this version",
     "bus": "a bus between servers is not used by this version",
-    "types": "object types for JSON columns are not known to this version",
     "triggers": "triggers are not run by this version",
 }
 _LATER_SOURCE: Final = {
@@ -77,8 +76,11 @@ def unknown_key(path: Path) -> str:
     """An unknown key, with the keys that are known at its place."""
     key = str(path[-1])
     model = _model_at(path[:-1])
-    known = [name for name in model.model_fields if name != "name" or path[0] != "sources" or len(path) > 3]
-    if path[0] == "sources" and len(path) == 3 and key == "name":
+    of_source = path[0] == "sources" and len(path) == 3
+    known = [name for name in model.model_fields if name not in LOADERS or not of_source]
+    if of_source and key == "types":
+        return "is not a setting of a source: write `types:` at the top of the file, for all sources"
+    if of_source and key == "name":
         return (
             "is not a setting: a source's name is its key; rename the key, and write `table:` for the table"
         )

@@ -97,7 +97,16 @@ def _settings(value: Any) -> Any:
     }
 
 
+def _listed(value: Any) -> Any:
+    """``[String]`` is a list to YAML, and the name of a type here."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        return f"[{_listed(value[0])}]"
+    return value
+
+
 def _columns(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _listed(type_name) for name, type_name in value.items()}
     if not isinstance(value, (list, tuple)):
         return value
     for name in value:
@@ -145,6 +154,11 @@ Settings = Annotated[
         }
     ),
 ]
+_TYPE_NAME: dict[str, Any] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "maxItems": 1}],
+    "examples": ["String", ["String"]],
+}
+TypeName = Annotated[str, BeforeValidator(_listed), WithJsonSchema(_TYPE_NAME)]
 Columns = Annotated[
     dict[str, str | None],
     BeforeValidator(_columns),
@@ -152,7 +166,11 @@ Columns = Annotated[
         {
             "anyOf": [
                 {**_LIST, "minItems": 1, "uniqueItems": True},
-                {"type": "object", "minProperties": 1, "additionalProperties": {"type": ["string", "null"]}},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": {"anyOf": [*_TYPE_NAME["anyOf"], {"type": "null"}]},
+                },
             ],
             "examples": [["id", "price"], {"id": "Integer", "price": "Numeric"}],
         }
@@ -258,6 +276,9 @@ class LiveConfig(Model):
     )
 
 
+LOADERS = frozenset({"name", "types"})  # of a source: what the loader sets, and nobody writes
+
+
 class SourceConfig(Model):
     """A relation of the database, or a query, that the API exposes."""
 
@@ -280,6 +301,11 @@ class SourceConfig(Model):
         default_factory=LiveConfig, description="How it is delivered; over the top-level `live`."
     )
     comment: str | None = Field(None, description="The type's description in the schema.")
+    types: dict[str, dict[str, TypeName]] = Field(
+        default_factory=dict,
+        description="Set by the loader: the file's, if a column is of one.",
+        exclude=True,
+    )
 
     @property
     def definition(self) -> tuple[object, ...]:
@@ -330,6 +356,9 @@ class Config(Model):
     )
     databases: dict[str, DatabaseConfig] = Field(default_factory=dict)
     enums: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="Ordered labels.")
+    types: dict[str, dict[str, TypeName]] = Field(
+        default_factory=dict, description="Object types for JSON columns: fields with types, by name."
+    )
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     live: LiveConfig = Field(default_factory=LiveConfig, description="Defaults for every source's `live`.")
     server: ServerConfig = Field(default_factory=ServerConfig, description="The port that serves everything.")

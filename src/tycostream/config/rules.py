@@ -13,6 +13,7 @@ from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConf
 from tycostream.config.sql_text import one_expression, one_query
 from tycostream.config.table_name import parts
 from tycostream.config.tree import Path, Report
+from tycostream.json_shape import innermost
 from tycostream.scalars import CONFIG_TYPES, SCALARS, config_scalar
 
 GRAPHQL_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
@@ -46,9 +47,10 @@ _OURS: Final = {
 }
 
 _Add = Callable[..., None]
+_Names = Mapping[str, Sequence[str]]  # section → its keys
 
 
-def check_rules(config: Config, names: Mapping[str, Sequence[str]], report: Report) -> None:
+def check_rules(config: Config, names: _Names, report: Report) -> None:
     """Note every broken rule. ``names``: the keys of each section as written, also those that are broken otherwise."""
 
     def add(path: Path, message: str, *, key: bool = False) -> None:
@@ -61,6 +63,8 @@ def check_rules(config: Config, names: Mapping[str, Sequence[str]], report: Repo
         _database(("databases", name), database, add)
     for name, labels in config.enums.items():
         _enum(name, labels, add)
+    for name, fields in config.types.items():
+        _object_type(name, fields, names, add)
     for name, source in config.sources.items():
         _source(source, ("sources", name), names, add)
         engine = _engine_of(source, config, report)
@@ -191,7 +195,7 @@ def _enum(name: str, labels: Sequence[str], add: _Add) -> None:
         first.add(label)
 
 
-def _source(source: SourceConfig, path: Path, names: Mapping[str, Sequence[str]], add: _Add) -> None:
+def _source(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
     if problem := name_problem(source.name):
         add(path, f"{problem}; choose a name, and write the table's in `table:`", key=True)
     _source_database(source, path, names["databases"], add)
@@ -201,8 +205,8 @@ def _source(source: SourceConfig, path: Path, names: Mapping[str, Sequence[str]]
         except ValueError as error:
             add((*path, "table"), str(error))
     _query(source, path, add)
-    _columns(source, path, names["enums"], add)
-    _fields(source, path, names["enums"], add)
+    _columns(source, path, names, add)
+    _fields(source, path, names, add)
     _primary_key(source, path, add)
     _column_config(source, path, add)
     _live((*path, "live"), source.live, add)
@@ -233,7 +237,7 @@ def _query(source: SourceConfig, path: Path, add: _Add) -> None:
         add((*path, "query"), str(error))
 
 
-def _fields(source: SourceConfig, path: Path, enums: Sequence[str], add: _Add) -> None:
+def _fields(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
     for name, field in source.fields.items():
         here = (*path, "fields", name)
         if problem := _field_name_problem(name):
@@ -244,7 +248,7 @@ def _fields(source: SourceConfig, path: Path, enums: Sequence[str], add: _Add) -
             add((*here, "sql"), str(error))
         column_type = (source.columns or {}).get(name)
         if field.type is not None:
-            _type((*here, "type"), field.type, enums, add)
+            _type((*here, "type"), field.type, names, add)
             if column_type is not None and column_type != field.type:
                 add((*here, "type"), f"is {field.type}, but {column_type} in `columns`; keep one of them")
 
@@ -265,25 +269,43 @@ def _source_database(source: SourceConfig, path: Path, databases: Sequence[str],
         )
 
 
-def _columns(source: SourceConfig, path: Path, enums: Sequence[str], add: _Add) -> None:
+def _columns(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
     if source.columns is None:
         return
     if not source.columns:
         add((*path, "columns"), "names no column; name one at least, or remove `columns` to expose all")
     for column, type_name in source.columns.items():
         if type_name is not None:
-            _type((*path, "columns", column), type_name, enums, add)
+            _type((*path, "columns", column), type_name, names, add)
 
 
-def _type(path: Path, type_name: str, enums: Sequence[str], add: _Add) -> None:
-    if type_name in enums or config_scalar(type_name) is not None:
+def _type(path: Path, type_name: str, names: _Names, add: _Add, *, inside: bool = False) -> None:
+    """A type that is named; ``inside``: in a type of the file, where anything may be in a list."""
+    name, lists = innermost(type_name)
+    if name in names["types"]:
         return
-    guess = did_you_mean(type_name, [*enums, *CONFIG_TYPES, *SCALARS])
+    if (inside or not lists) and (name in names["enums"] or config_scalar(name) is not None):
+        return
+    guess = did_you_mean(name, [*names["enums"], *names["types"], *CONFIG_TYPES, *SCALARS])
     add(
         path,
         f"there is no type {type_name!r}{guess}"
-        f" (types: {', '.join(CONFIG_TYPES)}, an SQL type, or an enum of this file)",
+        f" (types: {', '.join(CONFIG_TYPES)}, an SQL type, or an enum or a type of this file)",
     )
+
+
+def _object_type(name: str, fields: Mapping[str, str], names: _Names, add: _Add) -> None:
+    path: Path = ("types", name)
+    if problem := name_problem(name):
+        add(path, problem, key=True)
+    elif config_scalar(name) is not None or name in FIXED_TYPES:
+        add(path, f"{name} is the name of a type already; choose another", key=True)
+    if not fields:
+        add(path, "has no fields; write them with their types: {street: String, city: String}")
+    for field, type_name in fields.items():
+        if problem := name_problem(field):
+            add((*path, field), problem, key=True)
+        _type((*path, field), type_name, names, add, inside=True)
 
 
 def _primary_key(source: SourceConfig, path: Path, add: _Add) -> None:
@@ -343,6 +365,8 @@ def _clashes(config: Config, add: _Add) -> None:
     fields: dict[str, str] = {}
     for name in config.enums:
         _claim(("enums", name), f"enum {name}", (name + end for end in ENUM_TYPES), types, "type", add)
+    for name in config.types:
+        _claim(("types", name), f"type {name}", (name,), types, "type", add)
     for name in config.sources:
         path, owner = ("sources", name), f"source {name}"
         if name in FIXED_TYPES:

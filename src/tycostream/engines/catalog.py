@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tycostream.config.model import SourceConfig
 from tycostream.engines.libpq import fail
 from tycostream.errors import UpstreamError
+from tycostream.json_shape import object_shape
 from tycostream.rows import Column
 from tycostream.scalars import CONFIG_TYPES, Scalar, array_of, config_scalar, enum_scalar, scalar_for
 
@@ -67,15 +68,22 @@ def choose_columns(
     result = []
     for name, wanted in chosen.items():
         info, choice = columns[name], source.column_config.get(name)
-        scalar = choose_scalar(source, info, wanted, enums, unlisted)
+        document = object_shape(wanted, source.types, enums) if wanted is not None else None
+        if document is not None and scalar_for(info.type_name).name not in CONFIG_TYPES["JSON"]:
+            assert wanted is not None
+            raise _other_type(source, info, wanted, "an object type needs a json or jsonb column")
+        scalar = choose_scalar(source, info, None if document is not None else wanted, enums, unlisted)
         result.append(
             Column(
                 name,
                 scalar,
                 (choice.name if choice else None) or name,
-                # an unlisted label is shown as null, NOT NULL or not
-                nullable=info.nullable or (scalar.enum is not None and name not in key),
+                # an unlisted label, or a document that does not fit, is shown as null, NOT NULL or not
+                nullable=info.nullable
+                or document is not None
+                or (scalar.enum is not None and name not in key),
                 comment=(choice.comment if choice else None) or info.comment,
+                document=document,
             )
         )
     return tuple(result)

@@ -14,12 +14,13 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
 
+from tycostream.graphql.documents import Flaw, Flawed, ObjectSelection, document_writer, gathered
 from tycostream.graphql.plan import Phase
 from tycostream.json_text import member_json
 from tycostream.rows import Cell, Row, RowType, same_text
+from tycostream.scalars import stringified
 
 TYPENAME: Final = -1  # the place of ``__typename`` among columns
-Writers = Sequence[Callable[[Cell], str]]
 _NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 
 
@@ -32,11 +33,24 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON column that is an object, or a list of objects, and what is selected on it."""
+
+    column: int
+    selection: ObjectSelection
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """Fields selected on a row: (response key, column's place, TYPENAME or Member), in order, merged."""
+    """Fields selected on a row: (response key, column's place, TYPENAME, Member or Document), in order, merged."""
 
     type_name: str
-    fields: tuple[tuple[str, int | Member], ...]
+    fields: tuple[tuple[str, int | Member | Document], ...]
+
+    @property
+    def flawing(self) -> bool:
+        """Whether something may have to be told of a row: it has documents."""
+        return any(isinstance(place, Document) for _, place in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,26 @@ class SetSelection:
     changes: tuple[tuple[str, ChangeSelection], ...]
 
 
+class Cells:
+    """How the cells of a source are written, column by column."""
+
+    def __init__(self, row_type: RowType, *, stringify_numbers: bool) -> None:
+        self._columns = row_type.columns
+        self._stringify = stringify_numbers
+        scalars = [column.scalar for column in row_type.columns]
+        self.writers: list[Callable[[Cell], str]] = [
+            (stringified(scalar) if stringify_numbers else scalar).json for scalar in scalars
+        ]
+
+    def document(self, document: Document, path: tuple[str, ...]) -> Callable[[Cell, list[Flaw]], str]:
+        """The writer of a column that is an object, as far as it is selected, at ``path`` of its row."""
+        column = self._columns[document.column]
+        assert column.document is not None
+        return document_writer(
+            column.document, document.selection, column.scalar.text, path, stringify_numbers=self._stringify
+        )
+
+
 def _quoted(name: str) -> str:
     """A GraphQL name as JSON and as part of an f-string alike: it has nothing to escape in either."""
     if not _NAME.fullmatch(name):
@@ -69,14 +103,21 @@ def _object(members: Iterable[tuple[str, str]]) -> str:
     return "{{" + ",".join(f"{_quoted(key)}:{text}" for key, text in members) + "}}"
 
 
-def _row_text(selection: Selection, writers: Writers, row: str, names: dict[str, Any]) -> str:
-    """The f-string text of a row's object; ``names`` receives the writers it calls."""
+def _row_text(
+    selection: Selection, cells: Cells, row: str, names: dict[str, Any], path: tuple[str, ...] = ()
+) -> str:
+    """The f-string text of a row's object at ``path``; ``names`` receives the writers it calls."""
     members = []
+    writers = cells.writers
     for key, place in selection.fields:
         if isinstance(place, Member):
             name = f"m{len(names)}"
             names[name] = member_json(place.path, writers[place.column])
             text = f"{{{name}({row}[{place.column}])}}"
+        elif isinstance(place, Document):
+            name = f"d{len(names)}"
+            names[name] = cells.document(place, (*path, key))
+            text = f"{{'null' if (c := {row}[{place.column}]) is None else {name}(c, flaws)}}"
         elif place == TYPENAME:
             text = _quoted(selection.type_name)
         else:
@@ -88,10 +129,21 @@ def _row_text(selection: Selection, writers: Writers, row: str, names: dict[str,
     return _object(members)
 
 
-def _function(parameters: str, text: str, names: dict[str, Any]) -> Callable[..., bytes]:
-    """The function whose result is the f-string ``text`` in UTF-8."""
-    function: Callable[..., bytes] = _bound(f"lambda {parameters}: f'''{text}'''.encode()", names)
-    return function
+def _function(
+    parameters: str, text: str, names: dict[str, Any], *, flawing: bool = False
+) -> Callable[..., bytes]:
+    """The function whose result is the f-string ``text`` in UTF-8; ``flawing``: some of its writers tell flaws."""
+    source = f"lambda {parameters}{', flaws' * flawing}: f'''{text}'''.encode()"
+    function: Callable[..., bytes] = _bound(source, names)
+    if not flawing:
+        return function
+
+    def telling(*images: Row | None) -> bytes:
+        flaws: list[Flaw] = []
+        written = function(*images, flaws)
+        return Flawed(written, flaws) if flaws else written
+
+    return telling
 
 
 def _bound(source: str, names: dict[str, Any]) -> Any:
@@ -108,17 +160,20 @@ class Rows:
 
     row: Callable[[Row], bytes]  # the generated function itself: a method around it would cost a call a row
 
-    def __init__(self, selection: Selection, writers: Writers, *, single: bool) -> None:
+    def __init__(self, selection: Selection, cells: Cells, *, single: bool) -> None:
         self.key: Hashable = ("rows", selection)
         names: dict[str, Any] = {}
-        self.row = _function("row", _row_text(selection, writers, "row", names), names)
+        self.flawing = selection.flawing
+        text = _row_text(selection, cells, "row", names)
+        self.row = _function("row", text, names, flawing=self.flawing)
         self._single = single
 
     def result(self, fragments: Sequence[bytes]) -> bytes:
         """See RowEncoder."""
         if self._single:
             return fragments[0] if fragments else b"null"
-        return b"[" + b",".join(fragments) + b"]"
+        value = b"[" + b",".join(fragments) + b"]"
+        return gathered(value, fragments) if self.flawing else value
 
 
 class Changes:
@@ -126,13 +181,15 @@ class Changes:
 
     differs: Callable[[Row, Row], bool]
 
-    def __init__(self, selection: SetSelection, row_type: RowType, writers: Writers) -> None:
+    def __init__(self, selection: SetSelection, row_type: RowType, cells: Cells) -> None:
         self.key: Hashable = ("changes", selection)
         self.wants_cursor = any(name == "cursor" for _, name in selection.fields)
         change = selection.changes[0][1] if selection.changes else ChangeSelection("", (), ())
-        self._insert = _change_function("insert", change, row_type, writers)
-        self._delete = _change_function("delete", change, row_type, writers)
-        self._update = _change_function("update", change, row_type, writers)
+        self._insert = _change_function("insert", change, row_type, cells)
+        self._delete = _change_function("delete", change, row_type, cells)
+        self._update = _change_function("update", change, row_type, cells)
+        self._changes_key = selection.changes[0][0] if selection.changes else ""
+        self._flawing = any(rows.flawing for _, rows in change.rows)
         self.differs = _differs(change, row_type)
         self._members = [
             (b"," * (n > 0) + f"{_quoted(key)}:".encode(), name)
@@ -164,11 +221,12 @@ class Changes:
             else:
                 parts.append(b"true" if (complete if name == "complete" else resync) else b"false")
         parts.append(b"}")
-        return b"".join(parts)
+        value = b"".join(parts)
+        return gathered(value, changes, (self._changes_key,)) if self._flawing else value
 
 
 def _change_function(
-    operation: str, change: ChangeSelection, row_type: RowType, writers: Writers
+    operation: str, change: ChangeSelection, row_type: RowType, cells: Cells
 ) -> Callable[[Row | None, Row | None], bytes]:
     """The function that writes inserts, deletes or updates: which of the images is null is known beforehand."""
     rows = dict(change.rows)
@@ -180,13 +238,15 @@ def _change_function(
         elif name == "changed":
             text = "[{changed(old, new)}]" if operation == "update" else "[]"
         elif name == "row":
-            text = "null" if operation == "delete" else _row_text(rows[key], writers, "new", names)
+            text = "null" if operation == "delete" else _row_text(rows[key], cells, "new", names, (key,))
         elif name == "old":
-            text = "null" if operation == "insert" else _row_text(rows[key], writers, "old", names)
+            text = "null" if operation == "insert" else _row_text(rows[key], cells, "old", names, (key,))
         else:
             text = _quoted(change.type_name)
         members.append((key, text))
-    return _function("old, new", _object(members), names | {"changed": _changed(row_type)})
+    flawing = any(selected.flawing for selected in rows.values())
+    names["changed"] = _changed(row_type)
+    return _function("old, new", _object(members), names, flawing=flawing)
 
 
 def _texts(row_type: RowType) -> list[Callable[[Cell], str] | None]:
@@ -213,7 +273,8 @@ def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
 
 def _differs(change: ChangeSelection, row_type: RowType) -> Callable[[Row, Row], bool]:
     """Whether two images differ in a selected column, or, if none is selected, in any."""
-    selected = {place for _, rows in change.rows for _, place in rows.fields} - {TYPENAME}
+    chosen = {place for _, rows in change.rows for _, place in rows.fields} - {TYPENAME}
+    selected = {place.column if isinstance(place, Document) else place for place in chosen}
     members = [place for place in selected if isinstance(place, Member)]
     columns = sorted(place for place in selected if not isinstance(place, Member))
     names: dict[str, Any] = {"same_text": same_text}

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import Predicate
+from tycostream.graphql.documents import Flawed, errors_of
 from tycostream.rows import Row, RowType
 
 
@@ -133,12 +134,22 @@ class Plan:
         return self.joined([(value,) for value in values], stale)
 
     def joined(self, values: Sequence[Sequence[bytes]], stale: bool | None = None) -> bytes:
-        """``payload`` of values that are in pieces: a large result is copied once, not at every bracket."""
-        parts = [b'{"data":{']
-        for n, (root, pieces) in enumerate(zip(self.roots, values, strict=True)):
+        """``payload`` of values that are in pieces: a large result is copied once, not at every bracket.
+
+        What is told of pieces (``Flawed``) becomes the result's ``errors``.
+        """
+        parts, written = [b'{"data":{'], list(zip(self.roots, values, strict=True))
+        for n, (root, pieces) in enumerate(written):
             parts.append(b'%b"%b":' % (b"," if n else b"", root.response_key.encode()))
             parts += pieces
-        parts.append(b"}}" if stale is None else b"}" + _STALE[stale])
+        flawed = [
+            (root.response_key, piece)
+            for root, pieces in written
+            for piece in pieces
+            if type(piece) is Flawed
+        ]
+        parts.append(b'},"errors":%b' % errors_of(flawed) if flawed else b"}")
+        parts.append(b"}" if stale is None else _STALE[stale])
         return b"".join(parts)
 
 

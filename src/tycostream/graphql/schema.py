@@ -30,7 +30,8 @@ from graphql import (
 from tycostream.errors import TycoError
 from tycostream.graphql.comparisons import LISTS
 from tycostream.graphql.exact import raw_scalar
-from tycostream.rows import RowType
+from tycostream.json_shape import ListShape, Shape
+from tycostream.rows import Column, RowType
 from tycostream.scalars import SCALARS, Scalar
 
 _ORDER_BY: Final = {
@@ -89,6 +90,14 @@ def _enum_value(label: str) -> bool:
     return bool(_NAME.fullmatch(label)) and label not in ("true", "false", "null") and label[:2] != "__"
 
 
+def _taken(name: str) -> TycoError:
+    return TycoError(
+        "type-name-taken",
+        f"{name!r} is a type of the configuration, and the type of a column in the database too",
+        hint="give the type in `types:` another name",
+    )
+
+
 class Types:
     """The types made so far, by name: scalars and comparison inputs are shared by all sources."""
 
@@ -107,7 +116,7 @@ class Types:
         self.operation = _described_enum("change_operation", "what happened to a row", _OPERATIONS)
 
     def output(self, scalar: Scalar) -> Any:
-        """The output type of a column."""
+        """The output type of a scalar."""
         if scalar.element is not None:
             return GraphQLList(GraphQLNonNull(self.output(scalar.element)))
         name = scalar.graphql
@@ -117,6 +126,8 @@ class Types:
                 f"there are two enums called {name!r} with different labels",
                 hint="give the columns an enum of the configuration, in `columns:` and `enums:`",
             )
+        if isinstance(self._outputs.get(name), GraphQLObjectType):
+            raise _taken(name)
         if name not in self._outputs:
             # a database's labels may be any text; Hasura too makes such an enum a scalar
             if scalar.enum is not None and all(map(_enum_value, scalar.enum)):
@@ -124,6 +135,31 @@ class Types:
             else:
                 self._outputs[name] = raw_scalar(name)
         return self._outputs[name]
+
+    def column(self, column: Column) -> Any:
+        """The output type of a column."""
+        return self.output(column.scalar) if column.document is None else self._shaped(column.document)
+
+    def _shaped(self, shape: Shape) -> Any:
+        """The output type of a JSON value; whatever is in it may be null, for it may not fit."""
+        if isinstance(shape, ListShape):
+            return GraphQLList(self._shaped(shape.item))
+        if isinstance(shape, Scalar):
+            return self.output(shape)
+        name = shape.name
+        if name not in self._outputs:
+            self._outputs[name] = GraphQLObjectType(
+                name,
+                lambda: {key: GraphQLField(self._shaped(each)) for key, each in sorted(shape.fields.items())},
+                description=f'"{name}", read from JSON; what does not fit is null, and told in `errors`',
+            )
+        return self._object(name)
+
+    def _object(self, name: str) -> GraphQLObjectType:
+        found = self._outputs[name]
+        if not isinstance(found, GraphQLObjectType):
+            raise _taken(name)
+        return found
 
     def select_column(self, row_type: RowType) -> GraphQLEnumType:
         """``T_select_column``: the columns by name."""
@@ -231,9 +267,9 @@ def _directives() -> list[GraphQLDirective]:
     ]
 
 
-def _arguments(scalar: Scalar) -> dict[str, GraphQLArgument]:
+def _arguments(column: Column) -> dict[str, GraphQLArgument]:
     """What the field of a column takes."""
-    if scalar.name not in ("json", "jsonb"):
+    if column.scalar.name not in ("json", "jsonb") or column.document is not None:
         return {}
     return {"path": GraphQLArgument(GraphQLString, description="JSON select path")}
 
@@ -248,10 +284,8 @@ def _source_fields(
         name,
         {
             column.field: GraphQLField(
-                types.output(column.scalar)
-                if column.nullable
-                else GraphQLNonNull(types.output(column.scalar)),
-                _arguments(column.scalar),
+                types.column(column) if column.nullable else GraphQLNonNull(types.column(column)),
+                _arguments(column),
                 description=column.comment,
             )
             for column in columns
@@ -323,10 +357,7 @@ def _feed_field(
     columns = sorted(row_type.columns, key=lambda column: column.field)
     old = GraphQLObjectType(
         f"{name}_old",
-        {
-            column.field: GraphQLField(types.output(column.scalar), _arguments(column.scalar))
-            for column in columns
-        },
+        {column.field: GraphQLField(types.column(column), _arguments(column)) for column in columns},
         description=f'a row of "{name}" before a change; a type of its own, so that caches keep the present row',
     )
     select_column = types.select_column(row_type)

@@ -7,6 +7,7 @@ from typing import Final
 
 from tycostream.dataflow.edits import EditKind
 from tycostream.dataflow.view import View
+from tycostream.graphql.documents import Flawed, gathered
 from tycostream.rows import Key, Row
 
 _BLOCK: Final = 32  # rows joined in one piece: of a thousand rows, one change joins 32 and copies 32 pieces
@@ -21,6 +22,7 @@ class Pieces:
     def __init__(self) -> None:
         self.rows = 0
         self._valid = False
+        self._flawed = False  # whether something may be told of a fragment
         self._blocks: list[list[bytes]] = []
         self._joined: list[bytes | None] = []
 
@@ -29,6 +31,7 @@ class Pieces:
         self._blocks = [list(fragments[at : at + _BLOCK]) for at in range(0, len(fragments), _BLOCK)]
         self._joined = [None] * len(self._blocks)
         self.rows = len(fragments)
+        self._flawed = Flawed in set(map(type, fragments))
         self._valid = True
 
     def follow(self, view: View, encode: Callable[[Key, Row], bytes]) -> bool:
@@ -66,6 +69,10 @@ class Pieces:
                 pieces.append(b",")
             pieces.append(text)
         pieces.append(b"]")
+        if self._flawed:  # an empty piece, of which all of it is told
+            told = gathered(b"", [fragment for block in self._blocks for fragment in block])
+            self._flawed = type(told) is Flawed
+            pieces.append(told)
         return pieces
 
     def _find(self, place: int) -> tuple[int, int]:
@@ -79,6 +86,7 @@ class Pieces:
         b, i = self._find(place)
         self._blocks[b][i] = fragment
         self._joined[b] = None
+        self._flawed |= type(fragment) is Flawed
 
     def _remove(self, place: int) -> None:
         b, i = self._find(place)
@@ -98,6 +106,7 @@ class Pieces:
         block = self._blocks[b]
         block.insert(i, fragment)
         self._joined[b] = None
+        self._flawed |= type(fragment) is Flawed
         self.rows += 1
         if len(block) > 2 * _BLOCK:
             self._blocks[b : b + 1] = [block[:_BLOCK], block[_BLOCK:]]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tycostream.dataflow.view import View
+from tycostream.graphql.documents import gathered
 from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder
 from tycostream.live.arranged import Arranged
 from tycostream.live.fragments import Fragments
@@ -119,7 +120,8 @@ class _Encoding:
                     end = at + ROWS_PER_STEP
                     if at:
                         pieces.append(b",")
-                    pieces.append(b",".join(self._encoded(root, keys[at:end], rows[at:end])))
+                    encoded = self._encoded(root, keys[at:end], rows[at:end])
+                    pieces.append(gathered(b",".join(encoded), encoded, first=at))
                     self.bytes += len(pieces[-1]) + 1
                     if self._over():
                         return
