@@ -20,7 +20,7 @@ ARGS ?=
 pytest = $(PY) -m pytest $(1) $(ARGS) || { code=$$?; \
 	[ $$code -ne 5 ] || echo "$@: pytest found no test to run; an empty suite is no success" >&2; exit $$code; }
 
-.PHONY: help demo test lint format test-slow test-e2e test-real bench bench-tools bench-server schema chromium clean setup
+.PHONY: help demo test lint format test-slow test-e2e test-real bench bench-windows bench-tools bench-server schema chromium clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test-real: $(STAMP) ## against the databases' own images; needs a Docker engine
 
 bench: $(STAMP) ## benchmarks: JSON on standard output, never a test
 	$(PY) bench/run.py $(ARGS)
+
+bench-windows: $(STAMP) ## benchmarks of live windows far down a large source (about a minute)
+	$(PY) bench/windows.py $(ARGS)
 
 bench-tools: ## build the measuring tools (needs a C compiler; Linux only)
 	$(MAKE) -C bench --no-print-directory

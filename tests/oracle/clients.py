@@ -10,7 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.oracle.shapes import Order, Table, Where, graphql_value, literal, order_sql, where_sql
+from tests.oracle.shapes import (
+    Order,
+    Table,
+    Where,
+    distinct_sql,
+    graphql_value,
+    literal,
+    order_sql,
+    where_sql,
+)
 from tycostream.app import App
 from tycostream.auth.session import Session
 from tycostream.graphql.plan import Plan
@@ -43,6 +52,7 @@ class Question:
     feed: bool = False
     key: tuple[str, ...] | None = None
     coalesce_ms: int | None = None
+    distinct: int = 0  # of the order's first so many columns each combination once
 
     def graphql(self, operation: str, after: str | None = None) -> tuple[str, dict[str, Any]]:
         """The document and its variables."""
@@ -62,16 +72,18 @@ class Question:
             given = ", ".join(f"{c}: {json.dumps(graphql_value(v, types[c]))}" for c, v in pairs)
             return f"{operation}{coalesce} {{ root: {name}_by_pk({given}) {{ {columns} }} }}", {}
         document = (
-            f"{operation}($w: {name}_bool_exp, $o: [{name}_order_by!], $l: Int, $f: Int){coalesce} "
-            f"{{ root: {name}(where: $w, order_by: $o, limit: $l, offset: $f) {{ {columns} }} }}"
+            f"{operation}($w: {name}_bool_exp, $o: [{name}_order_by!], $l: Int, $f: Int, "
+            f"$d: [{name}_select_column!]){coalesce} {{ root: {name}(distinct_on: $d, where: $w, order_by: $o, limit: $l, offset: $f) {{ {columns} }} }}"
         )
         order = [{column: direction} for column, direction in self.order]
-        return document, {"w": self.where, "o": order, "l": self.limit, "f": self.offset}
+        distinct = [column for column, _ in self.order[: self.distinct]]
+        return document, {"w": self.where, "o": order, "l": self.limit, "f": self.offset, "d": distinct}
 
     def sql(self, schema: str) -> str:
         """The database's own SELECT, one JSON object a row."""
         pairs = ", ".join(f"'{column}', {column}" for column in self.selection)
-        select = f"SELECT json_build_object({pairs})::text FROM {schema}.{self.table.name}"
+        distinct = distinct_sql(self.order[: self.distinct], self.table)
+        select = f"SELECT {distinct}json_build_object({pairs})::text FROM {schema}.{self.table.name}"
         if self.key is not None:
             types = self.table.columns
             same = [f"{c} = {literal(v, types[c])}" for c, v in zip(self.table.key, self.key, strict=True)]

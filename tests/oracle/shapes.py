@@ -258,6 +258,24 @@ def order_sql(order: Order, table: Table) -> str:
     return f"ORDER BY {', '.join([*terms, *rest])}"
 
 
+def distinct_sql(order: Order, table: Table) -> str:
+    """DISTINCT ON of the columns of an order's first terms."""
+    return f"DISTINCT ON ({', '.join(table.collated(column) for column, _ in order)}) " if order else ""
+
+
+@st.composite
+def pages(draw: st.DrawFn, table: Table, order: Order) -> Where:
+    """Rows behind one in an order, as the next page is asked for: by its first column, and then perhaps by the key."""
+    column, direction = order[0]
+    cell, behind = draw(st.sampled_from(table.constants(column))), "_lt" if "desc" in direction else "_gt"
+    value = graphql_value(cell, table.columns[column])
+    if column in table.key or len(table.key) != 1 or draw(st.booleans()):
+        return {column: {draw(st.sampled_from([behind, behind + "e"])): value}}
+    key = table.key[0]
+    last = graphql_value(draw(st.sampled_from(table.constants(key))), table.columns[key])
+    return {"_or": [{column: {behind: value}}, {column: {"_eq": value}, key: {"_gt": last}}]}
+
+
 def insert_sql(made: list[list[str | None]], table: Table, schema: str) -> str:
     """An INSERT of those rows whose keys are free."""
     types = list(table.columns.values())

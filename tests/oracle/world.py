@@ -11,7 +11,7 @@ import psycopg
 from hypothesis import strategies as st
 
 from tests.oracle.clients import Client, Question, query
-from tests.oracle.shapes import Table, insert_sql, orders, rows, statements, tables, wheres
+from tests.oracle.shapes import Table, insert_sql, orders, pages, rows, statements, tables, wheres
 from tycostream.app import App
 from tycostream.auth.session import Session
 from tycostream.clock import SystemClock
@@ -131,7 +131,19 @@ class World:
         else:
             limit, offset = draw(st.one_of(st.none(), st.integers(0, 4))), draw(st.integers(0, 3))
             order = draw(orders(table))
-            question = Question(table, tuple(selection), where, order, limit, offset, coalesce_ms=coalesce)
+            if draw(st.booleans(), label="page"):
+                where = {"_and": [where, draw(pages(table, order))]}
+            distinct = draw(st.sampled_from([0, 0, 1, len(order)]))
+            question = Question(
+                table,
+                tuple(selection),
+                where,
+                order,
+                limit,
+                offset,
+                coalesce_ms=coalesce,
+                distinct=distinct,
+            )
         room = draw(st.sampled_from([None, None, 1, 300]), label="room")
         self.clients.append(Client(self.app, question, room))
 

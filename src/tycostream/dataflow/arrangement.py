@@ -86,62 +86,77 @@ class Arrangement:
     def push(self, changes: Sequence[Change]) -> list[View]:
         """Follow changes as the predicate sees them; gives the views that may show something else now."""
         sort_key = self._sort_key
-        touched: list[SortKey] = []
+        replaced: list[SortKey] = []
+        moved: list[SortKey] = []
         for key, old, new in changes:
             was = None if old is None else sort_key(key, old)
             now = None if new is None else sort_key(key, new)
             if was is not None and was == now:
-                self._replace(was, key, new, touched)  # type: ignore[arg-type]
+                self._replace(was, key, new, replaced)  # type: ignore[arg-type]
                 continue
             if was is not None:
-                self._remove(was, key, old, touched)  # type: ignore[arg-type]
+                self._remove(was, key, old, moved)  # type: ignore[arg-type]
             if now is not None:
-                self._add(now, key, new, touched)  # type: ignore[arg-type]
-        if not touched:
+                self._add(now, key, new, moved)  # type: ignore[arg-type]
+        if not self.views or not (replaced or moved):
             return []
-        if len(touched) > 1 and self.views:
-            touched.sort()
-        return [view for view in self.views if view.follow(touched)]
+        moved.sort()
+        touched = sorted(replaced + moved) if replaced else moved
+        return [view for view in self.views if view.follow(touched, moved)]
 
-    def _replace(self, sort: SortKey, key: Key, row: Row, touched: list[SortKey]) -> None:
+    def _replace(self, sort: SortKey, key: Key, row: Row, replaced: list[SortKey]) -> None:
         spot = self._all.replace(sort, row)
         if self._group:
             if sort not in self.members:
                 return
             spot = self.members.replace(sort, row)
-        self._tell(EditKind.REPLACE, spot, sort, key, row, touched)
+        replaced.append(sort)
+        self._tell(EditKind.REPLACE, spot, key, row)
 
-    def _remove(self, sort: SortKey, key: Key, row: Row, touched: list[SortKey]) -> None:
+    def _remove(self, sort: SortKey, key: Key, row: Row, moved: list[SortKey]) -> None:
         spot = self._all.remove(sort)
-        if not self._group:
-            self._tell(EditKind.REMOVE, spot, sort, key, row, touched)
-        elif sort in self.members:
-            self._tell(EditKind.REMOVE, self.members.remove(sort), sort, key, row, touched)
-            heir = self._all.near(spot, 0)
-            if heir is not None and self._together(heir[0], sort):
-                self._tell(EditKind.INSERT, self.members.add(*heir), *heir, touched)
+        if self._group:
+            if sort in self.members:
+                self._hide(sort, key, row, moved)
+                heir = self._all.near(spot, 0)
+                if heir is not None and self._together(heir[0], sort):
+                    self._show_first(*heir, moved)
+            return
+        moved.append(sort)
+        self._tell(EditKind.REMOVE, spot, key, row)
 
-    def _add(self, sort: SortKey, key: Key, row: Row, touched: list[SortKey]) -> None:
+    def _add(self, sort: SortKey, key: Key, row: Row, moved: list[SortKey]) -> None:
         spot = self._all.add(sort, key, row)
         if self._group:
             before, after = self._all.near(spot, -1), self._all.near(spot, 1)
-            if before is not None and self._together(before[0], sort):
-                return
-            if after is not None and self._together(after[0], sort):
-                self._tell(EditKind.REMOVE, self.members.remove(after[0]), *after, touched)
-            spot = self.members.add(sort, key, row)
-        self._tell(EditKind.INSERT, spot, sort, key, row, touched)
+            if before is None or not self._together(before[0], sort):
+                if after is not None and self._together(after[0], sort):
+                    self._hide(*after, moved)
+                self._show_first(sort, key, row, moved)
+            return
+        moved.append(sort)
+        self._tell(EditKind.INSERT, spot, key, row)
+
+    def _hide(self, sort: SortKey, key: Key, row: Row, moved: list[SortKey]) -> None:
+        moved.append(sort)
+        self._tell(EditKind.REMOVE, self.members.remove(sort), key, row)
+
+    def _show_first(self, sort: SortKey, key: Key, row: Row, moved: list[SortKey]) -> None:
+        moved.append(sort)
+        self._tell(EditKind.INSERT, self.members.add(sort, key, row), key, row)
 
     def _together(self, one: SortKey, other: SortKey) -> bool:
         return one[: self._group] == other[: self._group]
 
-    def _tell(
-        self, kind: EditKind, spot: Spot, sort: SortKey, key: Key, row: Row, touched: list[SortKey]
-    ) -> None:
-        touched.append(sort)
-        if self._following:
-            place = self.members.place_of(spot, max(view.followed for view in self._following))
-            self._following = [view for view in self._following if view.note(kind, place, key, row)]
+    def _tell(self, kind: EditKind, spot: Spot, key: Key, row: Row) -> None:
+        following = self._following
+        if not following:
+            return
+        most = following[0].followed if len(following) == 1 else max([view.followed for view in following])
+        place = self.members.place_of(spot, most)
+        lost = [view for view in following if not view.note(kind, place, key, row)]
+        for view in lost:
+            following.remove(view)
 
     def released(self) -> list[list[Any]]:
         """Empty it; gives what it held, for the caller to free at leisure."""

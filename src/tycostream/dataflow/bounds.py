@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tycostream.dataflow.members import Members
+from tycostream.dataflow.members import Members, place_from
 from tycostream.dataflow.order import OrderBy, SortKey, compile_prefix, ranked, total
 from tycostream.dataflow.predicate import And, Compare, Or, Predicate, conjunction
 from tycostream.rows import Cell, RowType
@@ -36,6 +36,10 @@ class Bounds:
         start = max((members.place_from(each.prefix, behind=each.behind) for each in self.lower), default=0)
         stop = min((members.place_from(each.prefix, behind=each.behind) for each in self.upper), default=-1)
         return start, len(members) if stop < 0 else max(start, stop)
+
+    def begin(self, sorts: Sequence[SortKey]) -> int:
+        """The place of the first of some sort keys, which are in order, that is behind all of ``lower``."""
+        return max((place_from(sorts, each.prefix, behind=each.behind) for each in self.lower), default=0)
 
 
 EVERYTHING: Final = Bounds()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -154,19 +154,13 @@ class Members:
 
     def place_from(self, prefix: SortKey, *, behind: bool) -> int:
         """How many rows come before all whose sort key begins with ``prefix``; ``behind``: these rows included."""
-        length = len(prefix)
-        bisect = bisect_right if behind else bisect_left
-
-        def begin(sort: SortKey) -> SortKey:
-            return sort[:length]
-
         if not self._sorts[0]:
             return 0
-        b = bisect(self._lasts, prefix, key=begin)
+        b = place_from(self._lasts, prefix, behind=behind)
         if b == len(self._lasts):
             return len(self)
         before = self._counted()[b] - len(self._sorts[b])
-        return before + bisect(self._sorts[b], prefix, key=begin)
+        return before + place_from(self._sorts[b], prefix, behind=behind)
 
     def window(self, start: int, end: int | None) -> tuple[list[Key], list[Row]]:
         """The keys and the rows of the places [start, end), as lists of their own."""
@@ -188,3 +182,16 @@ class Members:
     def lists(self) -> list[list[Any]]:
         """What the members consist of, for the caller to free at leisure."""
         return [*self._sorts, *self._keys, *self._rows]
+
+
+def place_from(sorts: Sequence[SortKey], prefix: SortKey, *, behind: bool) -> int:
+    """How many of ``sorts``, which are in order, come before all that begin with ``prefix``; ``behind``: these too."""
+    low, high, length = 0, len(sorts), len(prefix)
+    while low < high:
+        middle = (low + high) // 2
+        begin = sorts[middle][:length]
+        if begin < prefix or (behind and begin == prefix):
+            low = middle + 1
+        else:
+            high = middle
+    return low

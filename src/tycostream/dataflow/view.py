@@ -38,7 +38,10 @@ class View:
         self._followable = not offset and bounds is EVERYTHING
         self.end = None if limit is None else offset + limit  # the first place behind, counted from the bound
         self.followed = _PLACES_MAX if self.end is None else self.end
-        self._ends: tuple[SortKey | None, SortKey | None] | None = None  # of the first and the last row
+        self._ends: tuple[SortKey | None, SortKey | None] | None = (
+            None  # of the first and the last row; None: unknown
+        )
+        self._full = False  # whether what comes behind the last row is none of ours
         self._edits: list[Edit] | None = None
 
     def attach(self) -> None:
@@ -54,27 +57,40 @@ class View:
         """The arrangement holds something else altogether."""
         self._ends = self._edits = None
 
-    def follow(self, touched: Sequence[SortKey]) -> bool:
-        """Whether the window may look different now; ``touched`` are the sort keys of the edits, in order, at least one."""
+    def follow(self, touched: Sequence[SortKey], moved: Sequence[SortKey]) -> bool:
+        """Whether the window may look different now.
+
+        ``touched`` are the sort keys of all edits, in order, at least one; ``moved`` those of rows that came or went.
+        Only rows that come or go between the bound and the last row of a full window can make its ends others.
+        """
         if self.end is None and self._followable:
             return True
         known = self._ends
-        self._ends = now = self._first_and_last()
-        if known != now or known is None:
+        if known is None:
+            self._look()
             return True
         first, last = known
+        if moved and (not self._full or last is None or not last < moved[0]):
+            at = self._bounds.begin(moved) if self._bounds.lower else 0
+            if at < len(moved) and (not self._full or last is None or not last < moved[at]):
+                self._look()
+                if known != self._ends:
+                    return True
         if first is None or last is None:
             return False
         at = bisect_left(touched, first)
         return at < len(touched) and not last < touched[at]
 
-    def _first_and_last(self) -> tuple[SortKey | None, SortKey | None]:
+    def _look(self) -> None:
+        """Find the sort keys of the first and the last row."""
         start, end = self._places()
         members = self._arrangement.members
-        return (None, None) if start >= end else (members.sort_at(start), members.sort_at(end - 1))
+        self._full = end - start == self._limit
+        self._ends = (None, None) if start >= end else (members.sort_at(start), members.sort_at(end - 1))
 
     def _places(self) -> tuple[int, int]:
-        start, stop = self._bounds.places(self._arrangement.members)
+        members = self._arrangement.members
+        start, stop = (0, len(members)) if self._bounds is EVERYTHING else self._bounds.places(members)
         start += self._offset
         return start, stop if self._limit is None else min(stop, start + self._limit)
 
@@ -107,4 +123,6 @@ class View:
     def window(self, skipped: int = 0) -> tuple[list[Key], list[Row]]:
         """The keys and rows in the window but for the first ``skipped``, in order, as lists of their own."""
         start, end = self._places()
+        if self._ends is None and self in self._arrangement.views:
+            self._look()
         return self._arrangement.members.window(start + skipped, end)

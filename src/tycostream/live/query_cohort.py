@@ -75,9 +75,10 @@ class QueryCohort:
     @property
     def hydrated(self) -> bool:
         """Whether all views stand at one moment, that of the stores."""
-        return not self.closed and all(
-            root.arranged is not None and root.arranged.current for root in self.roots
-        )
+        for root in self.roots:  # asked at every flush: no generator
+            if root.arranged is None or not root.arranged.current:
+                return False
+        return not self.closed
 
     @property
     def lasting(self) -> bool:
