@@ -409,6 +409,7 @@ async def walk(data: st.DataObject, steps: int, sliced: bool) -> None:
     await world.check()
 
 
+@pytest.mark.timeout(240)  # ten seconds of work, on a machine that others use too
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_every_client_shows_what_the_tables_say(data: st.DataObject) -> None:
