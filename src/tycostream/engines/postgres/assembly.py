@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from tycostream.engines.postgres.reruns import Reruns
 
 PART_ROWS: Final = 5_000
+_AT: Final = 25  # where the plugin's message begins in an XLogData
+_ROW_BYTES_MIN: Final = _AT + 7
+_XLOG: Final = 0x77
+_ROWS: Final = b"IUD"
 _RECENT: Final = 4096  # transactions that may be streamed and not to be seen yet: one a connection at most
 _HELD_BYTES_MAX = 256 * 2**20  # of one source's changes while it is read
 _TRANSACTION_BYTES_MAX = 256 * 2**20  # of one transaction, which is yielded whole
@@ -55,7 +59,10 @@ class Followed:
     before: tuple[int, ...] = ()
     mappers: dict[int, Mapper] = field(default_factory=dict)
 
+    width: int = 0  # how many columns its rows have
+
     def __post_init__(self) -> None:
+        self.width = len(self.row_type.columns)
         relations = (self.table.oid, *(part.oid for part in self.table.parts))
         self.mappers = {oid: Mapper(self.row_type, self.table) for oid in relations}
 
@@ -84,7 +91,8 @@ class Assembly:
         self._relations: dict[int, pgoutput.Relation] = {}
         self._inside = False  # between Begin and Commit: neither positions nor releases may happen there
         self._xid, self._bytes = 0, 0
-        self._changes: dict[str, list[tuple[Change | UpstreamError, Prior]]] = {}
+        self._changes: dict[str, list[Change]] = {}
+        self._kept: dict[str, list[tuple[Change | UpstreamError, Prior]]] = {}  # the same of held sources
         self._start = position
         self._recent: deque[int] = deque(maxlen=_RECENT)
 
@@ -104,6 +112,7 @@ class Assembly:
     def remove(self, name: str) -> Followed | None:
         """Follow it no more: nothing of it leaves from here on, not even what has arrived of a transaction."""
         self._changes.pop(name, None)
+        self._kept.pop(name, None)
         followed = self.sources.pop(name, None)
         for oid in followed.mappers if followed is not None else ():
             left = [route for route in self._routes[oid] if route[1] is not followed]
@@ -121,16 +130,18 @@ class Assembly:
 
     def take(self, data: bytes) -> bool:
         """One message of the connection; whether the server wants an answer at once. UpstreamError ends the stream."""
+        if len(data) > _ROW_BYTES_MIN and data[_AT] in _ROWS and data[0] == _XLOG:
+            self._row(data)
+            return False
         outer = pgoutput.decode_copy(data)
         if isinstance(outer, pgoutput.Keepalive):
             if not self._inside:
                 self._advance(outer.end_lsn)
             return outer.reply_now
-        if self.reruns is not None and self._only_watched(outer.payload, self.reruns.watched):
-            return False
         message = pgoutput.decode(outer.payload)
         if isinstance(message, pgoutput.Begin):
-            self._inside, self._xid, self._changes, self._bytes = True, message.xid, {}, 0
+            self._inside, self._xid, self._bytes = True, message.xid, 0
+            self._changes, self._kept = {}, {}
         elif isinstance(message, pgoutput.Commit):
             self._commit(message)
         elif isinstance(message, pgoutput.Relation):
@@ -139,40 +150,34 @@ class Assembly:
             if self.reruns is not None:
                 self._touched.update(oid for oid in message.oids if oid in self.reruns.watched)
             self._truncate(frozenset(message.oids))
-        elif message is not None:
-            for name, followed, mapper in self._routes.get(message.oid, ()):
-                try:
-                    change: Change | UpstreamError = mapper.change(message)
-                except UpstreamError as error:
-                    change = error
-                size = weight(len(outer.payload), len(followed.row_type.columns))
-                prior = mapper.before(message) if followed.rewinds else UNKNOWN
-                self._change(name, followed, change, size, prior)
         return False
 
-    def _only_watched(self, payload: bytes, watched: Container[int]) -> bool:
-        """Note the table of a changed row; whether all that matters of the row is that it changed."""
-        if payload[0] not in b"IUD":
-            return False
-        oid = int.from_bytes(payload[1:5])
-        if oid not in watched:
-            return False
-        self._touched.add(oid)
-        return oid not in self._routes
+    def _row(self, data: bytes) -> None:
+        """A row was inserted, updated or deleted; of a table that nobody reads that is all there is to know."""
+        oid = int.from_bytes(data[_AT + 1 : _AT + 5])
+        if self.reruns is not None and oid in self.reruns.watched:
+            self._touched.add(oid)
+        for name, followed, mapper in self._routes.get(oid, ()):
+            prior: Prior = UNKNOWN
+            try:
+                change: Change | UpstreamError = mapper.change(data, _AT)
+                if followed.rewinds:
+                    prior = mapper.before(data, _AT)
+            except UpstreamError as error:
+                change = error
+            self._change(name, followed, change, weight(len(data), followed.width), prior)
 
     def _commit(self, commit: pgoutput.Commit) -> None:
         self._inside = False
         self._advance(commit.end_lsn)
-        told: dict[str, list[Change]] = {}
-        for name, changes in self._changes.items():
-            followed = self.sources[name]
-            if followed.held is not None:
-                followed.held.append(Held(self._xid, commit.end_lsn, changes))
-            elif commit.end_lsn > followed.after:
-                told[name] = [change for change, _ in changes if not isinstance(change, UpstreamError)]
-        if told:
-            self._push(Batch(self.position, told))
-        self._changes = {}
+        for name, kept in self._kept.items():
+            if (held := self.sources[name].held) is not None:
+                held.append(Held(self._xid, commit.end_lsn, kept))
+        for name in [name for name in self._changes if commit.end_lsn <= self.sources[name].after]:
+            del self._changes[name]
+        if self._changes:
+            self._push(Batch(self.position, self._changes))
+        self._changes, self._kept = {}, {}
         if self._touched and self.reruns is not None:
             self.reruns.committed(self._xid, self._touched)
         self._touched = set()
@@ -218,9 +223,9 @@ class Assembly:
                 )
                 self._failed(name, retry("held-back", said, hint="it is tried again"))
                 return
+            self._kept.setdefault(name, []).append((change, prior))
         elif isinstance(change, UpstreamError):
             self._failed(name, change)
-            return
         else:
             self._bytes += size
             if self._bytes > _TRANSACTION_BYTES_MAX:
@@ -231,7 +236,7 @@ class Assembly:
                     detail=f"transaction {self._xid}; the last change was of {followed.table.sql}",
                     hint="the tables are read anew, and the difference is told; write in smaller transactions",
                 )
-        self._changes.setdefault(name, []).append((change, prior))
+            self._changes.setdefault(name, []).append(change)
 
     def release(self) -> None:
         """Tell what was read beside the stream and is no newer than it: snapshots of late sources, results of re-runs."""

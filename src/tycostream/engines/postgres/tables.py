@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
-from tycostream.engines.decode.pgoutput import Delete, Insert, Relation, TupleData, Update, protocol_error
+from tycostream.engines.decode.pgoutput import (
+    Delete,
+    Insert,
+    Message,
+    Relation,
+    TupleData,
+    Update,
+    decode,
+    protocol_error,
+)
+from tycostream.engines.decode.tuples import Read, tuple_reader
 from tycostream.engines.libpq import fail
 from tycostream.engines.names import shown
 from tycostream.engines.postgres.catalogue import Table
@@ -16,6 +27,11 @@ from tycostream.rows import TRUNCATE, UNCHANGED, Cell, Change, Row, RowType
 
 if TYPE_CHECKING:
     from tycostream.engines.postgres.computed import Computed
+
+
+_INSERT, _DELETE, _NEW = b"IDN"
+# Change._make would run a function of Python's for each.
+_change = cast("Callable[[tuple[Hashable, Row | None, Row | None]], Change]", partial(tuple.__new__, Change))
 
 
 class Unknown:
@@ -76,15 +92,22 @@ class Mapper:
         self._types = {column.name: column.type_oid for column in table.columns}
         self._parse = [column.scalar.parse for column in row_type.columns]
         self._places: list[int] | None = None
+        self._read: Read | None = None
+        self._read_key: Read | None = None
         self.misfit: UpstreamError | None = None  # why the table, as it is now, does not give our rows
 
     def relation(self, relation: Relation) -> None:
         """The table's shape from here on; if it is not the one we know, that is the ``misfit`` of each change."""
-        self._places = self.misfit = None
+        self._places = self._read = self._read_key = self.misfit = None
         try:
-            self._places = self._fit(relation)
+            self._places = places = self._fit(relation)
         except UpstreamError as error:
             self.misfit = error
+            return
+        columns, width = self.row_type.columns, len(relation.columns)
+        self._read = tuple_reader(places, columns, width)
+        key = self.row_type.key
+        self._read_key = tuple_reader([places[i] for i in key], [columns[i] for i in key], width)
 
     def _fit(self, relation: Relation) -> list[int]:
         found = {column.name: (i, column.type_oid) for i, column in enumerate(relation.columns)}
@@ -139,11 +162,47 @@ class Mapper:
                 ) from None
         return tuple(cells)
 
-    def change(self, message: Insert | Update | Delete) -> Change:
-        """The change, as ``rows.Change`` asks for it."""
+    def change(self, data: bytes, at: int) -> Change:
+        """The change that a row's message, which begins at ``at``, tells, as ``rows.Change`` asks for it.
+
+        UpstreamError if it does not read, or the table is not the one we know.
+        """
+        read, read_key = self._read, self._read_key
+        if read is not None and read_key is not None:
+            try:
+                change = self._quick(data, at, read, read_key)
+                if change is not None:
+                    return change
+            except (ValueError, ArithmeticError, LookupError):
+                pass  # said below, with the column or the place
+        return self._slow(decode(data[at:]))
+
+    def _quick(self, data: bytes, at: int, read: Read, read_key: Read) -> Change | None:
+        """The change, in the forms that are common; None, or an exception, for any other and for what does not read."""
+        kind, form, keyed = data[at], data[at + 5], self.row_type.keyed
+        if form == _NEW and kind != _DELETE:
+            row, end = read(data, at + 6)
+            if end != len(data):
+                return None
+            if keyed:
+                return _change((self.row_type.key_of(row), None, row))
+            return _change((None, None, row)) if kind == _INSERT else None
+        if not keyed or form == _NEW:
+            return None
+        old, end = read_key(data, at + 6)
+        key = old[0] if len(old) == 1 else old
+        if kind == _DELETE:
+            return _change((key, None, None)) if end == len(data) else None
+        if data[end] != _NEW:
+            return None
+        row, end = read(data, end + 1)
+        return _change((key, None, row)) if end == len(data) else None
+
+    def _slow(self, message: Message | None) -> Change:
         places, keyed, key_of = self._places, self.row_type.keyed, self.row_type.key_of
         if places is None:
             raise self.misfit or protocol_error(f"a change of {self._table.sql} came before its shape")
+        assert isinstance(message, Insert | Update | Delete)
         if isinstance(message, Insert):
             new = self.row(message.new, places)
             return Change(key_of(new) if keyed else None, None, new)
@@ -161,8 +220,10 @@ class Mapper:
         new = self.row(texts, places)
         return Change(key_of(new) if message.old is None else self._key(message.old, places), None, new)
 
-    def before(self, message: Insert | Update | Delete) -> Row | Unknown | None:
-        """The row before a change, if the message tells it; None: there was none."""
+    def before(self, data: bytes, at: int) -> Row | Unknown | None:
+        """The row before a change, if its message tells it; None: there was none. UpstreamError as ``change``."""
+        message = decode(data[at:])
+        assert isinstance(message, Insert | Update | Delete)
         if isinstance(message, Insert):
             return None
         if not self._full or message.kind != "O" or message.old is None or self._places is None:
