@@ -363,6 +363,59 @@ def test_materialize_prints_what_we_read(name: str, text: str, json: str, canoni
     json_library.loads(json, parse_constant=pytest.fail)  # NaN and its like are no JSON
 
 
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("1 year 2 mons 3 days 04:05:06.789", "P1Y2M3DT4H5M6.789S"),
+        ("-1 years -2 mons +3 days -04:05:06.000001", "P-1Y-2M3DT-4H-5M-6.000001S"),
+        ("00:00:00", "PT0S"),
+        ("infinity", "infinity"),
+    ],
+)
+def test_intervals_in_the_style_of_risingwave_and_materialize(text: str, canonical: str) -> None:
+    scalar = SCALARS["interval"]
+    assert scalar.text(scalar.parse(text)) == canonical
+    assert scalar.parse(canonical) == scalar.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("interval", "P"), ("interval", "1 day 2"), ("inet", "10.0.0"), ("inet", "fe80::1%eth0"), ("inet", "10.0.0.1/33"),
+        ("cidr", "10.0.0.1/8"), ("macaddr", "08:00:2b:01:02"), ("macaddr8", "08:00:2b:01:02:03"), ("bytea", "\\xf"),
+        ("bytea", "abc"), ("bit", "012"), ("timetz", "25:00:00+00"), ("hstore", '"a"=>'), ("_int4", "{1,2"),
+        ("_int4", "{1,{2}}"), ("_int4", "{{1},{2,3}}"), ("_int4", "[0:2]={1,2}"), ("_int4", "1,2"), ("_int4", "{1,2}x"),
+        ("_int4", "{{{{{{{1}}}}}}}"), ("_text", '{"a}'), ("uuid", "x"),
+    ],
+)  # fmt: skip
+def test_what_is_no_value_of_a_type_is_said_to_be_none(name: str, text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        scalar_for(name).parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("interval", "1.5 hours", "invalid value for type 'interval': '1.5 hours': expected a form like 'P1Y2M3DT4H5M6.5S'"),
+        ("interval", "200000000 years", "it is out of range"),
+        ("cidr", "10.0.0.1/8", "it has bits to the right of its mask"),
+        ("inet", "10.0.0.1/33", "the prefix length must be from 0 to 32"),
+        ("inet", "x::y", "this is no IPv6 address"),
+        ("macaddr", "08", "expected 6 octets such as '08:00:2b:01:02:03'"),
+        ("bytea", "\\xf", "expected pairs of hexadecimal digits"),
+        ("bit", "2", "expected the digits 0 and 1"),
+        ("_int4", ["x"], "invalid value for type '\\[Int!\\]': expected an integer for type 'Int', but found a string"),
+        ("_int4", [[1], [2, 3]], "not an array: its lists are of different lengths"),
+        ("_int4", [1, [2]], "not an array: its lists are of different depths"),
+        ("_int4", "{1", "not an array"),
+        ("_int4", 5, "expected a list for type '\\[Int!\\]', but found a number"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_of_the_other_types_says_so(name: str, value: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        scalar_for(name).literal(value)
+
+
 def test_a_leap_second_is_the_next_minute() -> None:
     assert SCALARS["time"].text(SCALARS["time"].parse("23:59:60")) == "24:00:00"
 

@@ -1,0 +1,40 @@
+"""Every type that is ordered sorts by its cells, forwards and backwards, NULLs where they are wanted; in arrays too."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scalar_cases import CASES
+from tycostream.dataflow.order import OrderBy, compile_order
+from tycostream.rows import Cell, Column, Row, RowType
+from tycostream.scalars import SCALARS, array_of
+
+ORDERED = [name for name, scalar in SCALARS.items() if "_gt" in scalar.operators and name in CASES]
+
+
+@pytest.mark.parametrize("nulls_first", [True, False])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("in_arrays", [False, True])
+@pytest.mark.parametrize("name", [name for name in ORDERED if name not in ("bool", "jsonb")])
+def test_a_type_sorts(name: str, in_arrays: bool, descending: bool, nulls_first: bool) -> None:
+    scalar = SCALARS[name]
+    cells: list[Cell] = [scalar.literal(sample) for sample in CASES[name].samples]
+    if in_arrays:
+        scalar = array_of(scalar)
+        cells = [scalar.literal(items) for items in ([], [None], *([s] for s in CASES[name].samples[:5]))]
+    row_type = RowType("t", (Column("id", SCALARS["int4"], nullable=False), Column("x", scalar)), key=(0,))
+    rows: list[Row] = [(n, cell) for n, cell in enumerate([*cells, None, *cells, None])]
+    order = compile_order((OrderBy(1, descending, nulls_first),), row_type)
+    nulls = [row for row in rows if row[1] is None]
+    # a stable sort, and the key after it; descending keeps the key ascending
+    others = sorted((row for row in rows if row[1] is not None), key=lambda row: row[1], reverse=False)
+    if descending:
+        groups: list[list[Row]] = []
+        for row in others:
+            if groups and groups[-1][0][1] == row[1]:
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        others = [row for group in reversed(groups) for row in group]
+    expected = [*nulls, *others] if nulls_first else [*others, *nulls]
+    assert sorted(rows, key=lambda row: order(row[0], row)) == expected
