@@ -17,7 +17,7 @@ from psycopg.errors import error_from_result
 
 from tycostream.engines.libpq import Connection
 
-_LINES: Final = 1_000  # at once: some milliseconds' work for whoever takes them
+_LINES: Final = 500  # at once: a millisecond or two of work for whoever takes them
 _BYTES: Final = 2**20
 _CANCEL_S: Final = 2.0
 
@@ -34,20 +34,24 @@ async def copy_lines(connection: Connection, statement: bytes) -> AsyncGenerator
             await _until(pgconn, writable=True)
         await _result(pgconn, pq.ExecStatus.COPY_OUT)
         while not done:
-            lines, size = list[bytes](), 0
+            lines, size, read = list[bytes](), 0, False
             while len(lines) < _LINES and size < _BYTES:
                 length, data = pgconn.get_copy_data(1)
-                if length <= 0:
+                if length > 0:
+                    lines.append(bytes(data))
+                    size += length
+                    read = False
+                elif length < 0 or read:
                     done = length < 0
                     break
-                lines.append(bytes(data))
-                size += length
+                else:  # libpq takes 16 KiB from the socket at a time; more may be there
+                    pgconn.consume_input()
+                    read = True
             if lines:
                 yield lines
                 await asyncio.sleep(0)
             elif not done:
                 await _until(pgconn)
-                pgconn.consume_input()
         await _result(pgconn, pq.ExecStatus.COMMAND_OK)
         await _end(pgconn)
     except psycopg.Error:

@@ -67,6 +67,7 @@ _CLOCK: Final = re.compile(r"\{SQLVALUEFUNCTION :op ([0-8]) ")
 _TIMES: Final = ("CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP")
 _TIME_OF: Final = (0, 1, 1, 2, 2, 3, 3, 4, 4)  # the node's numbers tell "with a precision" apart
 _TIMED: Final = re.compile(r":consttype (?:1082|1083|1114|1184|1266) ")
+_MOMENT: Final = re.compile(r"(?i)'(\s*(?:now|today|tomorrow|yesterday)\s*)'")
 
 # Stable functions of the server whose result depends on nothing but their arguments and on settings that are the same
 # in all our sessions. Whatever is not named here is taken to depend on something that changes unseen.
@@ -225,5 +226,14 @@ async def altered(connection: Connection, sources: Mapping[str, Inputs]) -> set[
 
 
 def literal_of_time(query: str, tree: str) -> bool:
-    """Whether a query holds a constant such as 'today', which the server turns into a date whenever it reads the query."""
-    return bool(re.search(r"(?i)'\s*(now|today|tomorrow|yesterday)\s*'", query) and _TIMED.search(tree))
+    """Whether a query holds a constant such as 'today', which the server turns into a date whenever it reads the query.
+
+    Where it stands for a text, the tree has its bytes.
+    """
+    if not _TIMED.search(tree):
+        return False
+    words: list[str] = _MOMENT.findall(query)
+    return any(
+        words.count(word) > tree.count(" ".join(str(byte) for byte in word.encode()) + " ]")
+        for word in set(words)
+    )

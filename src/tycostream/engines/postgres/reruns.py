@@ -79,7 +79,7 @@ class Reruns:
     def start(self, name: str, *, fresh: bool) -> None:
         """Read a source that was added while the stream runs. ``fresh``: older transactions may write to it unseen."""
         source = self.sources[name]
-        source.due = True
+        source.due, source.since_s = True, self._clock.monotonic()
         if fresh:
             source.running = True
             self._spawn(self._await_older(source))
@@ -243,24 +243,25 @@ class Reruns:
             self._timer = None
         if self._closed:
             return
-        now, later, group = self._clock.monotonic(), list[float](), list[Source]()
-        waiting = [
-            source
-            for source in self.sources.values()
-            if (source.due or source.touched)
-            and not source.running
-            and (source.told is not None or source.due)
-        ]
-        for source in sorted(waiting, key=lambda source: source.since_s or now):
+        now, later, due = self._clock.monotonic(), list[float](), list[Source]()
+        for source in self.sources.values():
+            # what was only touched and has not been read yet is read where the stream begins
+            if source.running or not (source.due or (source.touched and source.told is not None)):
+                continue
             at = max(source.started_s + source.interval_s, source.not_before_s)
             if at > now:
                 later.append(at)
-            elif source.told is not None and source.took_s <= _QUICK_S:
-                group.append(source)
-            elif self._running < self._engine.config.reruns_max:
-                self._start([source], now)
-        if group and self._running < self._engine.config.reruns_max:
-            self._start(group, now)
+            else:
+                due.append(source)
+        due.sort(
+            key=lambda source: now if source.since_s is None else source.since_s
+        )  # who waits longest first
+        quick = [source for source in due if source.told is not None and source.took_s <= _QUICK_S]
+        for source in due:
+            if self._running >= self._engine.config.reruns_max:
+                break
+            if not source.running:
+                self._start(quick if source in quick else [source], now)
         if later:
             self._timer = self._clock.call_later(max(0.0, min(later) - now), self._schedule)
 
@@ -274,7 +275,8 @@ class Reruns:
 
     async def _run(self, group: list[Source]) -> None:
         try:
-            self._ready.append(await self._runner.run(group))
+            ran = await self._runner.run(group)
+            self._ready.append(ran)  # not in one line: ``release`` may put another list there meanwhile
         except UpstreamError as error:
             self._lost(group, error)
         finally:

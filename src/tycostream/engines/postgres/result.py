@@ -19,7 +19,7 @@ from tycostream.rows import Change, Row, RowType
 
 CHANGED_BYTES_MAX: Final = 256 * 2**20  # of the lines that are different, in one run
 RESULT_BYTES_MAX: Final = 2**30  # of all lines
-_SLICE: Final = 2_000  # rows a step: a few milliseconds
+_SLICE: Final = 500  # rows parsed in a step: a few milliseconds; of those only looked at ten times as many
 _RUNS: Final = 0xFF  # the low bits of a fingerprint say in which run it was last seen, 1 to 255
 _PRINT: Final = ~_RUNS
 _ONCE: Final = 2**32  # of a counted line, in the part that says how often it was there before this run
@@ -170,7 +170,7 @@ class Keyed(_Lines):
 
     def _gone(self, changes: list[Change]) -> Iterator[None]:
         run, items, gone = self._run, iter(self._known.items()), list[Hashable]()
-        while some := list(islice(items, 5 * _SLICE)):
+        while some := list(islice(items, 10 * _SLICE)):
             gone += [key for key, print_ in some if print_ & _RUNS != run]
             yield
         for start in range(0, len(gone), _SLICE):
@@ -187,7 +187,7 @@ class Keyed(_Lines):
                 self._known.pop(key, None)
             else:
                 self._known[key] = was
-            if i % _SLICE == _SLICE - 1:
+            if i % (10 * _SLICE) == 0:
                 yield
         self._before, self._lines = {}, []
 
@@ -233,7 +233,7 @@ class Counted(_Lines):
             self._fresh = []
             return
         items, gone, come = iter(self._known.items()), list[bytes](), list[Change]()
-        while some := list(islice(items, _SLICE)):
+        while some := list(islice(items, 4 * _SLICE)):
             for line, counts in some:
                 before, now = divmod(counts, _ONCE)
                 self._known[line] = now * _ONCE
@@ -255,7 +255,7 @@ class Counted(_Lines):
         """See Result."""
         self._fresh = []
         items, gone = iter(self._known.items()), list[bytes]()
-        while some := list(islice(items, 5 * _SLICE)):
+        while some := list(islice(items, 10 * _SLICE)):
             for line, counts in some:
                 before = counts // _ONCE if self._started else 0
                 self._known[line] = before * _ONCE

@@ -198,12 +198,14 @@ class Runner:
 
     async def initial(self, connection: Connection, source: Source) -> AsyncIterator[list[Row]]:
         """The rows of a source in the connection's transaction, for the first time. UpstreamError if it is refused."""
+        began_s = self._clock.monotonic()
         timeout_ms = int(self._engine.config.statement_timeout.total_seconds() * 1000)
         await connection.execute(f"SET LOCAL statement_timeout = {timeout_ms}".encode())
         try:
             async for rows in self._lines(connection, source):
                 yield rows
             await connection.execute(b"SET LOCAL statement_timeout = 0")
+            source.took_s = self._clock.monotonic() - began_s
         except psycopg.Error as error:
             if connection.closed:
                 raise
