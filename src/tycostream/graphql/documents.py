@@ -46,7 +46,7 @@ class Flawed(bytes):
 
 def gathered(text: bytes, parts: Sequence[bytes], path: Path = (), first: int = 0) -> bytes:
     """``text``, a list's JSON, with what is told of its ``parts``: their paths are ``path`` and a place from ``first`` on."""
-    if Flawed not in set(map(type, parts)):
+    if Flawed not in map(type, parts):
         return text
     flaws: list[Flaw] = []
     total = 0

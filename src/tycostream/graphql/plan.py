@@ -138,16 +138,13 @@ class Plan:
 
         What is told of pieces (``Flawed``) becomes the result's ``errors``.
         """
-        parts, written = [b'{"data":{'], list(zip(self.roots, values, strict=True))
-        for n, (root, pieces) in enumerate(written):
+        parts = [b'{"data":{']
+        flawed: list[tuple[str, Flawed]] = []
+        for n, (root, pieces) in enumerate(zip(self.roots, values, strict=True)):
             parts.append(b'%b"%b":' % (b"," if n else b"", root.response_key.encode()))
             parts += pieces
-        flawed = [
-            (root.response_key, piece)
-            for root, pieces in written
-            for piece in pieces
-            if type(piece) is Flawed
-        ]
+            if Flawed in map(type, pieces):
+                flawed += [(root.response_key, piece) for piece in pieces if isinstance(piece, Flawed)]
         parts.append(b'},"errors":%b' % errors_of(flawed) if flawed else b"}")
         parts.append(b"}" if stale is None else _STALE[stale])
         return b"".join(parts)

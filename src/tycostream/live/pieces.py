@@ -31,7 +31,7 @@ class Pieces:
         self._blocks = [list(fragments[at : at + _BLOCK]) for at in range(0, len(fragments), _BLOCK)]
         self._joined = [None] * len(self._blocks)
         self.rows = len(fragments)
-        self._flawed = Flawed in set(map(type, fragments))
+        self._flawed = Flawed in map(type, fragments)
         self._valid = True
 
     def follow(self, view: View, encode: Callable[[Key, Row], bytes]) -> bool:
