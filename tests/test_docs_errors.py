@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+from tycostream.graphql.documents import MISFIT
 from tycostream.transports.close_codes import CLOSE_CODES
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,10 @@ def test_every_code_of_an_operation_is_documented() -> None:
     documented = re.findall(r"^\| `([A-Za-z_-]+)` \|", TEXT, re.MULTILINE)
     assert set(documented) == codes_in_code()
     assert len(documented) == len(set(documented))
+
+
+def test_what_comes_beside_data_is_documented() -> None:
+    assert f"the code `{MISFIT}`" in TEXT
 
 
 def test_every_close_code_is_documented() -> None:

@@ -19,6 +19,7 @@ from tycostream.scalars import Scalar, stringified
 Path = tuple[str | int, ...]
 Flaw = tuple[Path, str]  # where, by response keys and places in lists; and what is wrong
 Write = Callable[[Any, Path, list[Flaw]], str]
+MISFIT: Final = "data-exception"  # the code of what is told, from Hasura's list
 FLAWS_MAX: Final = 20  # told one by one; the others are counted
 
 
@@ -65,11 +66,11 @@ def errors_of(pieces: Iterable[tuple[str, Flawed]]) -> bytes:
     for key, piece in pieces:
         total += piece.total
         for path, message in piece.flaws[: FLAWS_MAX - len(told)]:
-            extensions = {"path": "$", "code": "data-exception"}
+            extensions = {"path": "$", "code": MISFIT}
             told.append({"message": message, "path": [key, *path], "extensions": extensions})
     if left := total - len(told):
         message = f"{left} more {'value does' if left == 1 else 'values do'} not fit"
-        told.append({"message": message, "extensions": {"path": "$", "code": "data-exception"}})
+        told.append({"message": message, "extensions": {"path": "$", "code": MISFIT}})
     return msgspec.json.encode(told)
 
 
