@@ -54,6 +54,7 @@ class MaterializeUpstream:
 
     resumes = True
     stalls = True
+    merges = False
 
     def __init__(self, fake: FakeMaterialize, consistency: Consistency) -> None:
         self.fake = fake

@@ -14,7 +14,14 @@ import pytest
 from tests.engines.materialize_upstream import MaterializeUpstream
 from tests.engines.materialize_upstream import materialize as fake_materialize
 from tests.engines.stream_contract import Follower
-from tests.engines.upstreams import COLUMNS, PostgresUpstream, ScriptedUpstream, Upstream, Write
+from tests.engines.upstreams import (
+    COLUMNS,
+    PostgresUpstream,
+    PostgresViewUpstream,
+    ScriptedUpstream,
+    Upstream,
+    Write,
+)
 from tycostream.config.model import Consistency, SourceConfig
 from tycostream.engines.base import Progress
 from tycostream.errors import Action, UpstreamError
@@ -23,12 +30,12 @@ from tycostream.rows import Batch
 Make = Callable[[pytest.FixtureRequest], contextlib.AbstractAsyncContextManager[Upstream]]
 
 
-def postgres(*, permanent: bool) -> Make:
+def postgres(*, permanent: bool, kind: type[PostgresUpstream] = PostgresUpstream) -> Make:
     @contextlib.asynccontextmanager
     async def make(url: str) -> AsyncIterator[Upstream]:
         slot = f"contract_{secrets.token_hex(4)}" if permanent else None
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            upstream = PostgresUpstream(url, connection, slot)
+            upstream = kind(url, connection, slot)
             try:
                 yield upstream
             finally:
@@ -61,6 +68,7 @@ UPSTREAMS: dict[str, Make] = {
     "scripted-single": scripted(share_positions=False, history=1000),
     "postgres": postgres(permanent=False),
     "postgres-slot": postgres(permanent=True),
+    "postgres-views": postgres(permanent=False, kind=PostgresViewUpstream),
     "materialize": materialize(Consistency.SOURCE),
     "materialize-database": materialize(Consistency.DATABASE),
 }
@@ -261,7 +269,8 @@ async def test_a_source_resumes_where_its_follower_stood(upstream: Upstream) -> 
 
 async def test_a_transaction_is_seen_whole(upstream: Upstream) -> None:
     a, b = await upstream.create("a"), await upstream.create("b")
-    together = upstream.engine.share_positions
+    # what is computed is whole by itself, and a later moment than its tables
+    together = upstream.engine.share_positions and not upstream.merges
     f = await follow(upstream, a, b)
 
     def balanced(batch: Batch) -> None:
@@ -284,7 +293,7 @@ async def test_a_transaction_is_seen_whole(upstream: Upstream) -> None:
                 writes.append(Write(name, None, row))
         await upstream.write(*writes)
     await agrees(upstream, f, "a", "b")
-    assert len(f.batches) >= 40
+    assert len(f.batches) >= (1 if upstream.merges else 40)
     await f.stream.close()
 
 

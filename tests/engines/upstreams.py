@@ -10,13 +10,14 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 import psycopg
 
 from tycostream.clock import SystemClock
-from tycostream.config.model import DatabaseConfig, SourceConfig
+from tycostream.config.model import DatabaseConfig, LiveConfig, SourceConfig
 from tycostream.engines.base import Engine
 from tycostream.engines.postgres import PostgresEngine
 from tycostream.errors import Action, UpstreamError
@@ -40,11 +41,13 @@ class Write:
 class Upstream(Protocol):
     """A database with an engine over it.
 
-    ``resumes``: a source added with ``after`` may go on without a snapshot. ``stalls``: ``stalled`` works.
+    ``resumes``: a source added with ``after`` may go on without a snapshot. ``stalls``: ``stalled`` works. ``merges``:
+    several transactions may come as one batch.
     """
 
     resumes: bool
     stalls: bool
+    merges: bool
 
     @property
     def engine(self) -> Engine:
@@ -82,6 +85,7 @@ class ScriptedUpstream:
     """See Upstream: the fake of the feed's tests keeps the promises too."""
 
     stalls = True
+    merges = False
 
     def __init__(self, *, share_positions: bool, history: int | None) -> None:
         self.engine: ScriptedEngine = ScriptedEngine([], share_positions=share_positions, history=history)
@@ -134,6 +138,7 @@ class PostgresUpstream:
     """See Upstream. ``slot``: a permanent one, which keeps what a stream missed."""
 
     stalls = True
+    merges = False
 
     def __init__(self, url: str, connection: psycopg.AsyncConnection[Any], slot: str | None = None) -> None:
         self.url, self._connection, self._slot = url, connection, slot
@@ -217,6 +222,30 @@ class PostgresUpstream:
             " WHERE datname = current_database() AND application_name = 'tycostream'"
         )
         return [row[0] for row in await (await self._execute(query)).fetchall()]
+
+
+class PostgresViewUpstream(PostgresUpstream):
+    """See Upstream: each source is a view over a table of its own."""
+
+    merges = True
+
+    async def create(self, table: str, *, keyed: bool = True) -> SourceConfig:
+        await super().create(f"{table}_base", keyed=keyed)
+        await self._execute(
+            f"CREATE VIEW {table} AS SELECT id, n, tag FROM {table}_base WHERE id IS NOT NULL"
+        )
+        live = LiveConfig(interval=timedelta(0))
+        return SourceConfig(name=table, primary_key=("id",) if keyed else (), live=live)
+
+    async def write(self, *writes: Write) -> None:
+        await super().write(*(replace(write, table=f"{write.table}_base") for write in writes))
+
+    async def spoil(self, table: str) -> None:
+        await self._execute(f"ALTER VIEW {table} RENAME COLUMN n TO m")
+        await self._execute(f"INSERT INTO {table}_base VALUES (-1, 0, 'spoilt')")
+
+    async def mend(self, table: str) -> None:
+        await self._execute(f"ALTER VIEW {table} RENAME COLUMN m TO n")
 
 
 @contextlib.contextmanager

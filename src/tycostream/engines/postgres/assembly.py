@@ -103,7 +103,7 @@ class Assembly:
     def add(self, name: str, followed: Followed) -> None:
         """Follow a source from here on."""
         self.sources[name] = followed
-        followed.before = (*self._recent, self._xid) if self._inside else tuple(self._recent)
+        followed.before = self.recent
         for oid, mapper in followed.mappers.items():
             self._routes.setdefault(oid, []).append((name, followed, mapper))
             if (relation := self._relations.get(oid)) is not None:
@@ -121,6 +121,11 @@ class Assembly:
             else:
                 del self._routes[oid]
         return followed
+
+    @property
+    def recent(self) -> tuple[int, ...]:
+        """The numbers of the last transactions that the stream has passed, or is in: a read need not see them yet."""
+        return (*self._recent, self._xid) if self._inside else tuple(self._recent)
 
     @property
     def waiting(self) -> bool:

@@ -67,12 +67,15 @@ class Reruns:
 
     # --- sources
 
-    def add(self, row_type: RowType, config: SourceConfig, computed: Computed) -> None:
-        """Follow a source from here on; its rows are then read by ``initial`` or by ``start``."""
+    def add(self, row_type: RowType, config: SourceConfig, computed: Computed, recent: Iterable[int]) -> None:
+        """Follow a source from here on; its rows are then read by ``initial`` or by ``start``.
+
+        ``recent``: transactions that the stream has passed, and a first result may not show yet.
+        """
         statement, places = select(computed, row_type)
         mapper = Mapper(row_type, computed)
         self.sources[row_type.source] = Source(
-            row_type, config, computed, statement, result_of(mapper, places)
+            row_type, config, computed, statement, result_of(mapper, places), touched=set(recent)
         )
         self._watch()
 

@@ -91,7 +91,7 @@ class PostgresStream:
         altered = altered or name in self._unpublished
         self._unpublished.discard(name)
         if computed is not None:
-            self._reruns.add(row_type, source, computed)
+            self._reruns.add(row_type, source, computed, self._assembly.recent)
             if self._began or altered or self._snapshot is None:
                 fresh = not self._engine.publication.fresh.isdisjoint(computed.inputs.watched)
                 self._reruns.start(name, fresh=fresh or altered)
