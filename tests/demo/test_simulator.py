@@ -51,6 +51,13 @@ async def test_every_position_is_the_sum_of_its_trades(database):
                   OR p.profit <> coalesce(t.cash, 0) + p.quantity * p.last_price"""
         ).fetchall()
         assert wrong == []
+        wrong = connection.execute(
+            "SELECT v.symbol FROM live_pnl v JOIN positions p USING (instrument_id)"
+            " WHERE (v.net_position, v.pnl) <> (p.quantity, p.profit) OR v.latest_price <> p.last_price"
+        ).fetchall()
+        assert wrong == []
+        row = connection.execute("SELECT count(*), sum(trades) FROM live_pnl").fetchone()
+        assert row == (20, simulator.transactions)
 
 
 async def test_old_trades_are_deleted(database, monkeypatch):

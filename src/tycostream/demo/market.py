@@ -155,6 +155,15 @@ _SCHEMA: Final = (
          instrument_id int PRIMARY KEY REFERENCES instruments (id), symbol text NOT NULL,
          quantity bigint NOT NULL, average_price numeric NOT NULL, last_price numeric NOT NULL,
          profit numeric NOT NULL, updated_at timestamptz NOT NULL DEFAULT clock_timestamp())""",
+    # What the kept trades come to, computed by PostgreSQL: of every instrument, traded or not.
+    """CREATE OR REPLACE VIEW live_pnl AS
+         SELECT i.id AS instrument_id, i.symbol, coalesce(t.trades, 0) AS trades, coalesce(t.net_position, 0) AS net_position,
+           t.latest_price, coalesce(t.cash + t.net_position * t.latest_price, 0) AS pnl, t.traded_at
+         FROM instruments i LEFT JOIN (
+           SELECT instrument_id, count(*) AS trades, sum(CASE side WHEN 'buy' THEN quantity ELSE -quantity END) AS net_position,
+             sum(CASE side WHEN 'buy' THEN -quantity ELSE quantity END * price) AS cash,
+             (array_agg(price ORDER BY id DESC))[1] AS latest_price, max(executed_at) AS traded_at
+           FROM trades GROUP BY instrument_id) t ON t.instrument_id = i.id""",
 )
 _READ: Final = (
     "SELECT quantity, average_price, last_price, profit FROM positions WHERE instrument_id = %s FOR UPDATE"
@@ -183,7 +192,7 @@ _SETTINGS: Final[Mapping[str, Any]] = {
 
 
 async def create_schema(url: str) -> None:
-    """Create the demo's tables and fill instruments and flat positions; what exists is left as it is.
+    """Create the demo's tables and its view, and fill instruments and flat positions; what exists is left as it is.
 
     ``url`` is a libpq connection string. Raises ``psycopg.Error``.
     """

@@ -44,6 +44,17 @@ subscription TopPositions {
   }
 }
 """,
+    """# A view, live: PostgreSQL computes it again when its tables change, and only what is different is told.
+subscription Pnl {
+  live_pnl(order_by: {pnl: desc}, limit: 5) {
+    symbol
+    trades
+    net_position
+    latest_price
+    pnl
+  }
+}
+""",
     """# A change feed: a consistent snapshot first (phase snapshot, then ready), then every change, a transaction at a time.
 # Pass the last cursor as `after` to resume exactly where you stopped.
 subscription BigTrades {
