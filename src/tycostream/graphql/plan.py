@@ -131,10 +131,10 @@ class Plan:
 
         ``stale`` adds ``"extensions":{"stale":…}``: whether the upstream is away, where that is news.
         """
-        return self.joined([(value,) for value in values], stale)
+        return b"".join(self.parts([(value,) for value in values], stale))
 
-    def joined(self, values: Sequence[Sequence[bytes]], stale: bool | None = None) -> bytes:
-        """``payload`` of values that are in pieces: a large result is copied once, not at every bracket.
+    def parts(self, values: Sequence[Sequence[bytes]], stale: bool | None = None) -> list[bytes]:
+        """What to join for ``payload``, of values in pieces: a large result is copied once, not at every bracket.
 
         What is told of pieces (``Flawed``) becomes the result's ``errors``.
         """
@@ -147,7 +147,7 @@ class Plan:
                 flawed += [(root.response_key, piece) for piece in pieces if isinstance(piece, Flawed)]
         parts.append(b'},"errors":%b' % errors_of(flawed) if flawed else b"}")
         parts.append(b"}" if stale is None else _STALE[stale])
-        return b"".join(parts)
+        return parts
 
 
 _STALE: Final = {True: b',"extensions":{"stale":true}}', False: b',"extensions":{"stale":false}}'}

@@ -27,6 +27,7 @@ from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.indexes import Indexes
+from tycostream.live.joining import Joining
 from tycostream.live.live_source import LiveSource, SourceState, Subscriber, changed, failed, removed
 from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
@@ -260,9 +261,12 @@ class Hub:
         else:
             rendering = self._at_once(plan, roots, sources) or await self._captured(plan, roots, sources)
         stale = _stale(sources) or None
-        if not rendering.step():
-            await self._slices.run(rendering.step)
-        return rendering.payload(stale)
+        if rendering.step():
+            return rendering.payload(stale)
+        await self._slices.run(rendering.step)
+        joining = Joining(rendering.parts(stale))
+        await self._slices.run(joining.step)
+        return joining.payload()
 
     def _at_once(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Rendering | None:
         """The result, if all that is not arranged already can be in this step."""

@@ -62,9 +62,13 @@ class Rendering:
 
     def payload(self, stale: bool | None = None) -> bytes:
         """The result, once ``step`` is done."""
+        return b"".join(self.parts(stale))
+
+    def parts(self, stale: bool | None = None) -> list[bytes]:
+        """What the result consists of, once ``step`` is done."""
         values = iter(self._encoding.values)
         statics = self._statics
-        return self._plan.joined(
+        return self._plan.parts(
             [(statics[i],) if i in statics else next(values) for i in range(len(self._plan.roots))], stale
         )
 
