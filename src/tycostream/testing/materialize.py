@@ -7,28 +7,25 @@ multiplicities, at one timestamp; views are Python functions of what the tables 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ssl
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from tycostream.testing.fake_server import FakeServer, system_ms
 from tycostream.testing.materialize_catalog import Catalog, Cluster
 from tycostream.testing.materialize_data import (
-    ColumnDef,
     Compute,
     Contents,
     Data,
     Relation,
-    Row,
     Table,
     View,
 )
 from tycostream.testing.materialize_session import Session
-from tycostream.testing.materialize_sql import normal
-from tycostream.testing.materialize_state import Expression, State
+from tycostream.testing.materialize_state import State
 from tycostream.testing.materialize_types import sql_type
 from tycostream.testing.pgwire import WireError, WireServer
+from tycostream.testing.sql_text import normal
+from tycostream.testing.sql_types import ColumnDef, Row
 
 __all__ = ["Contents", "FakeMaterialize", "Row", "WireError"]
 
@@ -36,12 +33,7 @@ _OFFLINE = 'cluster replica quickstart.r1 changed status to "offline"'
 _ONLINE = 'cluster replica quickstart.r1 changed status to "online"'
 
 
-def system_ms() -> int:
-    """The machine's time in milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-class FakeMaterialize:
+class FakeMaterialize(FakeServer):
     """A server with one database ``materialize`` and one cluster ``quickstart``.
 
     ``progress_s``: how often time passes by itself (None: only by ``advance`` and ``transaction``). ``retain_ms``: the
@@ -84,57 +76,29 @@ class FakeMaterialize:
             (f"00000000-0000-4000-8000-{number:012d}", str(pid), made.query.relation.id)
             for number, (made, pid) in self._state.subscriptions.items()
         ]
-        self._server = WireServer(
+        server = WireServer(
             lambda: Session(self._state),
             ssl_context=ssl_context,
             require_tls=require_tls,
             password=password,
             on_change=self._state.changed,
         )
-        self._progress_s = progress_s
-        self._ticker: asyncio.Task[None] | None = None
+        super().__init__(
+            server,
+            self._state.waiting,
+            database="materialize",
+            user="materialize",
+            every_s=progress_s,
+            tick=self.advance,
+        )
         self.statements = self._state.statements  # the texts of all statements seen, in order
 
     # -- the server -----------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Listen on a free port of 127.0.0.1."""
-        self._server.listen(True)
-        if self._progress_s is not None:
-            self._ticker = asyncio.create_task(self._tick(self._progress_s))
-
     async def stop(self) -> None:
-        """End every connection and stop listening."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
-            self._ticker = None
-        await self._server.stop()
+        """See FakeServer."""
+        await super().stop()
         self._state.catalog.close()
-
-    async def _tick(self, every_s: float) -> None:
-        while True:
-            await asyncio.sleep(every_s)
-            self.advance()
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._server.port
-
-    @property
-    def url(self) -> str:
-        """How to connect."""
-        gate = self._server.gate
-        login = "materialize" if gate.password is None else f"materialize:{gate.password}"
-        mode = "disable" if gate.ssl_context is None else "require"
-        return f"postgresql://{login}@127.0.0.1:{self.port}/materialize?sslmode={mode}"
-
-    @property
-    def connections(self) -> int:
-        """How many clients are connected."""
-        return len(self._server.connections)
 
     def subscriptions(self, name: str | None = None) -> int:
         """How many SUBSCRIBEs run, of all relations or of one and of what reads it."""
@@ -143,18 +107,6 @@ class FakeMaterialize:
     async def subscribed(self, name: str | None = None, count: int = 1, timeout_s: float = 10) -> None:
         """Until at least ``count`` SUBSCRIBEs run; TimeoutError."""
         await self.until(lambda: self.subscriptions(name) >= count, timeout_s)
-
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
-        """Until a condition on connections, subscriptions or statements holds; TimeoutError."""
-        event = asyncio.Event()
-        self._state.waiting.add(event)
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not condition():
-                    event.clear()
-                    await event.wait()
-        finally:
-            self._state.waiting.discard(event)
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -252,7 +204,7 @@ class FakeMaterialize:
         self, sql: str, type_name: str, value: Callable[[dict[str, str | None]], str | None]
     ) -> None:
         """What an expression of a select list gives, from a row's texts by column."""
-        self._state.expressions[normal(sql)] = Expression(sql_type(type_name), value)
+        self._state.items.register(sql, type_name, value)
 
     def drop(self, name: str) -> None:
         """DROP … CASCADE: it and what reads it; their SUBSCRIBEs end with 42704."""
@@ -358,11 +310,7 @@ class FakeMaterialize:
 
     def restart(self) -> None:
         """environmentd restarts: every connection ends without a word, the data stays."""
-        self._server.abort_all()
-
-    def refuse(self, on: bool = True) -> None:
-        """Refuse new connections, or accept them again; the port stays the same."""
-        self._server.listen(not on)
+        self.cut()
 
     def stall(self, name: str | None = None, *, notice: bool = False) -> None:
         """A replica restarts: neither rows nor progress of a relation (None: of all), and no error."""
@@ -422,11 +370,6 @@ class FakeMaterialize:
         for made, _ in self._state.live():
             made.fail(WireError("42704", f"cluster '{name}' was dropped"), at_once=False)
         self._state.changed()
-
-    def cancel_all(self) -> None:
-        """An administrator cancels every running statement: 57014."""
-        for connection in list(self._server.connections.values()):
-            connection.cancel()
 
     def _cancel(self, pid: int) -> bool:
         connection = self._server.connections.get(pid)

@@ -11,27 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tycostream.testing.materialize_types import SqlType, sql_type
+from tycostream.testing.materialize_types import sql_type
 from tycostream.testing.pgwire_messages import WireError
+from tycostream.testing.sql_types import ColumnDef, Row
 
-Row = tuple[str | None, ...]
 Bag = Counter[Row]
 Contents = Mapping[str, Sequence[Row]]
 Compute = Callable[[Contents], Iterable[Row]]
 
 FOREVER = 2**64 - 1  # the timestamp of what never changes
 _VIEW_STATES_KEPT = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnDef:
-    """A column of a relation."""
-
-    name: str
-    type: SqlType
-    nullable: bool = True
-    comment: str | None = None
-    default: str | None = None
 
 
 @dataclass(eq=False, kw_only=True)

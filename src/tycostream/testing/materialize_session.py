@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from tycostream.testing import materialize_sql as sql_text
-from tycostream.testing.materialize_catalog import CATALOG_WORDS, Asker
+from tycostream.testing import sql_text
+from tycostream.testing.materialize_catalog import CATALOG_WORDS
 from tycostream.testing.materialize_pump import fetch_rows, pump
-from tycostream.testing.materialize_settings import Settings, size_bytes
-from tycostream.testing.materialize_sql import Reader, SubscribeText, parse_select, parse_subscribe
+from tycostream.testing.materialize_settings import MATERIALIZE
+from tycostream.testing.materialize_sql import SubscribeText, parse_subscribe, timeout_seconds
 from tycostream.testing.materialize_state import State
 from tycostream.testing.materialize_subscribe import Options, Query, Subscription, subscribe_fields
 from tycostream.testing.materialize_types import sql_type
 from tycostream.testing.pgwire_connection import Connection, Output
 from tycostream.testing.pgwire_messages import Cells, Field, WireError
+from tycostream.testing.sql_catalog import Asker
+from tycostream.testing.sql_session import Plan, SqlSession
+from tycostream.testing.sql_settings import Settings, size_bytes
+from tycostream.testing.sql_text import Reader, parse_select
 
 _DIRECT_NOTICE: Final = "streaming SUBSCRIBE rows directly requires a client that does not buffer output"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A statement with its names resolved. See Prepared."""
-
-    fields: Sequence[Field] | None
-    work: Callable[[Output], Coroutine[Any, Any, str]]
-
-    def run(self, out: Output) -> Coroutine[Any, Any, str]:
-        """See Prepared."""
-        return self.work(out)
 
 
 @dataclass(slots=True)
@@ -46,27 +38,20 @@ class _Cursor:
     running: Subscription | None = None
 
 
-class Session:
+class Session(SqlSession):
     """See Backend."""
 
     def __init__(self, state: State) -> None:
+        super().__init__(Settings(MATERIALIZE, {}), state.statements, state.changed)
         self._state = state
-        self._settings = Settings({})
-        self._connection: Connection | None = None
         self._user = "materialize"
         self._database = state.database
-        self._status = b"I"
         self._subscribed = False  # this transaction has a SUBSCRIBE, which must be its only read
         self._selected = False
         self._cursors: dict[str, _Cursor] = {}
         self._numbers: set[int] = set()
 
     # -- Backend --------------------------------------------------------------------------------------------------
-
-    @property
-    def status(self) -> bytes:
-        """See Backend."""
-        return self._status
 
     @property
     def idle_timeout_s(self) -> float | None:
@@ -79,7 +64,9 @@ class Session:
         self._user = parameters.get("user", self._user)
         self._database = parameters.get("database") or self._user
         version = self._state.version
-        self._settings = Settings({**self._state.settings, "mz_version": version, "database": self._database})
+        self._settings = Settings(
+            MATERIALIZE, {**self._state.settings, "mz_version": version, "database": self._database}
+        )
         complaints = self._settings.start({k: v for k, v in parameters.items() if k != "database"})
         if self._database != self._state.database:
             complaints.append(f'session database "{self._database}" does not exist')
@@ -87,53 +74,12 @@ class Session:
             Output(connection, None, False).notice(complaint)
         return {**self._settings.report(), "mz_version": version, "server_encoding": "UTF8"}
 
-    def split(self, sql: str) -> Sequence[str]:
-        """See Backend."""
-        return sql_text.split(sql)
-
-    def parameter_count(self, sql: str) -> int:
-        """See Backend."""
-        return sql_text.parameter_count(sql)
-
-    def prepare(self, sql: str, arguments: Cells | None) -> Plan | None:
-        """See Backend."""
-        if not sql_text.tokens(sql):
-            return None
-        shown = sql.strip()
-        try:
-            made = self._plan(sql_text.with_arguments(sql, arguments))
-        except WireError:
-            self._state.statements.append(shown)
-            raise
-
-        def run(out: Output) -> Coroutine[Any, Any, str]:
-            self._state.statements.append(shown)
-            self._state.changed()
-            return made.work(out)
-
-        return Plan(made.fields, run)
-
     def cursor(self, name: str) -> Plan | None:
         """See Backend."""
         return self._plan(f'FETCH ALL "{name}"') if name in self._cursors else None
 
-    def failed(self) -> None:
-        """See Backend."""
-        if self._status == b"T":
-            self._status = b"E"
-
-    def synced(self) -> None:
-        """See Backend."""
-        if self._status == b"I":
-            self._end()
-
-    def close(self) -> None:
-        """See Backend."""
-        self._end()
-
     def _end(self) -> None:
-        """The transaction is over, and with it its cursors."""
-        self._status = b"I"
+        super()._end()
         self._subscribed = self._selected = False
         self._cursors.clear()
         for number in self._numbers:
@@ -147,10 +93,7 @@ class Session:
         first = reader.peek()
         word = first.text if first is not None and first.kind == "word" else ""
         ends = word in ("commit", "end", "rollback", "abort")
-        if self._status == b"E" and not ends:
-            raise WireError(
-                "25P02", "current transaction is aborted, commands ignored until end of transaction block"
-            )
+        self._check_status(ends)
         if word in ("begin", "start"):
             return Plan(None, self._begin)
         if ends:
@@ -176,74 +119,6 @@ class Session:
         if word not in ("select", "with", "values"):
             reader.next()
         return readers[word](reader)
-
-    async def _begin(self, out: Output) -> str:
-        if self._status == b"I":
-            self._status = b"T"
-        else:
-            out.notice("there is already a transaction in progress", "25001", "WARNING")
-        return "BEGIN"
-
-    async def _finish(self, out: Output, commit: bool) -> str:
-        if self._status == b"I":
-            out.notice("there is no transaction in progress", "25P01", "WARNING")
-        tag = "COMMIT" if commit and self._status != b"E" else "ROLLBACK"
-        self._end()
-        return tag
-
-    @staticmethod
-    def _tagged(tag: str, action: Callable[[], None]) -> Plan:
-        async def run(out: Output) -> str:
-            action()
-            return tag
-
-        return Plan(None, run)
-
-    def _set(self, reader: Reader) -> Plan:
-        if reader.words("transaction") or reader.words("session", "characteristics"):
-            return self._tagged("SET", lambda: None)
-        if not reader.words("session"):
-            reader.words("local")
-        if reader.words("time", "zone"):
-            name = "timezone"
-        else:
-            name = reader.name()
-            if not reader.words("to"):
-                reader.expect("=")
-        values = [token.text for token in reader.rest if token.text != ","]
-
-        def action() -> None:
-            if values[:1] == ["default"]:
-                self._settings.reset(name)
-                return
-            known = self._settings.set(name, ", ".join(values))
-            if self._settings.reported(known) and self._connection is not None:
-                self._connection.report(known, self._settings[known])
-
-        return self._tagged("SET", action)
-
-    def _reset(self, reader: Reader) -> Plan:
-        name = reader.name()
-        return self._tagged(
-            "RESET", self._settings.reset_all if name == "all" else lambda: self._settings.reset(name)
-        )
-
-    def _show(self, reader: Reader) -> Plan:
-        if reader.words("transaction", "isolation", "level"):
-            name = "transaction_isolation"
-        else:
-            name = "timezone" if reader.words("time", "zone") else reader.name()
-        known, value = self._settings.get(name)
-        return self._answer([Field(known)], lambda: [(value,)], "SHOW")
-
-    @staticmethod
-    def _answer(fields: Sequence[Field], rows: Callable[[], list[Cells]], tag: str | None = None) -> Plan:
-        async def run(out: Output) -> str:
-            found = rows()
-            await out.rows(found)
-            return tag or f"SELECT {len(found)}"
-
-        return Plan(fields, run)
 
     def _select(self, reader: Reader) -> Plan:
         fields, rows = self._selection(reader.sql)
@@ -441,7 +316,7 @@ class Session:
         if reader.words("with"):
             reader.expect("(", "timeout")
             reader.words("=")
-            timeout_s = sql_text.interval_seconds(reader.next().text)
+            timeout_s = timeout_seconds(reader.next().text)
             reader.expect(")")
         reader.end()
         cursor = self._cursors.get(name)

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tycostream.testing.materialize_catalog import Catalog, Cluster
-from tycostream.testing.materialize_data import FOREVER, ColumnDef, Data, Relation, Row
-from tycostream.testing.materialize_sql import Select, normal, parse_select, tokens
+from tycostream.testing.materialize_data import FOREVER, Data, Relation
 from tycostream.testing.materialize_subscribe import Options, Query, Subscription
-from tycostream.testing.materialize_types import SqlType, sql_type
+from tycostream.testing.materialize_types import sql_type
 from tycostream.testing.pgwire_messages import WireError
-
-Compiled = tuple[ColumnDef, Callable[[Row], str | None], int | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """A custom expression: its type, and its value from a row by column name."""
-
-    type: SqlType
-    value: Callable[[dict[str, str | None]], str | None]
+from tycostream.testing.sql_items import SelectItems, whole
+from tycostream.testing.sql_text import Select, normal, parse_select
 
 
 @dataclass(eq=False)
@@ -36,7 +27,7 @@ class State:
     old_texts: bool
     version: str
     database: str = "materialize"
-    expressions: dict[str, Expression] = field(default_factory=dict)
+    items: SelectItems = field(default_factory=lambda: SelectItems(sql_type))
     subscriptions: dict[int, tuple[Subscription, int]] = field(default_factory=dict)  # number → (it, pid)
     statements: list[str] = field(default_factory=list)
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -76,8 +67,7 @@ class State:
 
     def whole(self, relation: Relation) -> Query:
         """All columns of a relation, as they are now."""
-        places = tuple(range(len(relation.columns)))
-        return Query(relation, tuple(relation.columns), tuple(_place(i) for i in places), places)
+        return Query(relation, *whole(relation.columns))
 
     def query(self, text: str) -> Query:
         """A parenthesised query: one that was registered, or a SELECT over a relation or over such a query."""
@@ -87,48 +77,7 @@ class State:
     def select(self, select: Select) -> Query:
         """A SELECT's query; 42703 for a column that does not exist."""
         source = self.whole(self.resolve(select.path)) if select.path else self.query(select.query or "")
-        compiled: list[Compiled] = []
-        for item in select.items:
-            if item.expression == "*":
-                compiled += zip(source.columns, source.cells, source.places, strict=True)
-            else:
-                column, cell, place = self._expression(source, item.expression)
-                name = item.alias or column.name
-                shown = ColumnDef(name, column.type, column.nullable, column.comment, column.default)
-                compiled.append((shown, cell, place))
-        columns, cells, places = zip(*compiled, strict=True) if compiled else ((), (), ())
-        return Query(source.relation, tuple(columns), tuple(cells), tuple(places))
-
-    def _expression(self, source: Query, text: str) -> Compiled:
-        parts = tokens(text)
-        known = self.expressions.get(normal(text))
-        if known is None and _wrapped(text):
-            return self._expression(source, text[parts[0].end : parts[-1].start])
-        if known is not None:
-            names = [column.name for column in source.columns]
-            cells = source.cells
-
-            def value(row: Row) -> str | None:
-                return known.value({name: cell(row) for name, cell in zip(names, cells, strict=True)})
-
-            return ColumnDef("?column?", known.type), value, None
-        if len(parts) in (1, 3) and all(part.kind in ("word", "quoted") for part in parts[::2]):
-            name = parts[-1].text
-            for i, column in enumerate(source.columns):
-                if column.name == name:
-                    return column, source.cells[i], source.places[i]
-            if name == "null" and parts[-1].kind == "word":
-                return ColumnDef("?column?", sql_type("text")), lambda row: None, None
-            raise WireError("42703", f'column "{name}" does not exist')
-        if len(parts) == 1 and parts[0].kind in ("string", "number"):
-            constant = parts[0].text
-            kind = "text" if parts[0].kind == "string" else "int4" if constant.isdigit() else "numeric"
-            return ColumnDef("?column?", sql_type(kind), False), lambda row: constant, None
-        for part in parts:  # the likeliest fault of an expression: a column that is not there
-            names = [column.name for column in source.columns]
-            if part.kind == "quoted" and part.text not in names:
-                raise WireError("42703", f'column "{part.text}" does not exist')
-        raise WireError("0A000", f"the fake does not know the expression {text.strip()!r}: register it")
+        return Query(source.relation, *self.items.compile(select.items, source))
 
     # -- subscriptions --------------------------------------------------------------------------------------------
 
@@ -211,23 +160,6 @@ class State:
                 made.publish(self.data.upper)
         self.data.forget(min((made.frontier - 1 for made, _ in self.live()), default=FOREVER))
         self.changed()
-
-
-def _place(place: int) -> Callable[[Row], str | None]:
-    return lambda row: row[place]
-
-
-def _wrapped(text: str) -> bool:
-    """Whether one pair of parentheses encloses it all."""
-    parts, depth = tokens(text), 0
-    if len(parts) < 3 or parts[0].text != "(" or parts[0].kind != "op":
-        return False
-    for i, part in enumerate(parts):
-        if part.kind == "op":
-            depth += {"(": 1, ")": -1}.get(part.text, 0)
-        if depth == 0:
-            return i == len(parts) - 1
-    return False
 
 
 def _moment(timestamp: int) -> str:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tycostream.testing.materialize_data import FOREVER, Bag, ColumnDef, Relation, Row
-from tycostream.testing.materialize_types import sort_key, sql_type
+from tycostream.testing.materialize_data import FOREVER, Bag, Relation
+from tycostream.testing.materialize_types import sql_type
 from tycostream.testing.pgwire_messages import Cells, Field, WireError
+from tycostream.testing.sql_types import ColumnDef, Row, sort_key
 
 _TIMESTAMP: Final = sql_type("numeric(39,0)")  # not mz_timestamp: it overflows a signed bigint
 _MESSAGE_BYTES: Final = 1024  # charged for each message besides its size

@@ -76,8 +76,8 @@ class Backend(Protocol):
     def cursor(self, name: str) -> Prepared | None:
         """A cursor by name: cursors and portals are one thing to a client that wants one described."""
 
-    def failed(self) -> None:
-        """The last statement failed: abort the transaction."""
+    def failed(self, error: WireError, kind: bytes) -> WireError:
+        """A message of this kind failed: abort the transaction; the error as the client is to see it."""
 
     def synced(self) -> None:
         """A simple query, or a Sync, has ended, and with it an implicit transaction."""
@@ -326,7 +326,7 @@ class Connection:
             if kind == b"X":
                 return
             if kind == b"Q":
-                await self._guard(self._simple(body))
+                await self._guard(self._simple(body), kind)
                 self._backend.synced()
                 await self._ready()
             elif kind == b"S":
@@ -336,9 +336,9 @@ class Connection:
             elif kind == b"H":
                 await self.flush()
             elif not self._skipping:
-                self._skipping = not await self._guard(self._extended(kind, body))
+                self._skipping = not await self._guard(self._extended(kind, body), kind)
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> bool:
+    async def _guard(self, work: Coroutine[Any, Any, None], kind: bytes) -> bool:
         """Run a step; an error goes to the client, a fatal one ends the connection."""
         assert self._backend is not None
         try:
@@ -346,8 +346,8 @@ class Connection:
         except WireError as error:
             if error.fatal:
                 raise
-            self._backend.failed()
-            self.put(message(b"E", error_body("ERROR", error)))
+            shown = self._backend.failed(error, kind)
+            self.put(message(b"E", error_body("ERROR", shown)))
             await self.flush()
             return False
         return True
