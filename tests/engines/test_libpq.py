@@ -75,8 +75,8 @@ class Authority:
             .not_valid_after(self.now + timedelta(days=1))
         )
 
-    def context(self, address: str) -> ssl.SSLContext:
-        """A server's, with a certificate for an address."""
+    def certificate(self, address: str) -> Path:
+        """A file with a certificate for an address, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
@@ -86,8 +86,12 @@ class Authority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+        return file
+
+    def context(self, address: str) -> ssl.SSLContext:
+        """A server's, with a certificate for an address."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
+        context.load_cert_chain(self.certificate(address))
         return context
 
 
@@ -172,6 +176,8 @@ async def test_a_url_that_does_not_read_is_not_repeated(url: str) -> None:
         ("host=@abstract user=u", "@abstract:5432"),
         ("postgresql://u@[::1]:7/d%40d", "::1:7"),
         ("", "localhost:5432"),
+        ("service=shop", "service shop"),
+        ("service=shop host=a port=7", "a:7"),
     ],
 )
 def test_a_place_that_reads_is_told(url: str, place: str) -> None:

@@ -60,6 +60,8 @@ def _place(url: str) -> tuple[str, str]:
     parts = _parts(url)
     if parts is None:
         return "the server", ""
+    if "service" in parts and not {"host", "hostaddr"} & set(parts):  # libpq reads the place in a file
+        return f"service {parts['service']}", parts.get("password", "")
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
     return f"{host}:{parts.get('port', '').strip(',') or 5432}", parts.get("password", "")
 
