@@ -133,6 +133,32 @@ async def test_a_foreign_authority_or_another_name_is_refused(authority: Authori
         assert "does not match" in error.detail
 
 
+@pytest.mark.parametrize("timeout", [False, True])
+async def test_an_attempt_that_is_given_up_leaves_no_socket_open(timeout: bool, monkeypatch) -> None:
+    monkeypatch.setattr(libpq, "_ROUND_TRIPS_S", 0.05 - 10 if timeout else 5)
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        asked.set()
+        await reader.read(-1)
+        left.set()
+        writer.close()
+
+    async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        attempt = asyncio.create_task(connect(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable"))
+        await asked.wait()
+        if not timeout:
+            attempt.cancel()
+        await asyncio.wait([attempt])  # and the task, with what it ended with, is still here
+        async with asyncio.timeout(5):
+            await left.wait()
+        if timeout:
+            assert isinstance(error := attempt.exception(), UpstreamError)
+            assert error.code == "connect-timeout"
+
+
 @pytest.mark.parametrize("given", [f":{SECRET_IN_URL}x", "", ":"])
 async def test_a_wrong_password_is_auth_and_is_never_told(given: str) -> None:
     async with materialize(password="right") as fake:

@@ -100,6 +100,18 @@ def translate(error: psycopg.Error, url: str, doing: str, *, product: str = "Pos
     )
 
 
+async def _attempt(url: str, **settings: Any) -> Connection:
+    """One attempt to connect; one that is given up ends at once.
+
+    The frames of a cancelled attempt hold its socket, and their exception is kept by the task that ran it: the server
+    would wait for us, and a DROP DATABASE, of whatever database, for the server's process.
+    """
+    try:
+        return await psycopg.AsyncConnection.connect(url, **settings)
+    except BaseException as error:
+        raise error.with_traceback(None) from None
+
+
 def _escaped(value: str) -> str:
     """A setting's value among start-up options, where white space separates and a backslash escapes."""
     return re.sub(r"([\\\s])", r"\\\1", value)
@@ -135,7 +147,7 @@ async def open_connection(
         ).strip()
         # not wait_for: on Python 3.11 that may lose the connection, or a cancellation
         async with asyncio.timeout(timeout_s + _ROUND_TRIPS_S):
-            connection: Connection = await psycopg.AsyncConnection.connect(
+            connection = await _attempt(
                 url,
                 autocommit=True,
                 prepare_threshold=None,
