@@ -1,7 +1,7 @@
 """What a query gave last, so that only what is different has to be read and told. Pure.
 
 The lines of COPY are compared as they come: a line like the one before costs a hash and a look-up, and is not parsed.
-Of a keyed row only its key and a fingerprint are kept, some 200 bytes; the row itself is the store's. Of a source
+Of a keyed row only its key and a fingerprint are kept, 120 to 200 bytes; the row itself is the store's. Of a source
 without a key each distinct line is kept.
 """
 
