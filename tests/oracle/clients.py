@@ -53,10 +53,11 @@ class Question:
     key: tuple[str, ...] | None = None
     coalesce_ms: int | None = None
     distinct: int = 0  # of the order's first so many columns each combination once
+    step: str | None = None  # of documents only this member
 
     def graphql(self, operation: str, after: str | None = None) -> tuple[str, dict[str, Any]]:
         """The document and its variables."""
-        name, columns = self.table.name, " ".join(self.selection)
+        name, columns = self.table.name, " ".join(map(self._field, self.selection))
         coalesce = (
             "" if self.coalesce_ms is None or operation == "query" else f" @coalesce(ms: {self.coalesce_ms})"
         )
@@ -79,9 +80,18 @@ class Question:
         distinct = [column for column, _ in self.order[: self.distinct]]
         return document, {"w": self.where, "o": order, "l": self.limit, "f": self.offset, "d": distinct}
 
+    def _field(self, column: str) -> str:
+        return f'{column}(path: "$.{self.step}")' if self._partial(column) else column
+
+    def _cell(self, column: str) -> str:
+        return f"{column} #> '{{{self.step}}}'" if self._partial(column) else column
+
+    def _partial(self, column: str) -> bool:
+        return self.step is not None and self.table.columns[column] == "jsonb"
+
     def sql(self, schema: str) -> str:
         """The database's own SELECT, one JSON object a row."""
-        pairs = ", ".join(f"'{column}', {column}" for column in self.selection)
+        pairs = ", ".join(f"'{column}', {self._cell(column)}" for column in self.selection)
         distinct = distinct_sql(self.order[: self.distinct], self.table)
         select = f"SELECT {distinct}json_build_object({pairs})::text FROM {schema}.{self.table.name}"
         if self.key is not None:

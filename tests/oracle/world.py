@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -144,6 +145,8 @@ class World:
                 coalesce_ms=coalesce,
                 distinct=distinct,
             )
+        if "jsonb" in table.columns.values():
+            question = replace(question, step=draw(st.sampled_from([None, "a", "b"])))
         room = draw(st.sampled_from([None, None, 1, 300]), label="room")
         self.clients.append(Client(self.app, question, room))
 

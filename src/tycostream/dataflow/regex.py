@@ -10,8 +10,8 @@ from typing import Any, Final
 from tycostream.dataflow.regex_syntax import re2_syntax, regex_of_similar
 
 # An automaton grows as it sees texts, up to its bound. The two together bound what all patterns take: 128 MiB.
-_BYTES_MAX: Final = 2**20
-_COMPILED_MAX: Final = 128
+_BYTES_MAX: Final = 2**18
+_COMPILED_MAX: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
