@@ -89,9 +89,7 @@ def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Ke
     The value is a flat tuple of cells wherever that is possible: half a million nested ones, or objects, would be as
     many for the garbage collector to walk over.
     """
-    items = [item for term in terms for item in _items(term, row_type)]
-    for term in total(terms, row_type)[len(terms) :]:
-        items += _items(term, row_type, last=True)
+    items = [item for term in total(terms, row_type) for item in _items(term, row_type)]
     if not row_type.keyed:
         items.append("key[-1]")
     function: Callable[[Key, Row], SortKey] = _compiled(items)
@@ -121,15 +119,15 @@ def _compiled(items: list[str]) -> Any:
     return eval(source, dict(_NAMES))  # noqa: S307 - places and names of ours only
 
 
-def _items(term: OrderBy, row_type: RowType, *, last: bool = False) -> list[str]:
+def _items(term: OrderBy, row_type: RowType) -> list[str]:
     """A term as Python: the cell, after its rank (1, or where NULLs and a reversed NaN go) if it may need one.
 
-    A document is parsed for its place in the order once, not at each comparison; but not to break a tie at the end.
+    A document is parsed for its place in the order once, not at each comparison.
     """
     column = row_type.columns[term.column]
     cell = f"row[{term.column}]"
     numbers = term.descending and column.scalar.name in _NUMBERS
-    value = "meaning(str(c))" if column.scalar.name == "jsonb" and not last else "c"
+    value = "meaning(str(c))" if column.scalar.name == "jsonb" else "c"
     if term.descending:
         value = "-c" if column.scalar.name in _INTEGERS else "negated(c)" if numbers else f"Reversed({value})"
     if not numbers and not column.nullable and term.column in row_type.key:
