@@ -20,7 +20,7 @@ ARGS ?=
 pytest = $(PY) -m pytest $(1) $(ARGS) || { code=$$?; \
 	[ $$code -ne 5 ] || echo "$@: pytest found no test to run; an empty suite is no success" >&2; exit $$code; }
 
-.PHONY: help demo test lint format test-slow test-e2e test-real bench bench-windows bench-tools bench-server schema chromium clean setup
+.PHONY: help demo test lint format test-slow test-e2e test-postgres test-real bench bench-windows bench-tools bench-server schema chromium clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,14 @@ test-slow: $(STAMP) ## long property runs and resilience
 
 test-e2e: $(STAMP) $(NPM_STAMP) chromium ## foreign clients (npm, PyPI) and a browser against the running demo
 	@$(call pytest,-m e2e)
+
+# Of another server's programs, which must be those of a whole server: initdb, postgres, pg_basebackup.
+BIN ?= $(firstword $(wildcard /usr/lib/postgresql/*/bin))
+ENGINE_TESTS ?= tests/engines/test_postgres*.py
+
+test-postgres: $(STAMP) ## the suites of the PostgreSQL engine against another server's programs (BIN=/usr/lib/postgresql/15/bin)
+	@[ -x "$(BIN)/initdb" ] || { echo "there is no initdb in BIN=$(BIN)" >&2; exit 1; }
+	@export TYCO_TEST_POSTGRES_BIN="$(BIN)"; $(call pytest,-n $(WORKERS) --dist loadfile $(ENGINE_TESTS))
 
 test-real: $(STAMP) ## against the databases' own images; needs a Docker engine
 	@$(call pytest,-m real)

@@ -33,7 +33,7 @@ _MARKS = """
 SELECT w.source, c.oid,
   (SELECT jsonb_object_agg(a.attname, ARRAY[a.attnum::text, a.atttypid::text, a.xmin::text]) FROM pg_attribute a
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-  (SELECT string_agg(r.oid || r.relreplident::text || coalesce((SELECT string_agg(i.indexrelid::text, '+' ORDER BY 1)
+  (SELECT string_agg(r.oid || r.relreplident::text || coalesce((SELECT string_agg(i.indexrelid::text, '+' ORDER BY i.indexrelid)
        FROM pg_index i WHERE i.indrelid = r.oid AND (i.indisprimary OR i.indisreplident)), ''), ',' ORDER BY r.oid)
      FROM pg_class r WHERE r.oid = c.oid OR r.oid IN (SELECT relid FROM pg_partition_tree(c.oid))),
   pg_relation_filenode(c.oid)::text,
