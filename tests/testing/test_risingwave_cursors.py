@@ -142,9 +142,10 @@ async def test_timeouts_are_whole_seconds(rw: FakeRisingWave):
             for text in ("500ms", "0s", "999 ms"):  # none waits: a waiting one would wait for ever
                 rw._state.second_s = 1e6
                 assert await ask(connection, f"FETCH NEXT FROM c WITH (timeout = '{text}')") == []
-        wrong = "internal error: Covert interval to u64 error, please check format, error: "
-        for text, why in (("soon", "invalid input syntax for type interval: soon"), ("-1s", "out of range")):
-            await fails(connection, f"FETCH NEXT FROM c WITH (timeout = '{text}')", INTERNAL, wrong + why)
+        text = 'Convert interval to u64 error, please check format, error: "invalid input syntax for type interval: soon"'
+        await fails(
+            connection, "FETCH NEXT FROM c WITH (timeout = 'soon')", INTERNAL, f"internal error: {text}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ async def test_cursors_live_as_long_as_the_connection(rw: FakeRisingWave):
         await ask(one, "BEGIN")
         await ask(one, "DECLARE c SUBSCRIPTION CURSOR FOR s")
         await ask(one, "DECLARE q CURSOR FOR SELECT * FROM t")
-        assert await ask(one, "SHOW CURSORS") == [("q",)]
+        assert [row[-1] for row in await ask(one, "SHOW CURSORS")] == ["q"]
         await ask(one, "COMMIT")
         assert await ask(one, "SHOW CURSORS") == []
         await fails(one, "FETCH NEXT FROM q", INTERNAL, "internal error: Cannot find cursor `q`")

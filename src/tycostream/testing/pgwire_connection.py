@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
+from tycostream.testing.pgwire_arguments import TEXT_OIDS, argument, shorts
 from tycostream.testing.pgwire_messages import (
     Cells,
     Field,
@@ -35,8 +36,6 @@ _CANCEL_REQUEST: Final = 80877102
 _VERSION_3: Final = 3
 _WRITE_AT_BYTES: Final = 64 * 1024
 _MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
-_BINARY_INTEGERS: Final = {20: ">q", 21: ">h", 23: ">i", 26: ">I"}
-_TEXT_OIDS: Final = frozenset({0, 25, 1042, 1043})
 
 
 class Prepared(Protocol):
@@ -60,6 +59,10 @@ class Backend(Protocol):
     @property
     def idle_timeout_s(self) -> float | None:
         """How long a client in a transaction may stay silent; None: for ever."""
+
+    @property
+    def described_at_parse(self) -> bool:
+        """Whether a prepared statement keeps the columns that its result had when it was prepared."""
 
     def start(self, parameters: Mapping[str, str], connection: Connection) -> Mapping[str, str]:
         """Accept the start-up packet and give the parameter statuses; WireError refuses."""
@@ -154,6 +157,19 @@ class Gate:
 class _Statement:
     sql: str
     oids: tuple[int, ...]
+    parsed: Prepared | None = None  # if its columns are those that it had then
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A statement that runs as it is now and is described as it was."""
+
+    fields: Sequence[Field] | None
+    now: Prepared
+
+    def run(self, out: Output) -> Coroutine[Any, Any, str]:
+        """See Prepared."""
+        return self.now.run(out)
 
 
 class Connection:
@@ -391,9 +407,11 @@ class Connection:
             oids = struct.unpack_from(f">{count}i", rest, 2)
             if len(self._backend.split(sql.decode())) > 1:
                 raise WireError("42601", "cannot insert multiple commands into a prepared statement")
-            if not self._backend.parameter_count(sql.decode()):
-                self._backend.prepare(sql.decode(), ())
-            self._statements[name.decode()] = _Statement(sql.decode(), oids)
+            statement = _Statement(sql.decode(), oids)
+            if not self._backend.parameter_count(statement.sql):
+                prepared = self._backend.prepare(statement.sql, ())
+                statement.parsed = prepared if self._backend.described_at_parse else None
+            self._statements[name.decode()] = statement
             self.put(message(b"1"))
         elif kind == b"B":
             self._bind(body)
@@ -426,7 +444,7 @@ class Connection:
         assert self._backend is not None
         portal, name, rest = body.split(b"\0", 2)
         statement = self._find(self._statements, name.decode(), "prepared statement", "26000")
-        formats, place = _shorts(rest, 0)
+        formats, place = shorts(rest, 0)
         (count,) = struct.unpack_from(">h", rest, place)
         place += 2
         arguments: list[str | None] = []
@@ -437,10 +455,12 @@ class Connection:
             place += max(length, 0)
             binary = bool(formats and formats[i if len(formats) > 1 else 0])
             oid = statement.oids[i] if i < len(statement.oids) else 0
-            arguments.append(None if data is None else _argument(data, oid, binary))
+            arguments.append(None if data is None else argument(data, oid, binary))
         prepared = self._backend.prepare(statement.sql, arguments)
-        wanted, _ = _shorts(rest, place)
-        if any(wanted) and any(field.oid not in _TEXT_OIDS for field in (prepared and prepared.fields) or ()):
+        if prepared is not None and statement.parsed is not None:
+            prepared = _Described(statement.parsed.fields, prepared)
+        wanted, _ = shorts(rest, place)
+        if any(wanted) and any(field.oid not in TEXT_OIDS for field in (prepared and prepared.fields) or ()):
             raise WireError("0A000", "binary results are not supported")
         self._portals[portal.decode()] = prepared
         self.put(message(b"2"))
@@ -453,23 +473,8 @@ class Connection:
             given = dict(enumerate(statement.oids))
             oids = [given.get(i) or 25 for i in range(count)]
             self.put(message(b"t", struct.pack(f">h{count}i", count, *oids)))
-            prepared = self._backend.prepare(statement.sql, None)
+            prepared = statement.parsed or self._backend.prepare(statement.sql, None)
         else:
             prepared = self._backend.cursor(name) or self._find(self._portals, name, "portal", "34000")
         fields = None if prepared is None else prepared.fields
         self.put(message(b"n") if fields is None else row_description(fields))
-
-
-def _shorts(data: bytes, place: int) -> tuple[tuple[int, ...], int]:
-    (count,) = struct.unpack_from(">h", data, place)
-    return struct.unpack_from(f">{count}h", data, place + 2), place + 2 + 2 * count
-
-
-def _argument(data: bytes, oid: int, binary: bool) -> str:
-    if not binary or oid in _TEXT_OIDS:
-        return data.decode()
-    if oid in _BINARY_INTEGERS:
-        return str(struct.unpack(_BINARY_INTEGERS[oid], data)[0])
-    if oid == 16:
-        return "true" if data != b"\0" else "false"
-    raise WireError("0A000", f"a binary parameter of type {oid} is not supported")

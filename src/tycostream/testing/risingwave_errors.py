@@ -42,7 +42,7 @@ def not_found(kind: str, name: str) -> Caused:
 
 def exists(kind: str, name: str) -> Caused:
     """42710."""
-    return catalog(f'{kind} with name "{name}" exists', "42710")
+    return catalog(f"{kind} with name {name} exists", "42710")
 
 
 def permission() -> Caused:

@@ -26,10 +26,10 @@ _TOO_SMALL = (
 )
 _TOO_LARGE = "rw_timestamp is too large, need to be less than the current unix_millis"
 
-# Columns of SHOW SUBSCRIPTION CURSORS.
+# Columns of SHOW SUBSCRIPTION CURSORS; SHOW CURSORS has some of them.
 _SHOWN = (
-    "worker_id", "session_id", "user", "host", "database", "cursor_name", "subscription_name", "state",
-    "idle_duration_ms",
+    "Worker Id", "Session Id", "User", "Host", "Database", "Cursor Name", "Subscription Name", "State",
+    "Idle Duration Ms",
 )  # fmt: skip
 
 
@@ -45,6 +45,9 @@ class Session(SqlSession):
     """See Backend. Subscription cursors live as long as the connection, whatever its transactions do."""
 
     text_oid = TEXT_OID
+    described_at_parse = (
+        True  # so a FETCH that was prepared before ALTER TABLE describes rows that do not come
+    )
 
     def __init__(self, state: State) -> None:
         super().__init__(Settings(RISINGWAVE, {}), state.statements, state.changed)
@@ -193,10 +196,13 @@ class Session(SqlSession):
             fields = [Field(name, TEXT_OID) for name in _SHOWN]
             return self._answer(fields, self._all_cursors, "SHOW_COMMAND")
         if reader.words("cursors"):
+            pid = self._connection.pid if self._connection is not None else 0
+            head = (str(pid), self._user, "127.0.0.1", self._state.database)
             found: list[Cells] = [
-                (name,) for name, cursor in self._cursors.items() if isinstance(cursor, _QueryCursor)
+                (*head, name) for name, cursor in self._cursors.items() if isinstance(cursor, _QueryCursor)
             ]
-            return self._answer([Field("Cursor Name", TEXT_OID)], lambda: found, "SHOW_COMMAND")
+            fields = [Field(name, TEXT_OID) for name in _SHOWN[1:6]]
+            return self._answer(fields, lambda: found, "SHOW_COMMAND")
         return super()._show(reader)
 
     def _all_cursors(self) -> list[Cells]:

@@ -48,12 +48,10 @@ class CreateText:
 def whole_seconds(text: str) -> int:
     """An interval's seconds, the fraction cut off."""
     try:
-        seconds = interval_seconds(text)
+        return int(interval_seconds(text)) % 2**64  # a negative one becomes a very long time
     except WireError as error:
-        raise internal(f"Covert interval to u64 error, please check format, error: {error.message}") from None
-    if seconds < 0:
-        raise internal("Covert interval to u64 error, please check format, error: out of range")
-    return int(seconds)
+        text = f'Convert interval to u64 error, please check format, error: "{error.message}"'
+        raise internal(text) from None
 
 
 def parse_declare(reader: Reader) -> DeclareText:

@@ -71,6 +71,13 @@ def sql_type(text: str) -> SqlType:
     return SqlType(f"_{short}", array_oid, -1, shown + "[]" * depth)  # lists of lists have the list's OID
 
 
+def inner_types(text: str) -> list[str]:
+    """The types of a struct's members, or of a map's keys and values, as ``text`` names them."""
+    if text.startswith("struct<"):
+        return [part.partition(" ")[2] for part in _parts(text[7:-1])]
+    return _parts(text[4:-1])
+
+
 def _member(text: str) -> str:
     name, _, kind = text.partition(" ")
     return f"{name} {sql_type(kind).shown}"

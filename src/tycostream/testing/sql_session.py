@@ -28,6 +28,7 @@ class SqlSession:
     """See Backend. ``statements`` takes the text of each that is run or refused; ``changed`` is called after it."""
 
     text_oid = 25  # the type of what SHOW tells
+    described_at_parse = False
 
     def __init__(self, settings: Settings, statements: list[str], changed: Callable[[], None]) -> None:
         self._settings = settings
