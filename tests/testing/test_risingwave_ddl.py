@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.testing.feed import ask, connected
+from tests.testing.feed import Connection, ask, connected
 from tests.testing.rw import INTERNAL, fails, fetched
 from tycostream.testing.risingwave import Contents, FakeRisingWave, Row
 
 
-async def tag(connection: object, sql: str) -> str | None:
-    cursor = await connection.execute(sql.encode())  # type: ignore[attr-defined]
-    return str(cursor.statusmessage)
+async def tag(connection: Connection, sql: str) -> str | None:
+    return (await connection.execute(sql.encode())).statusmessage
 
 
 async def test_a_subscription_is_made_altered_and_dropped(rw: FakeRisingWave):
@@ -186,3 +185,33 @@ async def test_a_table_that_is_made_again(rw: FakeRisingWave):
         assert definition == "CREATE TABLE t (id bigint, PRIMARY KEY (id))"
         assert rw.rows("t") == {}
         assert rw.subscriptions() == 0
+
+
+async def test_an_older_version():
+    rw = FakeRisingWave(checkpoint_s=None, version="2.5.1")
+    rw.create_table("t", {"id": "integer"}, key=("id",))
+    rw.create_subscription("s", "t", retention_s=60)
+    await rw.start()
+    try:
+        async with connected(rw.url) as connection:
+            assert await ask(connection, "SELECT version()") == [("PostgreSQL 13.14.0-RisingWave-2.5.1",)]
+            cursor = await connection.execute(b"SELECT * FROM rw_catalog.rw_subscriptions")
+            names = [column.name for column in cursor.description or ()]
+            ((*_, definition, _, _, _, _, _),) = await cursor.fetchall()
+            assert names[:6] == ["id", "name", "schema_id", "owner", "definition", "acl"]
+            assert definition == "CREATE SUBSCRIPTION s FROM t WITH (retention = '60 s')"
+            await fails(
+                connection,
+                "ALTER SUBSCRIPTION s SET RETENTION TO '1D'",
+                INTERNAL,
+                "sql parser error: the fake cannot read this SQL near 'set retention'",
+            )
+            await ask(connection, "DECLARE c SUBSCRIPTION CURSOR FOR s")
+            cursor = await connection.execute(b"SHOW SUBSCRIPTION CURSORS")
+            assert [column.name for column in cursor.description or ()] == [
+                "Session Id", "User", "Host", "Database", "Cursor Name", "Subscription Name", "State",
+                "Idle Duration Ms",
+            ]  # fmt: skip
+            assert len(await cursor.fetchall()) == 1
+    finally:
+        await rw.stop()

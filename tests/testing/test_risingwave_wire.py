@@ -10,10 +10,7 @@ import pytest
 
 from tests.testing.feed import ask, connected, refused
 from tests.testing.rw import INTERNAL, fails, report
-from tests.testing.test_pgwire import tls
 from tycostream.testing.risingwave import FakeRisingWave
-
-__all__ = ["tls"]
 
 
 async def test_what_the_server_says_of_itself(rw: FakeRisingWave):

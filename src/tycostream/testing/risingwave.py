@@ -29,6 +29,8 @@ class FakeRisingWave(FakeServer):
 
     ``checkpoint_s``: how often a checkpoint comes by itself (None: only by ``checkpoint`` and FLUSH). ``second_s``: how
     long a second of a FETCH's timeout lasts, so that a test need not wait for it. ``password``: asked for in clear text.
+    ``version``: before 3 the catalogue tells no retention, ALTER SUBSCRIPTION cannot change it, and SHOW SUBSCRIPTION
+    CURSORS knows no workers.
     ``settings``: the system's defaults of session parameters.
     """
 
@@ -76,6 +78,15 @@ class FakeRisingWave(FakeServer):
         """See FakeServer."""
         await super().stop()
         self._state.catalog.close()
+
+    @property
+    def second_s(self) -> float:
+        """How long a second of a FETCH's timeout lasts."""
+        return self._state.second_s
+
+    @second_s.setter
+    def second_s(self, seconds: float) -> None:
+        self._state.second_s = seconds
 
     def subscriptions(self, name: str | None = None) -> int:
         """How many subscriptions there are, of all relations or of one."""

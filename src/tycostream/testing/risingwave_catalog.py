@@ -49,6 +49,8 @@ _TABLES: Final = {
     "information_schema.columns": "table_catalog varchar, table_schema varchar, table_name varchar, "
     "column_name varchar, ordinal_position int4, is_nullable varchar, data_type varchar",
 }
+# Before version 3 a subscription's retention stood in its definition only.
+_OLD_SUBSCRIPTIONS: Final = f"{_OBJECT}, acl _varchar, {_TIMES}"
 # A word of these says that a SELECT is for the catalogue; ``tables`` and ``columns`` may be a user's.
 CATALOG_WORDS: Final = frozenset(part for name in _TABLES for part in name.split(".") if "_" in part)
 _FUNCTION_OIDS: Final = {"has_table_privilege": 16, "has_schema_privilege": 16, "has_database_privilege": 16}
@@ -72,6 +74,11 @@ _INFORMATION_KINDS: Final = {
 }
 
 
+def modern(version: str) -> bool:
+    """Whether it is version 3 or later."""
+    return int(version.partition(".")[0]) >= 3
+
+
 class Catalog(SqlCatalog):
     """See SqlCatalog."""
 
@@ -79,6 +86,7 @@ class Catalog(SqlCatalog):
         self._data = data
         self._database = database
         self._version = version
+        self._modern = modern(version)
         functions: dict[str, tuple[int, Function]] = {
             "version": (0, lambda: f"PostgreSQL 13.14.0-RisingWave-{version}"),
             "has_table_privilege": (-1, self._table_privilege),
@@ -87,7 +95,8 @@ class Catalog(SqlCatalog):
             "obj_description": (-1, lambda oid, *_: self._comment(oid, None)),
             "col_description": (2, self._comment),
         }
-        super().__init__(_TABLES, OIDS, functions, _FUNCTION_OIDS, Asker(database, "root", 0), TEXT_OID)
+        old = {} if self._modern else {"rw_catalog.rw_subscriptions": _OLD_SUBSCRIPTIONS}
+        super().__init__(_TABLES | old, OIDS, functions, _FUNCTION_OIDS, Asker(database, "root", 0), TEXT_OID)
 
     def _missing(self, name: str) -> WireError:
         return not_found("table or source", name.split(".")[-1])
@@ -194,12 +203,10 @@ class Catalog(SqlCatalog):
         ]
 
     def _fill_subscription(self, rows: Contents, made: Subscription, schema_id: int) -> None:
-        rows["rw_catalog.rw_subscriptions"].append(
-            (
-                made.id, made.name, schema_id, made.schema, _OWNER, made.definition, made.retention_s, "{}", None,
-                None, self._version, self._version,
-            )
-        )  # fmt: skip
+        head: tuple[object, ...] = (made.id, made.name, schema_id, _OWNER, made.definition)
+        if self._modern:
+            head = (made.id, made.name, schema_id, made.schema, _OWNER, made.definition, made.retention_s)
+        rows["rw_catalog.rw_subscriptions"].append((*head, "{}", None, None, self._version, self._version))
         rows["rw_catalog.rw_relations"].append(
             (made.id, made.name, "subscription", schema_id, _OWNER, made.definition, "{}")
         )

@@ -197,7 +197,8 @@ class Data:
         self._last_row = 0
         self.relations: dict[str, Relation] = {}
         self.subscriptions: dict[str, Subscription] = {}
-        self.epoch = max(now_ms(), 1)
+        self.epoch = max(now_ms(), 2)
+        self.committed = self.epoch - 1  # what a query reads, and the moment that its now() tells
 
     def now_ms(self) -> int:
         """The time; a clock that stands still does not fall behind the epochs."""
@@ -371,7 +372,7 @@ class Data:
         epoch = self.epoch
         for relation in self.relations.values():
             relation.commit(epoch)
-        self.epoch = max(self._now_ms(), epoch + 1)
+        self.committed, self.epoch = epoch, max(self._now_ms(), epoch + 1)
         for relation in self.relations.values():
             if relation.subscriptions:
                 kept_s = max(subscription.retention_s for subscription in relation.subscriptions)

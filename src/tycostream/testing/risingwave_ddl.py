@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tycostream.testing.risingwave_catalog import modern
 from tycostream.testing.risingwave_data import Relation
 from tycostream.testing.risingwave_errors import Caused, exists, internal, not_found, permission
 from tycostream.testing.risingwave_sql import CreateText, parse_create, whole_seconds
@@ -74,6 +75,8 @@ class Objects:
             fresh = reader.name()
             reader.end()
             return self._running("ALTER_SUBSCRIPTION", lambda: self._rename(path, fresh))
+        if not modern(self._state.version):
+            raise syntax_error("set retention")
         reader.expect("set", "retention")
         if not reader.words("to"):
             reader.expect("=")

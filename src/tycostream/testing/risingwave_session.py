@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tycostream.testing import sql_text
 from tycostream.testing.pgwire_connection import Connection, Output
 from tycostream.testing.pgwire_messages import Cells, Field, WireError
-from tycostream.testing.risingwave_catalog import CATALOG_WORDS
+from tycostream.testing.risingwave_catalog import CATALOG_WORDS, modern
 from tycostream.testing.risingwave_cursor import SubscriptionCursor
 from tycostream.testing.risingwave_ddl import Objects
 from tycostream.testing.risingwave_errors import Caused, catalog, internal, report
@@ -193,8 +193,9 @@ class Session(SqlSession):
 
     def _show(self, reader: Reader) -> Plan:
         if reader.words("subscription", "cursors"):
-            fields = [Field(name, TEXT_OID) for name in _SHOWN]
-            return self._answer(fields, self._all_cursors, "SHOW_COMMAND")
+            first = 0 if modern(self._state.version) else 1  # older ones know of no other frontends
+            fields = [Field(name, TEXT_OID) for name in _SHOWN[first:]]
+            return self._answer(fields, lambda: [row[first:] for row in self._all_cursors()], "SHOW_COMMAND")
         if reader.words("cursors"):
             pid = self._connection.pid if self._connection is not None else 0
             head = (str(pid), self._user, "127.0.0.1", self._state.database)
