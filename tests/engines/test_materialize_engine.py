@@ -12,10 +12,11 @@ from tests.engines.materialize_upstream import TYPES, make_engine, materialize
 from tests.engines.stream_contract import Follower
 from tycostream.config.model import ColumnConfig, FieldConfig, SourceConfig
 from tycostream.engines.base import Finding
+from tycostream.engines.control import Control
 from tycostream.engines.libpq import Connection
 from tycostream.engines.materialize import MaterializeEngine
-from tycostream.engines.materialize.connect import Control
-from tycostream.engines.materialize.errors import ServerError, meaning
+from tycostream.engines.materialize.errors import meaning
+from tycostream.engines.meanings import ServerError
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import EnumLabelUnlisted
 from tycostream.rows import RowType

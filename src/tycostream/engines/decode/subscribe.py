@@ -7,22 +7,20 @@ the end of the stream all that are left: nothing is given out before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Iterable, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import compress, repeat, zip_longest
+from itertools import compress, repeat
 from operator import and_, gt
 from typing import Final, cast
 
 from tycostream.engines.decode.columnar import ColumnarReader, cut
 from tycostream.engines.decode.copytext import unescaped
+from tycostream.engines.decode.netting import ROW_BYTES, TOO_LARGE, copies, net, unreadable
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Change, Row, RowType, Unread
 
 _HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
-_COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
-TOO_LARGE: Final = "transaction-too-large"  # code of the error of too much that is not closed
-_ROW_BYTES: Final = 200  # what an open row costs besides its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ class SubscribeDecoder:
             [at[i] for i in row_type.key], [columns[i] for i in row_type.key], self._width
         )
         self._key_is_cell = len(row_type.key) == 1
-        self._columns = dict(zip(at, columns, strict=True))
+        self._places = at
         self._open_bytes_max = open_bytes_max
         self._snapshot_at: int | None = None  # AS OF, told by the first line; None again once it is complete
         self._started = False
@@ -151,12 +149,16 @@ class SubscribeDecoder:
         try:
             blocks = self._blocks(cells, escaped, snapshot=snapshot)
         except (ValueError, ArithmeticError, LookupError):
-            raise self._unreadable(unescaped(cells)) from None
+            width, texts = self._width, unescaped(cells)
+            lines = (texts[start : start + width] for start in range(0, len(texts), width))
+            raise unreadable(
+                self._row_type, (tuple(line[at] for at in self._places) for line in lines)
+            ) from None
         if snapshot:
             for block in blocks:
                 self._snapshot_rows(block)
         else:
-            self._keep(timestamp, blocks, size + len(cells) // self._width * _ROW_BYTES)
+            self._keep(timestamp, blocks, size + len(cells) // self._width * ROW_BYTES)
 
     def _blocks(self, cells: list[str], escaped: bool, *, snapshot: bool) -> list[_Block]:
         """The updates of one timestamp by their counts; an error of ``Scalar.parse`` if a value does not read."""
@@ -217,26 +219,6 @@ class SubscribeDecoder:
             self._items.append(Rows(self._snapshot))
             self._snapshot = []
 
-    def _unreadable(self, texts: Sequence[str | None]) -> UpstreamError:
-        for place, text in enumerate(texts):
-            column = self._columns.get(place % self._width)
-            if column is None:
-                continue
-            try:
-                if text is not None:
-                    column.scalar.parse(text)
-            except (ValueError, ArithmeticError, LookupError) as error:
-                shown = text if len(text or "") <= 80 else f"{(text or '')[:79]}…"
-                return UpstreamError(
-                    "value",
-                    f"source {self._row_type.source}: column {column.name} holds a value that is not a {column.scalar.name}",
-                    action=Action.FAIL,
-                    # the value stands here and not in the message, which every client of the source is told
-                    detail=f"{shown!r}: {str(error)[:200]}",
-                    hint="give the column another type in `columns:`",
-                )
-        raise AssertionError("every cell reads")
-
     def _too_large(self) -> UpstreamError:
         """Materialize closes what happened long ago by one progress row, so it may be many timestamps."""
         count, source = len(self._open), self._row_type.source
@@ -258,18 +240,8 @@ class SubscribeDecoder:
                 hint="the view retracts rows that were never there: look at its definition, or at the source's upstream",
             )
         rows = cast("Sequence[Row]", block.rows)  # of a snapshot all is read
-        copies = self._copies(block.count)
-        self._snapshot += rows if copies == 1 else [row for row in rows for _ in range(copies)]
-
-    def _copies(self, count: int) -> int:
-        if abs(count) > _COPIES_MAX:
-            raise UpstreamError(
-                "copies",
-                f"source {self._row_type.source}: {abs(count)} equal rows are more than can be told apart",
-                action=Action.FAIL,
-                hint="count them upstream: SELECT …, count(*) … GROUP BY …",
-            )
-        return abs(count)
+        each = copies(self._row_type, block.count)
+        self._snapshot += rows if each == 1 else [row for row in rows for _ in range(each)]
 
     def _progress(self, timestamp: int) -> None:
         if not self._started:
@@ -304,10 +276,14 @@ class SubscribeDecoder:
     # netting: what a timestamp amounts to
 
     def _net(self, blocks: list[_Block]) -> list[Change]:
-        if self._row_type.keyed:
-            return self._net_simple(blocks) or self._net_keyed(blocks)
-        minus, plus = self._split((block.count, row) for block in blocks for row in block.rows)
-        return [Change(None, row, None) for row in minus] + [Change(None, None, row) for row in plus]
+        if self._row_type.keyed and (simple := self._net_simple(blocks)):
+            return simple
+        keys = (block.keys or repeat(None) for block in blocks)
+        each = zip(blocks, keys, strict=True)
+        return net(
+            self._row_type,
+            ((key, b.count, row) for b, some in each for key, row in zip(some, b.rows, strict=False)),
+        )
 
     def _net_simple(self, blocks: list[_Block]) -> list[Change] | None:
         """The net if no key has more than one row on a side, as all but always; None if one has."""
@@ -327,31 +303,6 @@ class SubscribeDecoder:
             return list(map(_change, zip(come, repeat(None), come.values())))
         changes = list(map(_change, zip(come, map(gone.get, come), come.values(), strict=True)))
         return changes + [Change(key, row, None) for key, row in gone.items() if key not in come]
-
-    def _net_keyed(self, blocks: list[_Block]) -> list[Change]:
-        found: dict[Hashable, list[tuple[int, Row | Unread]]] = {}
-        for block in blocks:
-            for key, row in zip(block.keys, block.rows, strict=True):
-                found.setdefault(key, []).append((block.count, row))
-        changes: list[Change] = []
-        for key, entries in found.items():
-            minus, plus = self._split(entries)
-            changes += [Change(key, old, new) for old, new in zip_longest(minus, plus)]
-        return changes
-
-    def _split(self, updates: Iterable[tuple[int, Row | Unread]]) -> tuple[list[Row], list[Row]]:
-        """What goes and what comes, each as often as it does: a projection may have made different rows equal."""
-        identity = self._row_type.identity
-        counts: dict[Hashable, int] = {}
-        images: dict[Hashable, Row] = {}
-        for count, image in updates:
-            row = image.row() if isinstance(image, Unread) else image
-            name = identity(row)
-            images[name] = row
-            counts[name] = counts.get(name, 0) + count
-        minus = [images[name] for name, n in counts.items() if n < 0 for _ in range(self._copies(n))]
-        plus = [images[name] for name, n in counts.items() if n > 0 for _ in range(self._copies(n))]
-        return minus, plus
 
 
 # Change._make would run a function of Python's for each.

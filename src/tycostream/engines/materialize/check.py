@@ -11,7 +11,8 @@ from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Finding
 from tycostream.engines.materialize import catalogue
 from tycostream.engines.materialize.catalogue import Relation
-from tycostream.engines.materialize.errors import meaning, server_error, translate
+from tycostream.engines.materialize.errors import meaning, translate
+from tycostream.engines.meanings import server_error
 from tycostream.engines.names import literal, quoted
 from tycostream.errors import UpstreamError
 from tycostream.rows import RowType

@@ -1,20 +1,15 @@
-"""Connections to Materialize: its session settings, and a control connection for short statements."""
+"""Connections to Materialize: its session settings."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
-
-import psycopg
+from typing import Final
 
 from tycostream.config.model import DatabaseConfig
-from tycostream.engines.libpq import Connection, open_connection, retry
+from tycostream.engines.libpq import Connection, open_connection
 from tycostream.engines.materialize.errors import PRODUCT
 
 # What Materialize prints is fixed but for the time zone; the scalars read this form and nothing else.
 SHOWS: Final = {"TimeZone": "UTC", "DateStyle": "ISO", "IntervalStyle": "postgres"}
-_IDLE_S: Final = 1.0  # a connection that was silent longer may be dead without our knowing
 
 
 async def connect(url: str, config: DatabaseConfig) -> Connection:
@@ -23,65 +18,3 @@ async def connect(url: str, config: DatabaseConfig) -> Connection:
     if config.cluster:
         options["cluster"] = config.cluster
     return await open_connection(url, config, options=options, shows=SHOWS, product=PRODUCT)
-
-
-class Control:
-    """One connection for catalogue queries, opened when first needed and again when it was lost.
-
-    Every statement has the configured time; one that overruns costs the connection, for nothing else can be sure to
-    end it. A connection that was idle is not used again: what is asked here is asked when something broke, and a network
-    path that vanished silently would cost the statement's whole time, where a new connection costs a round trip.
-    """
-
-    def __init__(self, open_: Callable[[], Awaitable[Connection]], config: DatabaseConfig) -> None:
-        self._open = open_
-        self._timeout_s = config.statement_timeout.total_seconds()
-        self._lock = asyncio.Lock()
-        self._connection: Connection | None = None
-        self._used_s = 0.0
-
-    async def run(self, statement: str) -> list[tuple[Any, ...]]:
-        """The rows of a statement; psycopg.Error if it is refused, UpstreamError if there is no connection."""
-        return (await self._execute(statement))[0]
-
-    async def describe(self, statement: str) -> list[tuple[str, int]]:
-        """The result columns of a statement: names and type OIDs."""
-        return (await self._execute(statement))[1]
-
-    async def _execute(self, statement: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int]]]:
-        loop = asyncio.get_running_loop()
-        async with self._lock:
-            if self._connection is not None and loop.time() - self._used_s > _IDLE_S:
-                await self.close()
-            self._used_s = loop.time()
-            if self._connection is not None:
-                try:
-                    return await self._on(self._connection, statement)
-                except psycopg.OperationalError:
-                    if not self._connection.closed:
-                        raise  # the server refused the statement; a lost connection is only an old one
-            self._connection = await self._open()
-            return await self._on(self._connection, statement)
-
-    async def _on(
-        self, connection: Connection, statement: str
-    ) -> tuple[list[tuple[Any, ...]], list[tuple[str, int]]]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                cursor = await connection.execute(statement.encode())
-                columns = [(column.name, column.type_code) for column in cursor.description or ()]
-                return (await cursor.fetchall() if cursor.description else []), columns
-        except TimeoutError:
-            connection.pgconn.finish()
-            raise retry(
-                "statement-timeout",
-                f"Materialize did not answer in {self._timeout_s:g} s",
-                detail=statement.strip()[:200],
-                hint="see `statement_timeout`; is the catalogue's cluster overloaded?",
-            ) from None
-
-    async def close(self) -> None:
-        """End the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()

@@ -12,13 +12,15 @@ import psycopg
 from tycostream.clock import Clock
 from tycostream.config.model import Consistency, DatabaseConfig, SourceConfig
 from tycostream.engines.base import CatalogueTable, Finding, Leftover
+from tycostream.engines.control import Control
 from tycostream.engines.libpq import Connection, retry
 from tycostream.engines.materialize import catalogue
 from tycostream.engines.materialize.catalogue import Relation
 from tycostream.engines.materialize.check import Check
-from tycostream.engines.materialize.connect import Control, connect
-from tycostream.engines.materialize.errors import meaning, server_error, translate
+from tycostream.engines.materialize.connect import connect
+from tycostream.engines.materialize.errors import PRODUCT, meaning, translate
 from tycostream.engines.materialize.stream import MaterializeStream
+from tycostream.engines.meanings import server_error
 from tycostream.observe.events import Emit, EnumLabelUnlisted
 from tycostream.rows import Position, RowType
 
@@ -39,7 +41,7 @@ class MaterializeEngine:
         self.name, self.config, self.clock, self.emit = name, config, clock, emit
         self.share_positions = config.consistency is Consistency.DATABASE
         self.patience_s = config.stall_after.total_seconds() / 2
-        self.control = Control(self.connect, config)
+        self.control = Control(self.connect, config, PRODUCT)
         self.role = ""
         self.asked_ms: dict[str, int] = {}  # when each source was last asked for, by the database's clock
         self.enums = enums

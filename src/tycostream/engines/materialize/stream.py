@@ -20,8 +20,8 @@ from psycopg import pq
 
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Event, Finished, Progress, SnapshotPart, SourceFailed, without
+from tycostream.engines.decode.netting import TOO_LARGE
 from tycostream.engines.decode.subscribe import (
-    TOO_LARGE,
     Closed,
     Frontier,
     Rows,
@@ -30,8 +30,9 @@ from tycostream.engines.decode.subscribe import (
 )
 from tycostream.engines.libpq import Connection, retry
 from tycostream.engines.materialize.catalogue import Relation, Subscription, subscription
-from tycostream.engines.materialize.errors import ServerError, compacted, meaning
+from tycostream.engines.materialize.errors import compacted, meaning
 from tycostream.engines.materialize.frontier import CommonFrontier
+from tycostream.engines.meanings import ServerError
 from tycostream.errors import UpstreamError
 from tycostream.observe.events import UpstreamNotice
 from tycostream.rows import Batch, Position, RowType
