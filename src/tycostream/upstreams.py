@@ -23,12 +23,10 @@ def make_engine(name: str, database: DatabaseConfig, config: Config, emit: Emit,
             from tycostream.engines.materialize import MaterializeEngine
 
             return MaterializeEngine(name, database, config.enums, emit, clock)
-    raise UpstreamError(
-        "engine-missing",
-        f"database {name!r} is a {database.engine.value}, which this version cannot read yet",
-        action=Action.FAIL,
-        hint="this version streams PostgreSQL and Materialize; RisingWave comes with the next one",
-    )
+        case EngineName.RISINGWAVE:
+            from tycostream.engines.risingwave import RisingWaveEngine
+
+            return RisingWaveEngine(name, database, config.name, config.enums, emit, clock)
 
 
 class Upstreams:

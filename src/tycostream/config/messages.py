@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from tycostream.config.model import LOADERS, Config, EngineName
+from tycostream.config.model import LOADERS, Config
 from tycostream.config.tree import Path
 
 _SECRET: Final = frozenset({"url", "cursor_key"})
@@ -27,11 +27,6 @@ _LATER_SOURCE: Final = {
     "permissions": "permissions are not enforced by this version",
     "triggers": "triggers are not run by this version",
 }
-# Of a source on an engine that cannot do it yet.
-_LATER_ON: Final = {
-    "fields": "custom fields are not computed on {} by this version",
-    "query": "a source over a query is not followed on {} by this version, only tables are",
-}
 
 
 def later(path: Path) -> str | None:
@@ -44,11 +39,6 @@ def later(path: Path) -> str | None:
         case _:
             return None
     return None if why is None else _refused(why, str(path[-1]))
-
-
-def later_on(key: str, engine: EngineName) -> str:
-    """Why ``fields`` or ``query`` of a source is refused on an engine that will know it later."""
-    return _refused(_LATER_ON[key].format(engine.value), key)
 
 
 def _refused(why: str, key: str) -> str:

@@ -194,7 +194,15 @@ class DatabaseConfig(Model):
     port: Whole | None = Field(
         None, ge=0, le=65535, description="The embedded PostgreSQL's port; absent: a free one."
     )
-    manage: Flag = Field(False, description="We may create and alter our own publication in this database.")
+    manage: Flag = Field(
+        False,
+        description="We may create and alter our own objects in this database: the publication of a PostgreSQL; on "
+        "RisingWave subscriptions, and materialized views for queries and custom fields.",
+    )
+    retention: Duration = Field(
+        timedelta(hours=1),
+        description="How long the subscriptions that we create keep changes (engine risingwave only).",
+    )
     publication: str | None = Field(
         None, description="The publication to read; absent: tycostream_<config name>."
     )
@@ -289,6 +297,10 @@ class SourceConfig(Model):
         description='[schema.]table; a name with a dot in it is quoted: sales."a.b". Absent: the source\'s name.',
     )
     query: str | None = Field(None, description="A SELECT in place of a table.")
+    subscription: str | None = Field(
+        None,
+        description="[schema.]name of an existing subscription over the table (engine risingwave only).",
+    )
     primary_key: Names = Field((), description="Key columns; absent: the database's primary key.")
     columns: Columns | None = Field(
         None, description="The columns to expose: a list of names, or names with types; absent: all."

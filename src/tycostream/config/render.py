@@ -22,6 +22,10 @@ _SETTINGS: Final = {
         "    # cluster: my_cluster     # which one computes; absent: the default of the user in the url",
         "    # consistency: database   # all sources of this database at one moment, not each at its own",
     ),
+    "risingwave": (
+        "    manage: true              # tycostream may create its own subscriptions; or name yours: `subscription:`",
+        "    # retention: 1h           # how long they keep changes",
+    ),
 }
 _CLAUSES: Final = frozenset({"_and", "_or", "_not"})
 

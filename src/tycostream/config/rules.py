@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
-from tycostream.config.messages import did_you_mean, later_on
+from tycostream.config.messages import did_you_mean
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
 from tycostream.config.sql_text import one_expression, one_query
 from tycostream.config.table_name import parts
@@ -33,6 +33,7 @@ ENUM_TYPES: Final = ("", "_comparison_exp")
 _LOG_BYTES_MIN: Final = 64 * 2**10
 _MESSAGE_BYTES_MIN: Final = 2**10
 _REFRESH_MIN: Final = timedelta(milliseconds=100)
+_RETENTION_MIN: Final = timedelta(minutes=1)  # a cursor is renewed well before it expires
 
 _SLOT: Final = re.compile(r"[a-z0-9_]{1,63}")
 _SETTING: Final = re.compile(r"[a-z_]+")
@@ -67,9 +68,9 @@ def check_rules(config: Config, names: _Names, report: Report) -> None:
         _object_type(name, fields, names, add)
     for name, source in config.sources.items():
         _source(source, ("sources", name), names, add)
-        engine = _engine_of(source, config, report)
-        if engine is not None:
-            _source_engine(source, ("sources", name), engine, add)
+        read_by = _database_of(source, config, report)
+        if read_by is not None:
+            _source_engine(source, ("sources", name), read_by, add)
     _clashes(config, add)
     _live(("live",), config.live, add)
     _server(config.server, add)
@@ -104,13 +105,13 @@ def public_host_problem(server: ServerConfig) -> str:
     )
 
 
-def _engine_of(source: SourceConfig, config: Config, report: Report) -> EngineName | None:
-    """The engine that a source will be read by; None where that cannot be told, which has been said elsewhere."""
+def _database_of(source: SourceConfig, config: Config, report: Report) -> DatabaseConfig | None:
+    """The database that a source will be read from; None where that cannot be told, which has been said elsewhere."""
     only = next(iter(config.databases)) if len(config.databases) == 1 else ""
     name = source.database or only
     if name not in config.databases or report.is_broken(("databases", name, "engine")):
         return None
-    return config.databases[name].engine
+    return config.databases[name]
 
 
 def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
@@ -127,13 +128,25 @@ def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
             add(
                 (*path, "slot"), "is not a slot's name: at most 63 lower-case letters, digits and underscores"
             )
+    if database.engine is not EngineName.POSTGRES:
+        for name in ("publication", "slot", "slot_warn", "reruns_max"):
+            if name in database.model_fields_set:
+                add((*path, name), "is a setting of PostgreSQL only; remove it", key=True)
+    _retention((*path, "retention"), database, add)
     _address(path, database, add)
 
 
+def _retention(path: Path, database: DatabaseConfig, add: _Add) -> None:
+    if database.engine is not EngineName.RISINGWAVE:
+        if "retention" in database.model_fields_set:
+            add(path, "is a setting of engine risingwave only; remove it", key=True)
+    elif database.retention < _RETENTION_MIN:
+        add(path, "must be at least 1m: a cursor lives as long, and has to be renewed before it ends")
+    elif database.retention % timedelta(seconds=1):
+        add(path, "must be whole seconds: RisingWave knows no less")
+
+
 def _materialize(path: Path, database: DatabaseConfig, add: _Add) -> None:
-    for name in ("publication", "slot", "slot_warn", "reruns_max"):
-        if name in database.model_fields_set:
-            add((*path, name), "is a setting of PostgreSQL only; remove it", key=True)
     if database.cluster is not None and (not database.cluster.strip() or "\0" in database.cluster):
         add((*path, "cluster"), "is not a cluster's name; name one, or remove it to use the user's default")
     for name, value in database.options.items():
@@ -212,11 +225,12 @@ def _source(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
     _live((*path, "live"), source.live, add)
 
 
-def _source_engine(source: SourceConfig, path: Path, engine: EngineName, add: _Add) -> None:
+def _source_engine(source: SourceConfig, path: Path, database: DatabaseConfig, add: _Add) -> None:
+    engine = database.engine
     if engine is EngineName.RISINGWAVE:
-        for name in ("fields", "query"):
-            if name in source.model_fields_set:
-                add((*path, name), later_on(name, engine), key=True)
+        _subscribed(source, path, database, add)
+    elif source.subscription is not None:
+        add((*path, "subscription"), "is a setting of engine risingwave only; remove it", key=True)
     if engine is not EngineName.POSTGRES:
         for name in ("interval", "refresh"):
             if name in source.live.model_fields_set:
@@ -224,6 +238,27 @@ def _source_engine(source: SourceConfig, path: Path, engine: EngineName, add: _A
                     f"is for what PostgreSQL re-runs; {engine.value} tells every change by itself; remove it"
                 )
                 add((*path, "live", name), said, key=True)
+
+
+def _subscribed(source: SourceConfig, path: Path, database: DatabaseConfig, add: _Add) -> None:
+    """RisingWave tells changes of tables and materialized views only; what is computed here has to become one."""
+    computed = [name for name in ("query", "fields") if getattr(source, name)]
+    for name in computed:
+        if not database.manage:
+            said = (
+                "RisingWave keeps it as a materialized view: set `manage: true` of its database to have it created, "
+                "or create the view yourself and name it in `table:`"
+            )
+            add((*path, name), said, key=True)
+    if source.subscription is None:
+        return
+    if computed:
+        said = f"is over a table, and {computed[0]} makes a materialized view of its own; remove one of them"
+        add((*path, "subscription"), said, key=True)
+    try:
+        parts(source.subscription)
+    except ValueError as error:
+        add((*path, "subscription"), str(error))
 
 
 def _query(source: SourceConfig, path: Path, add: _Add) -> None:

@@ -39,6 +39,11 @@ class Control:
         """The result columns of a statement: names and type OIDs."""
         return (await self._execute(statement))[1]
 
+    async def table(self, statement: str) -> list[dict[str, Any]]:
+        """The rows of a statement by the names of their columns: for ``SELECT *``, whose columns differ by version."""
+        rows, columns = await self._execute(statement)
+        return [{name: cell for (name, _), cell in zip(columns, row, strict=True)} for row in rows]
+
     async def _execute(self, statement: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int]]]:
         loop = asyncio.get_running_loop()
         async with self._lock:

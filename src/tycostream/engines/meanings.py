@@ -5,12 +5,14 @@ Servers share a few SQLSTATEs over many errors, so some are told apart by their 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import psycopg
+from psycopg import pq
 
 from tycostream.engines.libpq import fail, retry, safe
 from tycostream.errors import Action, UpstreamError
@@ -73,4 +75,21 @@ def server_error(error: psycopg.Error) -> ServerError:
     """psycopg's exception as what the server said."""
     return ServerError(
         error.sqlstate or "", error.diag.message_primary or str(error), error.diag.message_detail or ""
+    )
+
+
+def error_of(result: pq.abc.PGresult | None) -> ServerError:
+    """What a result that is no success says; None: there is none, for the connection broke."""
+    if result is None:
+        return ServerError("", "the connection was closed")
+
+    def field_of(which: pq.DiagnosticField) -> str:
+        with contextlib.suppress(UnicodeDecodeError):
+            return (result.error_field(which) or b"").decode()
+        return ""
+
+    return ServerError(
+        field_of(pq.DiagnosticField.SQLSTATE),
+        field_of(pq.DiagnosticField.MESSAGE_PRIMARY) or result.get_error_message(),
+        field_of(pq.DiagnosticField.MESSAGE_DETAIL),
     )

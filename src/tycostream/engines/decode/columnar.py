@@ -1,4 +1,4 @@
-"""Many lines of COPY text at once, parsed a column at a time: a call of Python's a cell, and none of ours. Pure."""
+"""Many values at once, of COPY text or of results, parsed a column at a time: a call of Python's a cell, and none of ours. Pure."""
 
 from __future__ import annotations
 
@@ -41,11 +41,15 @@ def column_reader(column: Column) -> Read:
 
 def with_nulls(read: Read, texts: Sequence[str]) -> Iterable[Cell]:
     """``read`` over texts as they stand in a line: NULL is None, and escapes are read."""
-    plain = unescaped(texts)
-    if None not in plain:
-        return read(plain)  # type: ignore[arg-type]
-    cells = iter(read([text for text in plain if text is not None]))
-    return [None if text is None else next(cells) for text in plain]
+    return nullable(read, unescaped(texts))
+
+
+def nullable(read: Read, texts: Sequence[str | None]) -> Iterable[Cell]:
+    """``read`` over values as a result holds them, where None is NULL and nothing is escaped."""
+    if None not in texts:
+        return read(texts)  # type: ignore[arg-type]
+    cells = iter(read([text for text in texts if text is not None]))
+    return [None if text is None else next(cells) for text in texts]
 
 
 class ColumnarReader:

@@ -8,7 +8,6 @@ and nothing else; the feed adds it again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from tycostream.engines.libpq import Connection, retry
 from tycostream.engines.materialize.catalogue import Relation, Subscription, subscription
 from tycostream.engines.materialize.errors import compacted, meaning
 from tycostream.engines.materialize.frontier import CommonFrontier
-from tycostream.engines.meanings import ServerError
+from tycostream.engines.meanings import ServerError, error_of
 from tycostream.errors import UpstreamError
 from tycostream.observe.events import UpstreamNotice
 from tycostream.rows import Batch, Position, RowType
@@ -313,7 +312,7 @@ class MaterializeStream:
         if result is not None and result.status == pq.ExecStatus.COPY_OUT:
             mine.state = _State.COPYING
         else:
-            self._refused(mine, _error_of(result))
+            self._refused(mine, error_of(result))
 
     def _copy(self, mine: _Source) -> bool:
         """Decode some lines; whether there may be more."""
@@ -338,7 +337,7 @@ class MaterializeStream:
         result = mine.pgconn.get_result()
         if result is None or result.status != pq.ExecStatus.COMMAND_OK:
             self._give(mine)  # what was complete before the error is true
-            error = _error_of(result)
+            error = error_of(result)
             if not error.state:
                 raise psycopg.OperationalError(error.message or "the connection was closed")
             self._refused(mine, error)
@@ -469,19 +468,3 @@ class MaterializeStream:
                     hint="is its replica restarting? It is consistent with the others again once it has caught up",
                 ),
             )
-
-
-def _error_of(result: pq.abc.PGresult | None) -> ServerError:
-    if result is None:
-        return ServerError("", "the connection was closed")
-
-    def field_of(which: pq.DiagnosticField) -> str:
-        with contextlib.suppress(UnicodeDecodeError):
-            return (result.error_field(which) or b"").decode()
-        return ""
-
-    return ServerError(
-        field_of(pq.DiagnosticField.SQLSTATE),
-        field_of(pq.DiagnosticField.MESSAGE_PRIMARY) or result.get_error_message(),
-        field_of(pq.DiagnosticField.MESSAGE_DETAIL),
-    )

@@ -1,0 +1,5 @@
+"""RisingWave, by subscription cursors."""
+
+from tycostream.engines.risingwave.engine import RisingWaveEngine
+
+__all__ = ["RisingWaveEngine"]
