@@ -156,14 +156,61 @@ def test_a_query_with_fields() -> None:
     assert (source.fields["half"].comment, source.fields["which"].type) == ("one half", "side")
 
 
-def test_queries_and_fields_wait_for_their_engine() -> None:
-    rising = "databases: {rw: {engine: risingwave, url: 'host=r'}}\n"
-    assert problems(f"{rising}sources: {{a: {{query: SELECT 1, fields: {{f: {{sql: b}}}}}}}}\n") == [
-        "t.yaml:2:15: sources.a.query: a source over a query is not followed on risingwave by this version, only tables "
-        "are, so a configuration that has it is refused; remove it, or wait for the version that does it",
-        "t.yaml:2:32: sources.a.fields: custom fields are not computed on risingwave by this version, so a configuration "
-        "that has them is refused; remove them, or wait for the version that does them",
+RW = "databases: {rw: {engine: risingwave, url: 'host=r'}}\n"
+RW_MANAGED = "databases: {rw: {engine: risingwave, url: 'host=r', manage: true}}\n"
+
+
+def test_risingwave_computes_what_it_may_make_a_view_of() -> None:
+    said = (
+        "RisingWave keeps it as a materialized view: set `manage: true` of its database to have it created, or create the "
+        "view yourself and name it in `table:`"
+    )
+    sources = "sources: {a: {query: SELECT 1, fields: {f: {sql: b}}}}\n"
+    assert problems(f"{RW}{sources}") == [
+        f"t.yaml:2:15: sources.a.query: {said}",
+        f"t.yaml:2:32: sources.a.fields: {said}",
     ]
+    assert loads(f"{RW_MANAGED}{sources}", environ={}).sources["a"].query == "SELECT 1"
+
+
+def test_a_subscription_is_risingwaves_and_over_a_table() -> None:
+    assert problems(f"{RW_MANAGED}sources: {{a: {{query: SELECT 1, subscription: s}}}}\n") == [
+        "t.yaml:2:32: sources.a.subscription: is over a table, and query makes a materialized view of its own; remove one "
+        "of them"
+    ]
+    (found,) = problems(f"{RW}sources: {{a: {{subscription: 'a..b'}}}}\n")
+    assert "sources.a.subscription: must be a table's name" in found
+    assert problems(f"{MZ}sources: {{a: {{subscription: s}}}}\n") == [
+        "t.yaml:2:15: sources.a.subscription: is a setting of engine risingwave only; remove it"
+    ]
+    assert (
+        loads(f"{RW}sources: {{a: {{subscription: x.s}}}}\n", environ={}).sources["a"].subscription == "x.s"
+    )
+
+
+def test_retention_is_whole_seconds_and_long_enough() -> None:
+    def of(settings: str) -> list[str]:
+        return problems(f"databases: {{d: {{url: 'host=r', {settings}}}}}\nsources: {{a: {{}}}}\n")
+
+    place = "t.yaml:1:63: databases.d.retention: "
+    assert of("engine: risingwave, retention: 59s") == [
+        f"{place}must be at least 1m: a cursor lives as long, and has to be renewed before it ends"
+    ]
+    assert of("engine: risingwave, retention: 61.5s") == [
+        f"{place}must be whole seconds: RisingWave knows no less"
+    ]
+    (found,) = of("engine: postgres, retention: 2h")
+    assert "databases.d.retention: is a setting of engine risingwave only; remove it" in found
+    settings = "engine: risingwave, publication: p, slot: s, reruns_max: 1, cluster: c"
+    assert [line.partition("databases.d.")[2] for line in of(settings)] == [
+        "publication: is a setting of PostgreSQL only; remove it",
+        "slot: is a setting of PostgreSQL only; remove it",
+        "reruns_max: is a setting of PostgreSQL only; remove it",
+        "cluster: is a setting of engine materialize only; remove it",
+    ]
+
+
+def test_a_query_of_an_engine_that_cannot_be_told_is_one_problem() -> None:
     # which engine it is cannot be told: one problem, not two
     (found,) = problems(
         "databases: {main: {engine: materialise, url: 'host=x'}}\nsources: {a: {query: SELECT 1}}"

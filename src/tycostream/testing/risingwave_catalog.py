@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from tycostream.testing.pgwire_messages import WireError
@@ -53,7 +54,12 @@ _TABLES: Final = {
 _OLD_SUBSCRIPTIONS: Final = f"{_OBJECT}, acl _varchar, {_TIMES}"
 # A word of these says that a SELECT is for the catalogue; ``tables`` and ``columns`` may be a user's.
 CATALOG_WORDS: Final = frozenset(part for name in _TABLES for part in name.split(".") if "_" in part)
-_FUNCTION_OIDS: Final = {"has_table_privilege": 16, "has_schema_privilege": 16, "has_database_privilege": 16}
+_FUNCTION_OIDS: Final = {
+    "now": 1184,
+    "has_table_privilege": 16,
+    "has_schema_privilege": 16,
+    "has_database_privilege": 16,
+}
 _SCHEMAS: Final = {"pg_catalog": 2, "public": 3, "information_schema": 4, "rw_catalog": 5}
 _LISTED: Final = {
     "table": "tables",
@@ -89,6 +95,7 @@ class Catalog(SqlCatalog):
         self._modern = modern(version)
         functions: dict[str, tuple[int, Function]] = {
             "version": (0, lambda: f"PostgreSQL 13.14.0-RisingWave-{version}"),
+            "now": (0, self._now),
             "has_table_privilege": (-1, self._table_privilege),
             "has_schema_privilege": (-1, lambda *_: 1.0),
             "has_database_privilege": (-1, lambda *_: 1.0),
@@ -103,6 +110,11 @@ class Catalog(SqlCatalog):
 
     def _visible(self) -> list[Relation]:
         return [relation for relation in self._data.relations.values() if relation.granted]
+
+    def _now(self) -> str:
+        """The moment of the newest checkpoint: a query reads as of that, and knows no other time."""
+        moment = datetime.fromtimestamp(self._data.epoch / 1000, UTC)
+        return moment.isoformat(" ", "milliseconds")
 
     def _table_privilege(self, *arguments: object) -> float:
         """has_table_privilege([user,] relation by name or id, privileges)."""

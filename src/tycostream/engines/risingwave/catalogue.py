@@ -173,7 +173,8 @@ async def _missing(control: Control, source: SourceConfig, schema: str, name: st
         "source-missing",
         f"source {source.name}: there is no table or materialized view {title}",
         detail=f"what exists: {exist or 'nothing'}",
-        hint=closest(title, names) or "create it, or correct `table:`; it starts by itself once it is there",
+        hint=closest(title, names)
+        or "create it, GRANT SELECT on it, or correct `table:`; it starts by itself once it is there",
     )
 
 

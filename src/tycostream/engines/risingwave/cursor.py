@@ -12,11 +12,14 @@ from typing import Final
 
 from psycopg import pq
 
+from tycostream.config.model import SourceConfig
 from tycostream.engines.decode.subscription import Fetched
 from tycostream.engines.libpq import Connection
+from tycostream.engines.risingwave.catalogue import Relation
 from tycostream.engines.risingwave.connect import ask
 from tycostream.engines.risingwave.errors import Refused
 from tycostream.errors import Action, UpstreamError
+from tycostream.rows import RowType
 
 FETCH_ROWS: Final = 1_000
 _LAST: Final = (b"op", b"rw_timestamp")  # after the table's columns
@@ -65,17 +68,18 @@ class Cursor:
 class Layout:
     """Where the row type's columns stand in a cursor's rows, whose shape changes with ALTER TABLE.
 
-    ``columns`` and ``oids``: all of the relation's. With ``whole`` the configuration names no columns, so that one more in
-    the table is one more in the API.
+    UpstreamError if a column of the row type is none of the relation's. Where the configuration names no columns, one more
+    in the table is one more in the API.
     """
 
-    def __init__(
-        self, source: str, wanted: Sequence[str], columns: Sequence[str], oids: Sequence[int], whole: bool
-    ) -> None:
-        self._source = source
-        types = dict(zip(columns, oids, strict=True))
+    def __init__(self, source: SourceConfig, row_type: RowType, relation: Relation) -> None:
+        self._source = source.name
+        types = {column.name: oid for column, oid in zip(relation.columns, relation.oids, strict=True)}
+        wanted = [column.name for column in row_type.columns]
+        if not set(wanted) <= set(types):
+            raise self._changed([name for name in wanted if name not in types])
         self._wanted = [(name.encode(), types[name]) for name in wanted]
-        self._all = {name.encode() for name in columns} if whole else None
+        self._all = {name.encode() for name in types} if source.columns is None else None
         self._shape: tuple[tuple[bytes, int], ...] = ()
         self._places: list[int] = []
 
@@ -101,11 +105,14 @@ class Layout:
         as_expected = tuple(name for name, _ in shape[-2:]) == _LAST
         missing = [name.decode() for name, oid in self._wanted if (name, oid) not in places]
         if not as_expected or missing or (self._all is not None and names != self._all):
-            raise UpstreamError(
-                "schema-changed",
-                f"source {self._source}: the table has other columns now",
-                action=Action.RESYNC,
-                detail=f"missing, or of another type: {', '.join(missing)}" if missing else "",
-                hint="it is described and read again",
-            )
+            raise self._changed(missing)
         return [places[each] for each in self._wanted]
+
+    def _changed(self, missing: Sequence[str]) -> UpstreamError:
+        return UpstreamError(
+            "schema-changed",
+            f"source {self._source}: the table has other columns now",
+            action=Action.RESYNC,
+            detail=f"missing, or of another type: {', '.join(missing)}" if missing else "",
+            hint="it is described and read again",
+        )

@@ -94,6 +94,13 @@ _MEANINGS: Final = (
     ),
     Meaning("42703", "", "column-missing", "a column is gone", "tycostream check"),
     Meaning(
+        "XX000",
+        r"sql parser error|[Ff]ailed to bind|Invalid (input|column)|[Nn]ot (yet )?(implemented|supported)",
+        "query-failed",
+        "RisingWave refuses its SQL",
+        "correct `query` or `fields` of the source",
+    ),
+    Meaning(
         "42601 42P10 42883 42804 0A000 22P02",
         "",
         "query-failed",

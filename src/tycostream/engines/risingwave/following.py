@@ -18,7 +18,6 @@ from tycostream.engines.base import Event, Progress, SnapshotPart
 from tycostream.engines.decode.subscribe import Closed, Rows, SnapshotEnd
 from tycostream.engines.decode.subscription import CursorDecoder
 from tycostream.engines.libpq import Connection, retry
-from tycostream.engines.risingwave.catalogue import Relation
 from tycostream.engines.risingwave.cursor import FETCH_ROWS, Cursor, Layout
 from tycostream.engines.risingwave.errors import Refused, meaning
 from tycostream.engines.risingwave.reach import Reach, next_label
@@ -42,17 +41,13 @@ class Following:
         engine: RisingWaveEngine,
         source: SourceConfig,
         row_type: RowType,
-        relation: Relation,
         connection: Connection,
         tell: Callable[[Event], None],
         room: Signal,
     ) -> None:
         self._engine, self._clock = engine, engine.clock
-        self._source, self._row_type, self._relation = source, row_type, relation
+        self._source, self._row_type = source, row_type
         self._connection, self._tell, self._room = connection, tell, room
-        names = [column.name for column in relation.columns]
-        wanted = [column.name for column in row_type.columns]
-        self._layout = Layout(source.name, wanted, names, relation.oids, source.columns is None)
         stall_s = engine.config.stall_after.total_seconds()
         self._wait_s = max(1, min(_WAIT_MAX_S, int(stall_s / _WAITS_PER_STALL)))
         self._ahead_ms = 0.0  # RisingWave's time less our monotonic clock's
@@ -62,7 +57,9 @@ class Following:
     async def run(self, after: Position | None) -> None:
         """Follow until it fails: UpstreamError, or Refused with what the server said."""
         source = self._source
-        self._target = await prepared(self._engine, source, self._relation, self._connection)
+        relation = await self._engine.relation_of(source)
+        self._layout = Layout(source, self._row_type, relation)
+        self._target = await prepared(self._engine, source, relation, self._connection)
         self._incarnation = f"{self._target.identity}/{self._engine.life}"
         self._retention_ms = self._target.subscription.retention_s * 1000
         self._cursor = Cursor(self._connection, self._target.subscription.sql, self._engine.statement_s)

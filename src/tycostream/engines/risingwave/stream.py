@@ -66,9 +66,8 @@ class RisingWaveStream:
             raise self._error
         await self.remove(source.name)
         turn = self._turns[source.name]
-        relation = await self._engine.relation_of(source)
         connection = await self._engine.connect()
-        if self._error is not None:
+        if self.closed:
             connection.pgconn.finish()
             raise retry("closed", "the stream was closed meanwhile")
         if self._turns[source.name] != turn:  # removed, or added again, while this one connected
@@ -80,7 +79,6 @@ class RisingWaveStream:
             self._engine,
             source,
             row_type,
-            relation,
             connection,
             lambda event: self._tell(mine, event),
             self._room,

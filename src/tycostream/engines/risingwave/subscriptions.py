@@ -36,6 +36,7 @@ _SUBSCRIPTIONS: Final = (
     "SELECT s.*, n.name AS in_schema FROM rw_catalog.rw_subscriptions s "
     "JOIN rw_catalog.rw_schemas n ON n.id = s.schema_id"
 )
+_CURSORS: Final = "SHOW SUBSCRIPTION CURSORS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ async def _make(connection: Connection, statement: str, timeout_s: float) -> Non
     try:
         await ask(connection, statement, timeout_s)
     except Refused as refused:
-        if "already exists" not in refused.error.text and "duplicated" not in refused.error.text:
+        if refused.error.state != "42710" and "already exists" not in refused.error.text:
             raise
 
 
@@ -237,20 +238,16 @@ async def leftovers(control: Control, config_name: str) -> list[Leftover]:
 
 
 async def _used(control: Control) -> set[str] | None:
-    """The subscriptions that some session of the cluster reads; None if this version does not tell of other sessions'."""
+    """The subscriptions that some session of the cluster reads; None if this version tells of its own frontend's only."""
     try:
-        rows = await control.table("SHOW SUBSCRIPTION CURSORS")
-        names = [name.lower() for name, _ in await control.describe("SHOW SUBSCRIPTION CURSORS")]
+        rows = await control.table(_CURSORS)
+        names = [name for name, _ in await control.describe(_CURSORS)]
     except psycopg.Error:
         return None
-    if "session" not in names or "subscription" not in names:
+    if not any("worker" in name.lower() for name in names):
         return None
-    return {
-        str(cell).rpartition(".")[2].strip('"')
-        for row in rows
-        for name, cell in row.items()
-        if name.lower() == "subscription"
-    }
+    read = next((name for name in names if "subscription" in name.lower()), "")
+    return {str(row[read]).rpartition(".")[2].strip('"') for row in rows} if read else None
 
 
 async def remove(control: Control, found: Sequence[Leftover]) -> list[Leftover]:
