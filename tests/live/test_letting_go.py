@@ -11,9 +11,12 @@ import pytest
 
 from tests.live.live_harness import ITEMS, Client, make_hub, plan
 from tycostream.dataflow.arrangement import Arrangement
+from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.predicate import TRUE
 from tycostream.dataflow.view import View
-from tycostream.graphql.plan import Mode
+from tycostream.graphql.plan import Mode, Plan
 from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.hub import Hub
 from tycostream.live.rendering import LiveRoot, Rendering
 from tycostream.rows import Batch, Change, Position
 from tycostream.testing.clock import FakeClock
@@ -49,9 +52,7 @@ def test_a_feed_that_nobody_reads_is_freed() -> None:
     clock = FakeClock()
     hub = make_hub(clock, keep_bytes=1 << 24)
     hub.load("items", [(n, n, "x") for n in range(3000)], Position("l", 0, 1))
-    sink = RecordingSink()
-    outbox = sink.outbox = hub.outbox(LineFraming(), sink)
-    feed = hub.subscribe(plan(ITEMS, Mode.CHANGES), outbox, b"1", lambda: None)
+    feed = subscribed(hub, plan(ITEMS, Mode.CHANGES))
     assert isinstance(feed, FeedSubscriber)
     clock.run()
     hub.apply(Batch(Position("l", 0, 2), {"items": [Change(n, None, (n, -1, "y")) for n in range(3000)]}))
@@ -86,3 +87,29 @@ def test_only_what_stays_is_kept_from_the_collector_and_once(monkeypatch: pytest
     left.subscription.cancel()
     clock.advance(5)
     assert done == []  # nobody is left
+
+
+def test_an_arrangement_and_its_readers_are_freed() -> None:
+    clock = FakeClock()
+    hub = make_hub(clock, keep_bytes=1 << 24)
+    hub.load("items", [(n, n, "x") for n in range(5000)], Position("l", 0, 1))
+    windows = [plan(ITEMS, Mode.LIST, order=(OrderBy(1),), limit=100, offset=at) for at in (0, 7)]
+    subscriptions = [subscribed(hub, window) for window in windows]
+    clock.run()
+    hub.apply(Batch(Position("l", 0, 2), {"items": [Change(n, None, (n, -1, "y")) for n in range(1100)]}))
+    clock.run()  # in slices
+    held = [weakref.ref(hub.sources["items"].arrangements._known[TRUE, (OrderBy(1),), 0])]
+    held += [weakref.ref(subscription.cohort) for subscription in subscriptions]
+    while subscriptions:
+        subscriptions.pop().cancel()
+    clock.advance(61)
+    assert held[0]() is not None
+    assert [each() for each in held[1:]] == [None, None]
+    clock.advance(61)
+    assert held[0]() is None
+
+
+def subscribed(hub: Hub, operation: Plan) -> Any:
+    sink = RecordingSink()
+    outbox = sink.outbox = hub.outbox(LineFraming(), sink)
+    return hub.subscribe(operation, outbox, b"1", lambda: None)
