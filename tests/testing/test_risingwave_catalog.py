@@ -147,6 +147,10 @@ async def test_what_a_user_may_not_read_is_not_shown(filled: FakeRisingWave):
         await fails(connection, "DECLARE c SUBSCRIPTION CURSOR FOR s FULL", INTERNAL, denied)
         await fails(connection, "CREATE SUBSCRIPTION u FROM t WITH (retention = '1D')", INTERNAL, denied)
         filled.grant("t")
+        filled.revoke("s")
+        await fails(connection, "DECLARE c SUBSCRIPTION CURSOR FOR s", INTERNAL, denied)
+        assert await ask(connection, "SELECT name FROM rw_subscriptions") == []
+        filled.grant("s")
         assert await ask(connection, "SELECT has_table_privilege('root', 't', 'SELECT')") == [(True,)]
         await ask(connection, "DECLARE c SUBSCRIPTION CURSOR FOR s FULL")
 

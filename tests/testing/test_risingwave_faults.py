@@ -141,3 +141,40 @@ async def test_through_a_proxy_that_cuts(rw: FakeRisingWave):
         await rw.until(lambda: rw.connections == rw.cursors() == 0)
     finally:
         await proxy.stop()
+
+
+async def test_an_answer_that_ends_in_the_middle_of_a_row(rw: FakeRisingWave):
+    rw.create_table("other", {"id": "integer"})
+    rw.create_subscription("so", "other")
+    async with connected(rw.url) as one, connected(rw.url) as other:
+        await ask(one, "DECLARE c SUBSCRIPTION CURSOR FOR s")
+        await ask(other, "DECLARE c SUBSCRIPTION CURSOR FOR so")
+        waiting = asyncio.create_task(ask(one, "FETCH 5 FROM c WITH (timeout = '600s')"))
+        await rw.until(lambda: rw.statements[-1].startswith("FETCH"))
+        rw.cut_mid_row("t")
+        with pytest.raises(psycopg.OperationalError):
+            await waiting
+        assert await fetched(other) == []
+        rw.insert("other", ("1",))
+        rw.checkpoint()
+        rw.cut_mid_row()
+        with pytest.raises(psycopg.OperationalError):
+            await fetched(other)
+    await rw.until(lambda: rw.connections == 0)
+
+
+async def test_a_relation_that_cannot_be_read(rw: FakeRisingWave):
+    error = "Storage error: Hummock error: ObjectStore failed with IO error"
+    async with connected(rw.url) as connection:
+        await ask(connection, "CREATE MATERIALIZED VIEW m AS SELECT id FROM t")
+        await ask(connection, "CREATE SUBSCRIPTION ms FROM m WITH (retention = '1D')")
+        await ask(connection, "DECLARE c SUBSCRIPTION CURSOR FOR s")
+        await ask(connection, "DECLARE d SUBSCRIPTION CURSOR FOR ms")
+        assert (rw.cursors("t"), rw.cursors("m"), rw.cursors("s"), rw.cursors()) == (2, 1, 1, 2)
+        rw.fail("t")
+        await fails(connection, "FETCH NEXT FROM c", INTERNAL, error)
+        await fails(connection, "SELECT id FROM t", INTERNAL, error)
+        assert await fetched(connection, cursor="d") == []
+        rw.heal("t")
+        await fails(connection, "FETCH NEXT FROM c", INTERNAL, INVALID)
+        assert await ask(connection, "SELECT id FROM t") == []

@@ -14,6 +14,7 @@ from tycostream.testing.fake_server import FakeServer, system_ms
 from tycostream.testing.pgwire import WireError, WireServer
 from tycostream.testing.risingwave_catalog import Catalog
 from tycostream.testing.risingwave_data import Compute, Contents, Data, Relation
+from tycostream.testing.risingwave_errors import INTERNAL, Caused
 from tycostream.testing.risingwave_session import Session
 from tycostream.testing.risingwave_state import UNREADABLE, Query, State
 from tycostream.testing.risingwave_types import sql_type
@@ -92,13 +93,13 @@ class FakeRisingWave(FakeServer):
         """How many subscriptions there are, of all relations or of one."""
         return len(self._state.data.subscriptions if name is None else self._relation(name).subscriptions)
 
-    def cursors(self, subscription: str | None = None) -> int:
-        """How many subscription cursors are declared, of all subscriptions or of one."""
-        return len(self._state.declared(subscription))
+    def cursors(self, name: str | None = None) -> int:
+        """How many subscription cursors there are, of a relation and of what reads it, or of a subscription, or at all."""
+        return len(self._state.declared(name))
 
-    async def declared(self, subscription: str | None = None, count: int = 1, timeout_s: float = 10) -> None:
-        """Until at least ``count`` subscription cursors are declared; TimeoutError."""
-        await self.until(lambda: self.cursors(subscription) >= count, timeout_s)
+    async def declared(self, name: str | None = None, count: int = 1, timeout_s: float = 10) -> None:
+        """Until there are at least ``count`` of them; TimeoutError."""
+        await self.until(lambda: self.cursors(name) >= count, timeout_s)
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -231,13 +232,13 @@ class FakeRisingWave(FakeServer):
         self._woken()
 
     def revoke(self, name: str) -> None:
-        """From now on the user may not read a relation, and the catalogue does not show it to him."""
-        self._relation(name).granted = False
+        """From now on nobody may read a relation or a subscription, and the catalogue does not show it."""
+        (self._state.named(name) or self._relation(name)).granted = False
         self._state.changed()
 
     def grant(self, name: str) -> None:
         """Undo ``revoke``."""
-        self._relation(name).granted = True
+        (self._state.named(name) or self._relation(name)).granted = True
         self._state.changed()
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -351,16 +352,39 @@ class FakeRisingWave(FakeServer):
         self.checkpoint()
 
     def trim(self, name: str, before_ms: int | None = None) -> None:
-        """Recycle the log that a subscription reads (None: all that is committed), as if its retention had passed."""
-        relation = self._state.subscription(tuple(name.split("."))).relation
-        relation.floor_ms = self._state.data.epoch if before_ms is None else before_ms
-        relation.trim(relation.floor_ms)
+        """Recycle logs (None: all that is committed), as if the retention had passed.
+
+        The logs of a relation and of what reads it, or the one that a subscription reads.
+        """
+        subscription = self._state.named(name)
+        relation = self._relation(name) if subscription is None else subscription.relation
+        for other in self._state.data.relations.values():
+            if other is relation or (subscription is None and other.depends_on(relation)):
+                other.floor_ms = self._state.data.epoch if before_ms is None else before_ms
+                other.trim(other.floor_ms)
         self._woken()
 
-    def expire_cursors(self, subscription: str | None = None) -> None:
-        """Let the lifetime of cursors be over."""
-        for cursor in self._state.declared(subscription):
+    def expire_cursors(self, name: str | None = None) -> None:
+        """Let the lifetime of cursors be over; whose, see ``cursors``."""
+        for cursor in self._state.declared(name):
             cursor.expires_ms = 0
+
+    def cut_mid_row(self, name: str | None = None) -> None:
+        """The next answer of each cursor, or what it waits for now, is half a row, and its connection closes."""
+        for cursor in self._state.declared(name):
+            cursor.cut = True
+        self._woken()
+
+    def fail(
+        self, name: str, message: str = "Storage error: Hummock error: ObjectStore failed with IO error"
+    ) -> None:
+        """Poison a relation: reading it gives an error, and its cursors become invalid, until ``heal``."""
+        self._relation(name).poison = Caused(INTERNAL, message)
+        self._woken()
+
+    def heal(self, name: str) -> None:
+        """Undo ``fail``; cursors that met it stay invalid."""
+        self._relation(name).poison = None
 
 
 def _columns(columns: Mapping[str, str], not_null: set[str], comments: Mapping[str, str]) -> list[ColumnDef]:

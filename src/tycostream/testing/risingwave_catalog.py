@@ -155,7 +155,8 @@ class Catalog(SqlCatalog):
             self._fill_relation(rows, relation, schemas[relation.schema])
             self._fill_columns(rows, relation)
         for subscription in self._data.subscriptions.values():
-            self._fill_subscription(rows, subscription, schemas[subscription.schema])
+            if subscription.granted:
+                self._fill_subscription(rows, subscription, schemas[subscription.schema])
 
     def _fill_relation(self, rows: Contents, relation: Relation, schema_id: int) -> None:
         rw, pg = "rw_catalog.rw_", "pg_catalog.pg_"

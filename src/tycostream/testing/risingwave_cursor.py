@@ -65,6 +65,7 @@ class SubscriptionCursor:
         self._expected: int | None = None
         self._waiting = False
         self._failure: WireError | None = None
+        self.cut = False  # the next answer is to end in the middle of a row
         self._boundary = False  # the columns have changed: this FETCH ends here
         self._wake = asyncio.Event()
         self.expires_ms = self._lifetime()
@@ -111,7 +112,7 @@ class SubscriptionCursor:
                     row = self._next()
                     if row is not None:
                         taken.append(row)
-                    elif taken or not wait_s or self._boundary:
+                    elif taken or not wait_s or self._boundary or self.cut:
                         break
                     else:
                         self._waiting = True
@@ -127,7 +128,7 @@ class SubscriptionCursor:
         """The next row; None at the end of the log, or where the columns change."""
         if self.reading is Reading.INVALID:
             raise internal(_INVALID)
-        if (trouble := self._failure or self._trouble()) is not None:
+        if (trouble := self._failure or self._trouble() or self.relation.poison) is not None:
             self._invalidate()
             raise trouble
         while not self._rows:

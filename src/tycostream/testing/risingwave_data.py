@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tycostream.testing.pgwire_messages import WireError
 from tycostream.testing.risingwave_types import sql_type
 from tycostream.testing.sql_types import ColumnDef, Row, sort_key
 
@@ -35,6 +36,7 @@ class Subscription:
     retention_s: int
     created_ms: int
     definition: str
+    granted: bool = True
     dropped: bool = False
 
 
@@ -57,6 +59,7 @@ class Relation:
     comment: str | None = None
     compute: Compute | None = None
     granted: bool = True
+    poison: WireError | None = None  # what reading it gives
     dropped: bool = False
     rows: dict[Key, Row] = field(default_factory=dict)  # as written
     committed: dict[Key, Row] = field(default_factory=dict)  # as everybody else sees it

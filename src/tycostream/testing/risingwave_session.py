@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from tycostream.testing import sql_text
 from tycostream.testing.pgwire_connection import Connection, Output
-from tycostream.testing.pgwire_messages import Cells, Field, WireError
+from tycostream.testing.pgwire_messages import Cells, Field, WireError, data_row
 from tycostream.testing.risingwave_catalog import CATALOG_WORDS, modern
 from tycostream.testing.risingwave_cursor import SubscriptionCursor
 from tycostream.testing.risingwave_ddl import Objects
-from tycostream.testing.risingwave_errors import Caused, catalog, internal, report
+from tycostream.testing.risingwave_errors import Caused, catalog, internal, permission, report
 from tycostream.testing.risingwave_settings import RISINGWAVE
 from tycostream.testing.risingwave_sql import DeclareText, Since, parse_declare, parse_fetch
 from tycostream.testing.risingwave_state import State
@@ -168,7 +168,7 @@ class Session(SqlSession):
         query = self._state.query(sql)
 
         def rows() -> list[Cells]:
-            if (trouble := self._state.trouble()) is not None:
+            if (trouble := self._state.trouble() or query.poison()) is not None:
                 raise trouble
             return query.rows()[:limit]
 
@@ -249,8 +249,8 @@ class Session(SqlSession):
     def _declare_subscription(self, name: str, text: DeclareText) -> None:
         state, data = self._state, self._state.data
         subscription = state.subscription(text.subscription)
-        if not subscription.relation.granted:
-            state.resolve((subscription.relation.schema, subscription.relation.name))
+        if not (subscription.granted and subscription.relation.granted):
+            raise permission()
         now = data.now_ms()
         oldest = max(now - subscription.retention_s * 1000, subscription.relation.floor_ms)
         since: int | None = None
@@ -310,6 +310,9 @@ class Session(SqlSession):
                 taken, cursor.rows = cursor.rows[: text.count], cursor.rows[text.count :]
             else:
                 taken = await cursor.fetch(text.count, text.wait_s * self._state.second_s)
+                if cursor.cut:
+                    whole = data_row(taken[0] if taken else [None] * len(cursor.fields))
+                    await out.cut(whole[: len(whole) // 2])
             await out.rows(taken)
             return f"FETCH_CURSOR {len(taken)}"
 

@@ -31,6 +31,11 @@ class Query:
     compute: Compute
     stored: Callable[[], Sequence[Row]]
     key: tuple[str, ...] = ()
+    relation: Relation | None = None
+
+    def poison(self) -> WireError | None:
+        """What reading it gives instead of rows."""
+        return None if self.relation is None else self.relation.poison
 
     def project(self, rows: Sequence[Row]) -> list[Row]:
         """The query's rows from those it is made of."""
@@ -122,6 +127,7 @@ class State:
             compute=lambda tables: tables[relation.title],
             stored=relation.snapshot,
             key=() if relation.hidden else tuple(names[place] for place in relation.key),
+            relation=relation,
         )
 
     def query(self, text: str) -> Query:
@@ -139,14 +145,19 @@ class State:
             if place is not None
         }
         key = tuple(kept[name] for name in source.key) if all(name in kept for name in source.key) else ()
-        return Query(columns, cells, places, source.compute, source.stored, key)
+        return Query(columns, cells, places, source.compute, source.stored, key, source.relation)
 
     # -- cursors --------------------------------------------------------------------------------------------------
 
-    def declared(self, subscription: str | None = None) -> list[SubscriptionCursor]:
-        """The cursors that can be read, of all subscriptions or of one, by its name."""
-        return [
-            cursor
-            for cursor in self.cursors
-            if subscription is None or cursor.subscription.name == subscription
-        ]
+    def declared(self, name: str | None = None) -> list[SubscriptionCursor]:
+        """The cursors, of all relations, or of one and of what reads it, or of one subscription."""
+        if name is None:
+            return list(self.cursors)
+        if (subscription := self.named(name)) is not None:
+            return [cursor for cursor in self.cursors if cursor.subscription is subscription]
+        relation = self.data.get(name)
+        return [cursor for cursor in self.cursors if cursor.relation.depends_on(relation)]
+
+    def named(self, name: str) -> Subscription | None:
+        """A subscription by ``name`` or ``schema.name``."""
+        return self.data.subscriptions.get(".".join(self.full(tuple(name.split(".")))))
