@@ -278,6 +278,29 @@ async def test_a_view_that_takes_too_long_fails_alone_and_heals(engine, db) -> N
     await f.stream.close()
 
 
+async def test_a_query_that_nobody_waits_for_is_called_off(engine, db) -> None:
+    await db.execute(TABLES)
+    await db.execute(
+        "CREATE FUNCTION wait(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
+        " 'BEGIN IF $1 > 0 THEN PERFORM pg_sleep(30); END IF; RETURN $1; END'"
+    )
+    slow = source("slow", query="SELECT id, wait(n) AS n FROM a WHERE id < 3", primary_key="id")
+    f = await follow(engine, slow, source("b"))
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%wait%' AND state = 'active'"
+    await db.execute("UPDATE a SET n = 1 WHERE id = 1")
+    async with asyncio.timeout(10):
+        reading = asyncio.create_task(f.until(lambda: bool(f.batches)))
+        while await rows(db, running) != [(1,)]:
+            await asyncio.sleep(0)
+        await f.stream.remove("slow")
+        f.removed.add("slow")
+        while await rows(db, running) != [(0,)]:
+            await asyncio.sleep(0)
+        await db.execute("UPDATE b SET n = 1 WHERE id = 1")
+        await reading
+    await f.stream.close()
+
+
 async def test_an_error_of_the_query_fails_its_source_only(engine, db) -> None:
     await db.execute(TABLES)
     ratio = source("ratio", query="SELECT id, 10 / (n - 7) AS r FROM a", primary_key="id")

@@ -114,6 +114,14 @@ async def test_a_view_of_what_cannot_be_watched_is_run_by_the_clock(engine, db) 
     )
 
 
+async def test_results_without_a_change_of_the_log_are_told_in_order(engine, db) -> None:
+    config = source("r", query="SELECT 1 AS id, random() AS r", primary_key="id", refresh="100ms")
+    f = await follow(engine, config)
+    await f.until(lambda: len(f.batches) >= 5)  # the follower refuses positions that do not rise
+    assert len({batch.changes["r"][0].new for batch in f.batches}) == len(f.batches)
+    await f.stream.close()
+
+
 async def test_an_unlogged_table_and_one_with_a_generated_column(engine, db) -> None:
     await db.execute(THINGS)
     with pytest.raises(UpstreamError, match="SET LOGGED; or read it every so often"):

@@ -33,8 +33,10 @@ from tycostream.rows import Batch, Change, Position, Row, RowType
 if TYPE_CHECKING:
     from tycostream.engines.postgres.engine import PostgresEngine
 
-_QUICK_S: Final = 0.05  # sources whose last run took no longer share the next one's snapshot
+_QUICK_S: Final = 0.05  # sources whose last run took no longer share the next one's snapshot,
+_TOGETHER_S: Final = 0.25  # as long as they take no longer than this together
 _ATTEMPTS: Final = 3  # runs that lose their connection before the source is given up
+_BREATH_S: Final = 0.005  # before the server is asked again to show what it has told
 _PAUSE_S: Final = 0.05  # between such attempts, and while the server does not show what it has told
 _BEHIND_RUNS: Final = 5  # one after the other without a pause, before we say that they cannot keep up
 _TOUCHED_MAX: Final = 10_000
@@ -99,8 +101,12 @@ class Reruns:
     def remove(self, name: str) -> None:
         """Follow it no more: nothing of it leaves from here on."""
         source = self.sources.pop(name, None)
-        if source is not None and source.timer is not None:
+        if source is None:
+            return
+        if source.timer is not None:
             source.timer.cancel()
+        if source.task is not None and source.task is not asyncio.current_task():
+            source.task.cancel()  # a query that nobody waits for
         self._watch()
 
     def _watch(self) -> None:
@@ -122,10 +128,11 @@ class Reruns:
             await asyncio.wait(tasks)
         await self._runner.close()
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _is_here(self, source: Source) -> bool:
         return self.sources.get(source.name) is source
@@ -202,7 +209,7 @@ class Reruns:
         again = source.due or bool(source.touched)
         source.since_s = now if again else None
         if source.touched:
-            source.not_before_s = now + min(_PAUSE_S, source.interval_s)
+            source.not_before_s = now + max(_BREATH_S, min(_PAUSE_S, source.interval_s))
         self._engine.count_rerun(
             SourceRerun(self._engine.name, source.name, source.result.rows, changes, source.took_s, lag_s)
         )
@@ -259,20 +266,35 @@ class Reruns:
         due.sort(
             key=lambda source: now if source.since_s is None else source.since_s
         )  # who waits longest first
-        quick = [source for source in due if source.told is not None and source.took_s <= _QUICK_S]
         for source in due:
             if self._running >= self._engine.config.reruns_max:
                 break
             if not source.running:
-                self._start(quick if source in quick else [source], now)
+                self._start(self._together(source, due), now)
         if later:
             self._timer = self._clock.call_later(max(0.0, min(later) - now), self._schedule)
 
+    def _together(self, first: Source, due: Iterable[Source]) -> list[Source]:
+        """Those that are run in one snapshot with ``first``: what one transaction changed is then told at once."""
+        group, takes_s = [first], first.took_s
+        for source in due if self._quick(first) else ():
+            if source is not first and not source.running and self._quick(source):
+                takes_s += source.took_s
+                if takes_s > _TOGETHER_S:
+                    break
+                group.append(source)
+        return group
+
+    @staticmethod
+    def _quick(source: Source) -> bool:
+        return source.told is not None and source.took_s <= _QUICK_S
+
     def _start(self, group: list[Source], now: float) -> None:
+        self._running += 1
+        task = self._spawn(self._run(group))
         for source in group:
             source.running, source.due, source.started_s = True, False, now
-        self._running += 1
-        self._spawn(self._run(group))
+            source.task = task if len(group) == 1 else None
 
     # --- a run
 
@@ -282,10 +304,14 @@ class Reruns:
             self._ready.append(ran)  # not in one line: ``release`` may put another list there meanwhile
         except UpstreamError as error:
             self._lost(group, error)
+        except Exception as error:  # a bug: it must not leave the sources waiting for ever
+            for source in group:
+                said = f"source {source.name}: its query could not be compared: {type(error).__name__}"
+                self._failed_here(source, retry("rerun-failed", said, detail=str(error)))
         finally:
             self._running -= 1
-        self._wake()
-        self._schedule()
+            self._wake()
+            self._schedule()
 
     def _failed_here(self, source: Source, error: UpstreamError) -> None:
         if self._is_here(source):
@@ -332,6 +358,8 @@ class Reruns:
         try:
             async with self._runner.connection() as connection:
                 await await_older(connection, self._clock)
+            # what began before they were published has ended: nobody else need wait for that
+            self._engine.publication.fresh -= source.computed.inputs.watched
             source.running = False
             self._schedule()
         except UpstreamError as error:

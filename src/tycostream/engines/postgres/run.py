@@ -55,6 +55,7 @@ class Source:
     busy: int = 0  # runs without a pause between
     behind: bool = False
     timer: Timer | None = None
+    task: asyncio.Task[None] | None = None  # of a run for it alone
     rows: list[Row] = field(default_factory=list)  # of the first run
 
     @property
