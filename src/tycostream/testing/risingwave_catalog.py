@@ -113,7 +113,7 @@ class Catalog(SqlCatalog):
 
     def _now(self) -> str:
         """The moment of the newest checkpoint: a query reads as of that, and knows no other time."""
-        moment = datetime.fromtimestamp(self._data.epoch / 1000, UTC)
+        moment = datetime.fromtimestamp(self._data.committed / 1000, UTC)
         return moment.isoformat(" ", "milliseconds")
 
     def _table_privilege(self, *arguments: object) -> float:
