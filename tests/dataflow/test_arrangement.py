@@ -203,6 +203,26 @@ def test_a_change_of_a_distinct_view_looks_at_its_group_only() -> None:
     assert [row[0] for row in view.window()[1]] == [5001, *range(5100, 6000, 100)]
 
 
+@pytest.mark.parametrize("texts", [("1.0", "1.00"), ("1.00", "1.0"), ("-0", "0")])
+@pytest.mark.parametrize("descending", [False, True])
+def test_of_rows_without_a_key_that_are_equal_the_right_one_goes(
+    texts: tuple[str, str], descending: bool
+) -> None:
+    row_type = RowType(
+        "copies", (Column("n", SCALARS["float8"] if "0" in texts else NUMERIC), Column("x", NUMERIC))
+    )
+    parse = row_type.columns[0].scalar.parse
+    for gone, stays in (texts, texts[::-1]):
+        store = Store(row_type)
+        store.fill([(parse(text), None) for text in (*texts, *texts)])
+        arrangement = Arrangement(store, TRUE, (OrderBy(0, descending),))
+        arrangement.hydrate()
+        for _ in range(2):
+            arrangement.push(store.apply([Change(None, (parse(gone), None), None)]))
+        shown = View(arrangement).window()[1]
+        assert [row_type.columns[0].scalar.text(row[0]) for row in shown] == [stays, stays]
+
+
 def test_who_has_left_is_not_told_and_not_held() -> None:
     store = Store(ROWS)
     arrangement = Arrangement(store, TRUE)

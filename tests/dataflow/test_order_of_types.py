@@ -53,6 +53,7 @@ def test_a_page_of_documents_begins_where_the_order_says(key: tuple[int, ...]) -
     one = SCALARS["jsonb"].literal(1)
     residual, bounds = split(Compare(1, "gt", one), (OrderBy(1),) if not key else (), row_type)
     order = compile_order((OrderBy(1),) if not key else (), row_type)
-    sorts = [order((*row, 0) if not key else row[1], row) for row in reversed(rows)]
+    keys = [(row_type.identity(row), 0) if not key else row[1] for row in rows]
+    sorts = [order(name, row) for name, row in zip(reversed(keys), reversed(rows), strict=True)]
     assert residual == TRUE
     assert bounds.begin(sorted(sorts)) == texts.index("2")

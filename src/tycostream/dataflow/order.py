@@ -85,13 +85,16 @@ def total(terms: tuple[OrderBy, ...], row_type: RowType) -> tuple[OrderBy, ...]:
 def compile_order(terms: tuple[OrderBy, ...], row_type: RowType) -> Callable[[Key, Row], SortKey]:
     """A function from a key and its row to a value that sorts as ``ORDER BY terms, key`` does.
 
-    A multiset's equal rows are told apart by their copy's number, which ends the key.
+    A multiset's rows of equal cells are told apart by their texts (1.0 and 1.00) and then by their copy's number: the
+    two parts of its keys.
     The value is a flat tuple of cells wherever that is possible: half a million nested ones, or objects, would be as
     many for the garbage collector to walk over.
     """
     items = [item for term in total(terms, row_type) for item in _items(term, row_type)]
     if not row_type.keyed:
-        items.append("key[-1]")
+        loose = [place for place, column in enumerate(row_type.columns) if column.scalar.loose]
+        items += [f"key[0][{place}]" for place in loose]
+        items.append("key[1]")
     function: Callable[[Key, Row], SortKey] = _compiled(items)
     return function
 
