@@ -77,6 +77,7 @@ UPSTREAMS: dict[str, Make] = {
     "postgres": postgres(permanent=False),
     "postgres-slot": postgres(permanent=True),
     "postgres-views": postgres(permanent=False, kind=PostgresViewUpstream),
+    "postgres-views-slot": postgres(permanent=True, kind=PostgresViewUpstream),
     "materialize": materialize(Consistency.SOURCE),
     "materialize-database": materialize(Consistency.DATABASE),
     "risingwave": risingwave,

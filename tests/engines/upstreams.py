@@ -229,6 +229,10 @@ class PostgresViewUpstream(PostgresUpstream):
 
     merges = True
 
+    def __init__(self, url: str, connection: psycopg.AsyncConnection[Any], slot: str | None = None) -> None:
+        super().__init__(url, connection, slot)
+        self.resumes = False  # what is computed is read anew, whatever history its tables have
+
     async def create(self, table: str, *, keyed: bool = True) -> SourceConfig:
         await super().create(f"{table}_base", keyed=keyed)
         await self._execute(

@@ -92,6 +92,10 @@ class PostgresStream:
         self._unpublished.discard(name)
         if computed is not None:
             self._reruns.add(row_type, source, computed, self._assembly.recent)
+            if after is not None and after.comparable(self._assembly.position):
+                self._floor = max(
+                    self._floor, after.offset
+                )  # it is read anew, and stood further than a slot may begin
             if self._began or altered or self._snapshot is None:
                 fresh = not self._engine.publication.fresh.isdisjoint(computed.inputs.watched)
                 self._reruns.start(name, fresh=fresh or altered)
@@ -296,7 +300,7 @@ class PostgresStream:
         resumed = {name: mine.after for name, mine in self._assembly.sources.items() if mine.after}
         if resumed:
             self._assembly.begin(min(resumed.values()))
-            self._floor = max(resumed.values())
+            self._floor = max(self._floor, *resumed.values())
         await self._replication.start(
             self._slot, self._engine.publication.name, self._assembly.position.offset if resumed else 0
         )
