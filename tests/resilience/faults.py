@@ -16,7 +16,7 @@ from tycostream.testing.proxy import BOTH, Direction, FaultProxy
 
 CASH = TABLES[0]
 FAILED = frozenset({"source-failed"})
-_DETECTION_S = 3 * STALL_S + CONNECT_S  # silence, a probe that answers, silence again
+DETECTION_S = 3 * STALL_S + CONNECT_S  # silence, a probe that answers, silence again
 
 
 def fake(world: World) -> FakeMaterialize:
@@ -175,7 +175,7 @@ MATERIALIZE = [
         _on_fake(lambda it: it.stall(notice=True)),
         _on_fake(lambda it: it.resume(notice=True)),
         resync=False,
-        extra_s=_DETECTION_S,
+        extra_s=DETECTION_S,
     ),
     Fault(
         "silent replica of one source",
@@ -183,7 +183,7 @@ MATERIALIZE = [
         _on_fake(lambda it: it.resume(CASH)),
         tables=(CASH,),
         resync=False,
-        extra_s=_DETECTION_S,
+        extra_s=DETECTION_S,
     ),
     Fault("uneven progress", _uneven, away=False, resync=False),
     Fault("history compacted", _on_fake(_go_away), _on_fake(_come_back_without_history), resync=True),
@@ -262,22 +262,22 @@ NETWORK = [
     Fault("RST", _on_proxy(lambda it: it.reset())),
     Fault("refused", _on_proxy(_refuse), _heal),
     Fault("RST at once", _on_proxy(lambda it: it.reset(new=True)), _heal),
-    Fault("half-open", _on_proxy(lambda it: it.half_open()), extra_s=_DETECTION_S),
+    Fault("half-open", _on_proxy(lambda it: it.half_open()), extra_s=DETECTION_S),
     Fault("black hole", _on_proxy(_black_hole), _heal, extra_s=CONNECT_S),
-    Fault("silence", _on_proxy(lambda it: it.stall(BOTH)), _heal, extra_s=_DETECTION_S),
+    Fault("silence", _on_proxy(lambda it: it.stall(BOTH)), _heal, extra_s=DETECTION_S),
     Fault(
         "silence one way",
         _on_proxy(lambda it: it.stall(frozenset({Direction.DOWN}))),
         _heal,
-        extra_s=_DETECTION_S,
+        extra_s=DETECTION_S,
     ),
     Fault(
         "present connections stall",
         _on_proxy(lambda it: it.stall(BOTH, new=False)),
         _heal,
-        extra_s=_DETECTION_S,
+        extra_s=DETECTION_S,
     ),
-    Fault("slow", _on_proxy(lambda it: it.slow(3000)), _heal, away=False, extra_s=_DETECTION_S),
+    Fault("slow", _on_proxy(lambda it: it.slow(3000)), _heal, away=False, extra_s=DETECTION_S),
     Fault("cut inside a message", _on_proxy(lambda it: it.cut_after(1 + 700, new=False))),
 ]
 
@@ -379,7 +379,7 @@ POSTGRES = [
     Fault("dropped", _pg_drop, _pg_create, ends=FAILED, tables=(CASH,), writes=False, extra_s=STALL_S),
     Fault("rights revoked", _pg_revoke, _pg_grant, ends=FAILED, tables=(CASH,), extra_s=STALL_S),
     Fault("password rotated", _pg_rotate, resync=True),
-    Fault("locked by somebody", _pg_lock, _pg_unlock, writes=False, extra_s=_DETECTION_S),
+    Fault("locked by somebody", _pg_lock, _pg_unlock, writes=False, extra_s=DETECTION_S),
 ]
 MADE_AGAIN = Fault("made again at once", _pg_make_again, tables=(CASH,), resync=True)
 COLUMN_ADDED = Fault("column added", _pg_add_column, away=False, resync=False)
