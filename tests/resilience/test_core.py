@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.resilience.faults import MATERIALIZE, NETWORK, POSTGRES
+from tests.resilience.risingwave import RISINGWAVE, RisingWaveUpstream
 from tests.resilience.test_starts_and_endurance import starts
 from tests.resilience.upstreams import MaterializeUpstream, PostgresUpstream, Upstream
 from tests.resilience.world import Fault, World
@@ -36,6 +37,11 @@ async def test_a_reset_connection_to_materialize() -> None:
 
 async def test_postgres(database: str) -> None:
     await suffers(PostgresUpstream(database), named(POSTGRES, "backends terminated"))
+
+
+@pytest.mark.parametrize("name", ["restart", "log recycled"])
+async def test_risingwave(name: str) -> None:
+    await suffers(RisingWaveUpstream(), named(RISINGWAVE, name))
 
 
 async def test_down_at_the_start() -> None:

@@ -9,14 +9,15 @@ import pytest
 
 from tests.resilience.faults import MATERIALIZE, NETWORK, POSTGRES, fake, proxy
 from tests.resilience.ledger import TABLES
+from tests.resilience.risingwave import RISINGWAVE, RisingWaveUpstream
 from tests.resilience.upstreams import MaterializeUpstream, PostgresUpstream, Upstream
 from tests.resilience.world import CONNECT_S, MARGIN_S, STEP_S, Fault, World
 
 
 def _upstream(kind: str, database: str, **options: bool) -> Upstream:
-    return (
-        PostgresUpstream(database, **options) if kind == "postgres" else MaterializeUpstream(kind, **options)
-    )
+    if kind == "postgres":
+        return PostgresUpstream(database, **options)
+    return RisingWaveUpstream(**options) if kind == "risingwave" else MaterializeUpstream(kind, **options)
 
 
 async def starts(world: World, *, hurt: str) -> None:
@@ -58,7 +59,7 @@ async def starts(world: World, *, hurt: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hurt", ["refused", "black hole", "cut"])
-@pytest.mark.parametrize("kind", ["source", "database", "postgres"])
+@pytest.mark.parametrize("kind", ["source", "database", "postgres", "risingwave"])
 async def test_down_at_the_start(kind: str, hurt: str, database: str) -> None:
     await starts(World(_upstream(kind, database, proxied=True)), hurt=hurt)
 
@@ -82,9 +83,9 @@ async def _endures(world: World, fault: Fault, times: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["source", "database", "postgres"])
+@pytest.mark.parametrize("kind", ["source", "database", "postgres", "risingwave"])
 async def test_failure_after_failure(kind: str, database: str) -> None:
-    fault = POSTGRES[0] if kind == "postgres" else MATERIALIZE[0]
+    fault = {"postgres": POSTGRES, "risingwave": RISINGWAVE}.get(kind, MATERIALIZE)[0]
     await _endures(World(_upstream(kind, database)), fault, 10)
 
 
@@ -98,7 +99,7 @@ async def test_one_source_is_lost_again_and_again() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["source", "database", "postgres"])
+@pytest.mark.parametrize("kind", ["source", "database", "postgres", "risingwave"])
 async def test_a_day_of_all_kinds(kind: str, database: str) -> None:
     """Faults of the network in a random order, one after the other, over one App."""
     world = World(_upstream(kind, database, proxied=True))
