@@ -173,9 +173,16 @@ class World:
         for _ in range(5000):
             if condition():
                 return
-            self.clock.advance(step_s)
-            await asyncio.sleep(0)
+            await self.turn(step_s)
         raise AssertionError(f"never came true: {self.states()}")
+
+    async def turn(self, step_s: float) -> None:
+        """A turn of the loop, and time, in which databases that are there show that they live."""
+        if step_s:
+            for database in self.databases.values():
+                database.progress()
+        self.clock.advance(step_s)
+        await asyncio.sleep(0)
 
     def states(self) -> dict[str, str]:
         """What /readyz says."""
