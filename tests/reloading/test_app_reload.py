@@ -389,3 +389,53 @@ async def test_enums_that_change_touch_the_sources_that_use_them(served: World) 
     assert dict(database.enums) == {"side": ("buy", "sell")}
     assert database.described.count("items") == database.described.count("others") == 1
     await same.held(100)
+
+
+async def test_a_source_moves_while_its_first_snapshot_is_arriving(served: World) -> None:
+    first = "items: {database: a}, others: {database: a}"
+    database = served.databases["postgresql://a/x"]
+    await served.reload(configuration(first, databases="ab"))
+    await served.live("items", "others")
+    database.stall()  # what comes now waits unread
+    await served.reload(configuration(f"{first}, more: {{database: a}}", databases="ab"))
+    await served.until(lambda: "more" in served.app.hub.sources)
+    waiting = served.client(feed("more"))
+    served.app.hub.fill("more", [(5, 50)])  # half of a snapshot
+    served.app._feeds["a"].sources["more"].filling = True
+    await served.reload(configuration(f"{first}, more: {{database: b}}", databases="ab"))
+    database.resume()
+    await served.live("more")
+    assert waiting.read().rows == {6: {"id": 6, "n": 60}}
+    assert waiting.phases == ["snapshot", "ready"]
+
+
+async def test_what_an_old_subscription_still_brings_is_not_taken_for_the_new(served: World) -> None:
+    database = served.databases["postgresql://a/x"]
+    client = served.client(feed("others"))
+    database.stall()
+    database.commit({"others": [((1, 10), (1, 11))]})  # unread
+    await served.app.reload(configuration("items: {}"))
+    assert client.ended == "source-removed"
+    database.commit({"others": [((1, 11), (1, 12)), (None, (2, 20))]})
+    await served.app.reload(BOTH)
+    await served.until(lambda: database.described.count("others") == 2)
+    database.commit({"others": [((2, 20), (2, 21))]})
+    database.resume()
+    await served.live("others")
+    database.commit({"others": [((2, 21), (2, 22))]})
+    again = served.client(feed("others"))
+    await served.until(lambda: again.read().rows == {1: {"id": 1, "n": 12}, 2: {"id": 2, "n": 22}})
+
+
+async def test_a_redefinition_drops_a_difference_that_is_held_for_the_others(served: World) -> None:
+    """Sources of one history come back together; one that is redefined meanwhile must not bring its old rows."""
+    database = served.databases["postgresql://a/x"]
+    client = served.client(feed("others"))
+    held = served.app._feeds["a"]._intake.resync
+    held.expect(["items", "others"])
+    held.arrived("others", database.position, [])
+    await served.reload(configuration("items: {}, others: {table: elsewhere}"))
+    await served.until(lambda: database.described.count("others") == 2)
+    await served.live("others")
+    assert "others" not in held
+    assert client.ended is None
