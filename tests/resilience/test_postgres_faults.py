@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,21 @@ async def test_postgres(fault: Fault, database: str) -> None:
 @pytest.mark.parametrize("fault", NETWORK, ids=lambda fault: fault.name)
 async def test_the_network(fault: Fault, database: str) -> None:
     world = World(PostgresUpstream(database, proxied=True))
+    async with world.running():
+        await world.suffer(fault)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault", [*POSTGRES, MADE_AGAIN, COLUMN_ADDED_TERMINATED, *NETWORK], ids=lambda fault: fault.name
+)
+async def test_postgres_with_a_permanent_slot(fault: Fault, database: str) -> None:
+    """What only breaks connections leaves no gap: the stream goes on where it was."""
+    proxied = fault in NETWORK
+    if fault is not MADE_AGAIN:
+        fault = replace(fault, resync=False if fault.resync else None)
+    upstream = PostgresUpstream(database, proxied=proxied, permanent=True)
+    world = World(upstream, may_be_empty=bool(fault.ends))
     async with world.running():
         await world.suffer(fault)
 

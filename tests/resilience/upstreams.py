@@ -120,10 +120,11 @@ class PostgresUpstream:
     """See Upstream. The App logs in as a role of its own that may replicate and read; ``admin`` is ours."""
 
     together = True
-    resumes = False
 
-    def __init__(self, url: str, *, proxied: bool = False) -> None:
+    def __init__(self, url: str, *, proxied: bool = False, permanent: bool = False) -> None:
         self._direct = url
+        self.resumes = permanent
+        self.slot = f"resilience_{secrets.token_hex(4)}" if permanent else None
         self.role = f"reader_{secrets.token_hex(4)}"
         self.password = "first"
         self.proxy: FaultProxy | None = None
@@ -137,7 +138,8 @@ class PostgresUpstream:
         return f"postgresql://{self.role}:{self.password}@{parts['host']}:{port}/{parts['dbname']}"
 
     def database_yaml(self) -> str:
-        return "engine: postgres, publication: resilience"
+        slot = f", slot: {self.slot}" if self.slot else ""
+        return f"engine: postgres, publication: resilience{slot}"
 
     def source_yaml(self, table: str) -> str:
         return "{}"
@@ -154,6 +156,8 @@ class PostgresUpstream:
             await self.proxy.start()
         await self.execute(f"CREATE ROLE {self.role} LOGIN REPLICATION PASSWORD '{self.password}'")
         await self.execute("CREATE PUBLICATION resilience")
+        if self.slot:
+            await self.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (self.slot,))
         async with self.admin.transaction():
             for table in TABLES:
                 await self.make(table, list(ledger.tables[table].values()))
@@ -214,6 +218,7 @@ class PostgresUpstream:
         query = (
             "SELECT pid::text FROM pg_stat_activity WHERE usename = %s"
             " UNION ALL SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+            " AND (temporary OR active)"
         )
         async with asyncio.timeout(10):
             while await self.execute(query, (self.role,)):
@@ -222,6 +227,13 @@ class PostgresUpstream:
     async def stop(self) -> None:
         if self.proxy is not None:
             await self.proxy.stop()
+        if self.slot:
+            query = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active"
+            while await self.execute(
+                query, (self.slot,)
+            ):  # the server notices a closed connection a moment later
+                await asyncio.sleep(0.01)
+            await self.execute("SELECT pg_drop_replication_slot(%s)", (self.slot,))
         await self.execute("DROP PUBLICATION IF EXISTS resilience")
         for table in TABLES:
             await self.execute(f"DROP TABLE IF EXISTS {table}")

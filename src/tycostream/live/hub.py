@@ -136,12 +136,16 @@ class Hub:
         """Add a part of the first snapshot of a source that is not loaded: nobody reads it yet."""
         self.sources[name].store.fill(rows)
 
-    def loaded(self, name: str, position: Position) -> None:
-        """The first snapshot is complete, true at ``position``: operations that waited start."""
+    def loaded(self, name: str, position: Position, *, ready: bool = True) -> None:
+        """The first snapshot is complete, true at ``position``: operations that waited start, if it is ``ready``.
+
+        One that is not is marked LIVE or STALE later, when it has caught up.
+        """
         source = self.sources[name]
         self._restart_log(source, position)
         keep_out(len(source.store.rows))
-        self.mark(name, SourceState.LIVE)
+        if ready:
+            self.mark(name, SourceState.LIVE)
 
     def abandon(self, name: str) -> None:
         """The first snapshot was cut off: forget its parts."""

@@ -148,13 +148,19 @@ class Intake:
             )
         )
 
+    def _in_the_past(self, source: SourceFeed, position: Position) -> bool:
+        return self._share_positions and self._catching_up(source.name, position)
+
     def _placed(self, source: SourceFeed, position: Position, now: float) -> None:
-        """Its store is true at ``position``. It is live by that, or readable and said to be old."""
+        """Its store is true at ``position``. It is live by that, or readable and said to be old.
+
+        Sources that share positions are not shown at different ones: one that is still in the past has not started.
+        """
         source.position = position
         source.awaiting = False
         if not self._behind(source, position):
             self._live(source, now)
-        elif source.state is SourceState.STARTING:
+        elif source.state is SourceState.STARTING and not self._in_the_past(source, position):
             self.mark(source, SourceState.STALE, _catching_up(source.name))
 
     def _part(self, source: SourceFeed, rows: Sequence[Row]) -> None:
@@ -170,7 +176,7 @@ class Intake:
         if not source.loaded:
             source.filling, source.loaded = False, True
             self.resync.forget(source.name)
-            self._hub.loaded(source.name, position)
+            self._hub.loaded(source.name, position, ready=not self._in_the_past(source, position))
             self._placed(source, position, now)
             return
         assert source.difference is not None

@@ -192,11 +192,20 @@ class Assembly:
 
     def _relation(self, relation: pgoutput.Relation) -> None:
         self._relations[relation.oid] = relation
+        self._replaced(relation)
         for name, followed, mapper in list(self._routes.get(relation.oid, ())):
             mapper.relation(relation)
             if mapper.misfit is not None and followed.held is None:
                 self._failed(name, mapper.misfit)
         self._reshaped()
+
+    def _replaced(self, relation: pgoutput.Relation) -> None:
+        """A table made again under its name: its source must not stand still while the others go on, until we look."""
+        for name, followed in list(self.sources.items()):
+            table = followed.table
+            if (table.schema, table.name) == (relation.schema, relation.name) and table.oid != relation.oid:
+                said = f"source {name}: {table.sql} is another table now"
+                self._failed(name, retry("source-altered", said, hint="it is read anew"))
 
     def _truncate(self, oids: frozenset[int]) -> None:
         named = {name: followed for oid in oids for name, followed, _ in self._routes.get(oid, ())}

@@ -73,6 +73,10 @@ class PostgresEngine:
         self._few = asyncio.Semaphore(4)  # connections at once for sources that are added together
         self._config_name, self.enums, self.emit = config_name, enums, emit
         self.slot, self._keeps_much = config.slot, False
+        self.level = 0  # where the sources of a stream that starts in the past are level
+        self.told: set[str] = (
+            set()
+        )  # sources that have had a snapshot: what they show must not go back in time
         self.readers = asyncio.Semaphore(4)  # connections at once that read whole tables
         self._relations: dict[str, Table | Computed] = {}
         self._marks: dict[str, Mark] = {}  # of the tables that were followed last
@@ -407,8 +411,8 @@ class PostgresEngine:
                 raise translate(error, self.url, "reading the catalogue") from None
 
     def catching_up(self, source: str, position: Position) -> bool:
-        """See Engine: a stream never starts in the past."""
-        return False
+        """See Engine: with a permanent slot a source may start in the past, or be behind the others."""
+        return position.offset < self.level
 
     def renew(self, url: str) -> None:
         """See Engine. An embedded server gives its own URL."""

@@ -49,6 +49,7 @@ class PostgresStream:
     ) -> None:
         self._engine, self._replication, self._slot, self._snapshot = engine, replication, slot, snapshot
         self._confirmed = Confirmed(position.offset)
+        engine.level = 0
         self._keep_s: dict[str, float] = {}  # how long clients of each source may be away
         self._floor = 0  # all sources have what is up to there: no progress may be told below
         sources: dict[str, Followed] = {}
@@ -82,6 +83,9 @@ class PostgresStream:
                 table, mark, altered, same, settled = await self._engine.publish(source, row_type)
         except UpstreamError as error:
             if error.action is not Action.FAIL:
+                if after is not None and self._snapshot is None and not self._began:
+                    # The others would go on where they were, and this one stay behind: all of them, or none.
+                    self._error = self._error or error
                 raise
             self._unpublished.add(name)
             self._forget(name, error)
@@ -106,7 +110,7 @@ class PostgresStream:
         start = self._assembly.position
         if history and same and after is not None and after.comparable(start) and after >= start:
             mine.after = after.offset
-        mine.rewinds = history and settled and not mine.after
+        mine.rewinds = history and settled and not mine.after and name not in self._engine.told
         self._assembly.add(name, mine)
         if not mine.after and (self._began or altered or self._snapshot is None):
             mine.held = []
@@ -188,6 +192,10 @@ class PostgresStream:
             self._error = self._error or translate(error, self._engine.url, "reading")
 
     def _push(self, event: Event) -> None:
+        if isinstance(event, SnapshotPart) and event.position is not None:
+            self._engine.told.add(event.source)
+            if self._snapshot is None:
+                self._engine.level = max(self._engine.level, self._assembly.position.offset)
         self._events.append(event)
         self._replication.wake.set()
 
@@ -300,7 +308,7 @@ class PostgresStream:
         resumed = {name: mine.after for name, mine in self._assembly.sources.items() if mine.after}
         if resumed:
             self._assembly.begin(min(resumed.values()))
-            self._floor = max(self._floor, *resumed.values())
+            self._floor = self._engine.level = max(self._floor, *resumed.values())
         await self._replication.start(
             self._slot, self._engine.publication.name, self._assembly.position.offset if resumed else 0
         )
