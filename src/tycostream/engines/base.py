@@ -103,10 +103,12 @@ class Engine(Protocol):
     """A database product's driver for one configured database.
 
     ``share_positions``: a position names one moment of all sources, and a Batch may hold several of them.
+    ``level_first``: a source that starts in the past catches up at once, and is not shown before it has.
     ``enums``: the configuration's, label by label; another configuration sets them before it describes sources anew.
     """
 
     share_positions: bool
+    level_first: bool
     enums: Mapping[str, tuple[str, ...]]
 
     async def probe(self) -> None:

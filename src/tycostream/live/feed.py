@@ -100,6 +100,7 @@ class Feed:
             clock,
             emit,
             share_positions=engine.share_positions,
+            level_first=engine.level_first,
             stall_s=self._stall_s,
             catching_up=engine.catching_up,
             failed=self._source_failed,

@@ -33,7 +33,7 @@ class Intake:
     """Takes one feed's events, in order and without waiting.
 
     ``failed`` is told of a source that the stream has given up, ``refused`` of one whose store did not take a batch: it
-    must come off the stream. ``share_positions``: see Engine.
+    must come off the stream. ``share_positions``, ``level_first``: see Engine.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Intake:
         emit: Emit,
         *,
         share_positions: bool,
+        level_first: bool,
         stall_s: float,
         catching_up: Callable[[str, Position], bool],
         failed: Told,
@@ -55,7 +56,7 @@ class Intake:
         self._hub = hub
         self._clock = clock
         self._emit = emit
-        self._share_positions = share_positions
+        self._share_positions, self._level_first = share_positions, level_first
         self._stall_s = stall_s
         self._catching_up = catching_up
         self._failed = failed
@@ -149,12 +150,12 @@ class Intake:
         )
 
     def _in_the_past(self, source: SourceFeed, position: Position) -> bool:
-        return self._share_positions and self._catching_up(source.name, position)
+        return self._level_first and self._catching_up(source.name, position)
 
     def _placed(self, source: SourceFeed, position: Position, now: float) -> None:
         """Its store is true at ``position``. It is live by that, or readable and said to be old.
 
-        Sources that share positions are not shown at different ones: one that is still in the past has not started.
+        Where sources must be level at once (``Engine.level_first``), one that is still in the past has not started.
         """
         source.position = position
         source.awaiting = False

@@ -45,6 +45,7 @@ class ScriptedEngine:
         self.tables: dict[str, list[Row]] = {name: [] for name in self.row_types}
         self.incarnation = incarnation
         self.share_positions = share_positions
+        self.level_first = False
         self.offset = 0
         self.stream: ScriptedStream | None = None
         self.opened = 0

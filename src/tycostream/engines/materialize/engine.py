@@ -40,6 +40,7 @@ class MaterializeEngine:
     ) -> None:
         self.name, self.config, self.clock, self.emit = name, config, clock, emit
         self.share_positions = config.consistency is Consistency.DATABASE
+        self.level_first = False
         self.patience_s = config.stall_after.total_seconds() / 2
         self.control = Control(self.connect, config, PRODUCT)
         self.role = ""

@@ -55,6 +55,7 @@ class PostgresEngine:
     """See Engine. ``slot``: the permanent slot's name, if there is to be one."""
 
     share_positions = True
+    level_first = True
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ _LEAST: Final = (2, 1)  # the first whose FETCH waits
 class RisingWaveEngine:
     """See Engine."""
 
+    level_first = False
     share_positions = False  # nothing names one moment of two sources
 
     def __init__(
