@@ -228,6 +228,23 @@ async def test_how_a_source_is_delivered_changes_without_asking_the_database(ser
     assert len(same.feed.read().phases) > len(same.phases)
 
 
+async def test_another_rhythm_is_asked_of_the_database_and_keeps_operations_and_cursors(
+    served: World,
+) -> None:
+    database, client = served.databases["postgresql://a/x"], served.client(feed("others"))
+    cursor, rows = client.read().cursor, dict(client.rows)
+    await served.reload(configuration("items: {}, others: {live: {interval: 2s}}"))
+    await served.until(lambda: database.described.count("others") == 2)
+    await served.live("others")
+    database.commit({"others": [((1, 10), (1, 11))]})
+    await served.until(lambda: client.read().rows[1]["n"] == 11)
+    assert "reset" not in client.phases
+    assert client.phases.count("snapshot") == 1
+    again = served.client(feed("others", f'after: "{cursor}"'), rows=rows).read()
+    assert "reset" not in again.phases, "they are the same rows"
+    assert again.rows == client.rows
+
+
 async def test_numbers_as_texts_are_for_operations_that_start_now(served: World) -> None:
     database = served.databases["postgresql://a/x"]
     old = served.client(feed("others"))

@@ -323,7 +323,12 @@ class SourceConfig(Model):
     def definition(self) -> tuple[object, ...]:
         """Which rows it has, however they are shown: another definition over the same columns is other rows."""
         fields = tuple((name, field.sql) for name, field in self.fields.items())
-        return self.database, self.table, self.query, fields
+        return self.database, self.table, self.query, self.subscription, fields
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """What is asked of the database for it: the same rows may be asked for in another rhythm."""
+        return self.definition, self.live.interval, self.live.refresh
 
 
 class ServerConfig(Model):

@@ -15,7 +15,8 @@ from tycostream.config.model import Config, Model
 # The socket is bound, and what we made in the databases has its name: these need another process.
 _RESTART: Final = frozenset({"name", "server.host", "server.port"})
 _UNSPOKEN: Final = frozenset({"server.cursor_key"})  # secrets: that they changed is all that is told
-_DELIVERY: Final = "live."
+# Of a source's settings those that its stream knows nothing of.
+_DELIVERY: Final = ("live.log.", "live.linger", "live.coalesce")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Changes:
         return tuple(path for path in self.settings if path in _RESTART)
 
     def only_delivered_otherwise(self, source: str) -> bool:
-        """Whether nothing of a changed source differs but its ``live``: its rows are the same, and nothing is asked."""
+        """Whether nothing of a changed source differs but how it is delivered: nothing is asked of its database."""
         return all(path.startswith(_DELIVERY) for path in self.sources.revised[source])
 
 

@@ -327,7 +327,7 @@ class Feed:
         """What a source is. A store of other columns starts anew; one that is read otherwise is compared later."""
         known, source.revised = source.row_type, False
         same = known is not None and known.layout == row_type.layout
-        redefined = source.read is not None and source.read.definition != config.definition
+        redefined = source.read is not None and source.read.asked != config.asked
         if not same or redefined:
             self._intake.drop_partial(source)
             self._intake.resync.forget(source.name)
