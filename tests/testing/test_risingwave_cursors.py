@@ -184,7 +184,7 @@ async def test_names_of_cursors(rw: FakeRisingWave):
 
 
 async def test_cursors_live_as_long_as_the_connection(rw: FakeRisingWave):
-    async with connected(rw.url) as one, connected(rw.url) as other:
+    async with connected(rw.url) as one, connected(rw.url, user="another") as other:
         await ask(one, "BEGIN")
         await ask(one, "DECLARE c SUBSCRIPTION CURSOR FOR s")
         await ask(one, "DECLARE q CURSOR FOR SELECT * FROM t")

@@ -56,6 +56,10 @@ class Session(SqlSession):
         self._user = "root"
         self._cursors: dict[str, SubscriptionCursor | _QueryCursor] = {}
 
+    @property
+    def _pid(self) -> int:
+        return 0 if self._connection is None else self._connection.pid
+
     # -- Backend --------------------------------------------------------------------------------------------------
 
     def start(self, parameters: Mapping[str, str], connection: Connection) -> Mapping[str, str]:
@@ -153,8 +157,8 @@ class Session(SqlSession):
         """A SELECT: of the catalogue if it names one of its tables or no table at all, else of a relation."""
         words = {token.text for token in sql_text.tokens(sql) if token.kind in ("word", "quoted")}
         if "from" not in words or words & CATALOG_WORDS:
-            pid = self._connection.pid if self._connection is not None else 0
-            fields, found = self._state.catalog.run(sql, Asker(self._state.database, self._user, pid))
+            asker = Asker(self._state.database, self._user, self._pid)
+            fields, found = self._state.catalog.run(sql, asker)
             return fields, lambda: found
         if (grouped := sql_text.GROUPED.fullmatch(sql.strip())) is not None:
             inner = f'SELECT {grouped[1]} FROM {grouped[2]} AS "source"'  # noqa: S608 - no database reads it
@@ -197,8 +201,7 @@ class Session(SqlSession):
             fields = [Field(name, TEXT_OID) for name in _SHOWN[first:]]
             return self._answer(fields, lambda: [row[first:] for row in self._all_cursors()], "SHOW_COMMAND")
         if reader.words("cursors"):
-            pid = self._connection.pid if self._connection is not None else 0
-            head = (str(pid), self._user, "127.0.0.1", self._state.database)
+            head = (str(self._pid), self._user, "127.0.0.1", self._state.database)
             found: list[Cells] = [
                 (*head, name) for name, cursor in self._cursors.items() if isinstance(cursor, _QueryCursor)
             ]
@@ -212,7 +215,7 @@ class Session(SqlSession):
             (
                 "1",
                 str(pid),
-                self._user,
+                user,
                 "127.0.0.1",
                 state.database,
                 cursor.name,
@@ -220,7 +223,7 @@ class Session(SqlSession):
                 cursor.reading.value,
                 str(state.data.now_ms() - cursor.fetched_ms),
             )
-            for cursor, pid in state.cursors.items()
+            for cursor, (pid, user) in state.cursors.items()
         ]
 
     # -- cursors --------------------------------------------------------------------------------------------------
@@ -273,7 +276,7 @@ class Session(SqlSession):
         self._check_free(name)
         made = SubscriptionCursor(name, subscription, since, data, state.trouble)
         self._cursors[name] = made
-        state.cursors[made] = self._connection.pid if self._connection is not None else 0
+        state.cursors[made] = (self._pid, self._user)
         state.changed()
 
     def _check_snapshot(self) -> None:

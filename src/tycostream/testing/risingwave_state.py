@@ -63,7 +63,7 @@ class State:
     database: str = "dev"
     items: SelectItems = field(default_factory=lambda: SelectItems(sql_type))
     queries: dict[str, Query] = field(default_factory=dict)
-    cursors: dict[SubscriptionCursor, int] = field(default_factory=dict)  # with their connections' pids
+    cursors: dict[SubscriptionCursor, tuple[int, str]] = field(default_factory=dict)  # with session and user
     statements: list[str] = field(default_factory=list)
     waiting: set[asyncio.Event] = field(default_factory=set)
     recovering: bool = False
