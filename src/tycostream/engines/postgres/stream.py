@@ -112,6 +112,7 @@ class PostgresStream:
             mine.after = after.offset
         mine.rewinds = history and settled and not mine.after and name not in self._engine.told
         self._assembly.add(name, mine)
+        self._watch.soon()  # it may have been made anew since it was marked
         if not mine.after and (self._began or altered or self._snapshot is None):
             mine.held = []
             mine.task = asyncio.create_task(self._read_late(name, mine, altered))
