@@ -233,7 +233,8 @@ class App:
             if not changes.only_delivered_otherwise(name):
                 touched.add(name)
         for name, row_type in self._row_types.items():
-            if any(column.scalar.graphql in changes.types for column in row_type.columns):
+            held = {(column.scalar.element or column.scalar).graphql for column in row_type.columns}
+            if not changes.types.isdisjoint(held | self.config.sources[name].types_within):
                 touched.add(name)
         return touched
 

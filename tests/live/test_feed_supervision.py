@@ -12,6 +12,7 @@ import pytest
 
 from tests.live.live_harness import COPIES, INT, ITEMS, Client, plan
 from tests.live.supervision_harness import DENIED, LOST, STALL_S, World
+from tycostream.config.model import SourceConfig
 from tycostream.errors import Action, UpstreamError
 from tycostream.graphql.plan import Mode
 from tycostream.live.feed import FeedState
@@ -128,6 +129,22 @@ async def test_finished_sources_are_never_stale(made: Callable[..., World]) -> N
     await world.passes(60, living=("copies",))
     assert world.state("items") is SourceState.LIVE
     assert world.engine.probed == 0
+
+
+async def test_a_finished_source_that_is_read_otherwise_may_be_silent_like_any_other(
+    made: Callable[..., World],
+) -> None:
+    world = made()
+    await world.live()
+    world.engine.finish("items")
+    await world.passes(60, living=("copies",))
+    world.feed.put(SourceConfig(name="items", table="elsewhere"))
+    await world.until(lambda: len(world.engine.adds("items")) == 2)
+    await world.live()
+    world.engine.muted.add("items")
+    await world.passes(STALL_S + 3, living=("copies",))
+    assert world.state("items") is SourceState.STALE
+    assert world.engine.probed == 1
 
 
 # one source

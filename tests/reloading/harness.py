@@ -41,6 +41,8 @@ class Database(ScriptedEngine):
         super().__init__([], incarnation=url, history=1000)
         self.described: list[str] = []
         self.held: asyncio.Event | None = None  # while it is set, ``describe`` waits for it
+        self.leaving: asyncio.Event | None = None  # while it is not set, ``close`` waits for it
+        self.closing = asyncio.Event()
         self.closed = 0
 
     def has(self, row_type: RowType, *rows: Row) -> None:
@@ -60,6 +62,9 @@ class Database(ScriptedEngine):
 
     async def close(self) -> None:
         """See Engine."""
+        self.closing.set()
+        if self.leaving is not None:
+            await self.leaving.wait()
         self.closed += 1
         await super().close()
 

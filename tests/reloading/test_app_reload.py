@@ -9,9 +9,11 @@ import pytest
 
 from tests.reloading.harness import Client, World, configuration, feed, live, table, world
 from tycostream.auth.session import Session
-from tycostream.config.model import EngineName
+from tycostream.config.model import Config, EngineName
 from tycostream.errors import Action, RequestError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest
+from tycostream.rows import Column, RowType
+from tycostream.scalars import array_of, enum_scalar, scalar_for
 
 ITEMS, OTHERS, MORE = table("items"), table("others"), table("more")
 BOTH = configuration("items: {}, others: {}")
@@ -456,3 +458,26 @@ async def test_a_redefinition_drops_a_difference_that_is_held_for_the_others(ser
     await served.live("others")
     assert "others" not in held
     assert client.ended is None
+
+
+@pytest.mark.parametrize("inside", ["an array", "a document"])
+async def test_an_enum_that_changes_touches_what_holds_it(
+    monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    def sides(*labels: str) -> Config:
+        typed = "items: {columns: {id: Integer, n: Integer, more: order}}" if inside == "a document" else ""
+        return configuration(
+            typed or "items: {}",
+            more=f"enums: {{side: [{', '.join(labels)}]}}\n"
+            + ("types: {order: {side: side}}" if typed else ""),
+        )
+
+    enum = array_of(enum_scalar("side", ("buy",), lambda label: None))
+    column = Column("more", enum if inside == "an array" else scalar_for("jsonb"))
+    items = RowType("items", (*ITEMS.columns, column), key=(0,))
+    async with world(sides("buy"), monkeypatch, {"a": {items: []}}) as served:
+        await served.live("items")
+        database = served.databases["postgresql://a/x"]
+        assert database.described == ["items"]
+        await served.reload(sides("buy", "sell"))
+        await served.until(lambda: database.described == ["items", "items"])

@@ -36,7 +36,7 @@ class Reloader:
         self._clock = clock
         self._restarts = restarts
         self._asked = asyncio.Event()
-        self._anew = False  # the next one is to be another process, whatever the file says
+        self._anew = False  # another process is to take over, as soon as the configuration is right
 
     def ask(self, *, anew: bool = False) -> None:
         """Reload soon; several wishes at once are one. ``anew``: in another process, if the configuration is right."""
@@ -54,17 +54,14 @@ class Reloader:
         started_s = self._clock.monotonic()
         try:
             config = await asyncio.to_thread(self._load)  # a file of hundreds of sources takes a while
-            anew = self._anew or (self._restarts and bool(compare(app.config, config).restart))
-            changes = compare(app.config, config) if anew else await app.reload(config)
+            if self._anew or (self._restarts and compare(app.config, config).restart):
+                for line in [*report(compare(app.config, config)), "restarting"]:
+                    typer.echo(line)
+                self.restart.set()
+                return
+            changes = await app.reload(config)
         except TycoError as error:
             typer.echo(f"{error}\n{KEPT}", err=True)
-            return
-        finally:
-            self._anew = False
-        if anew:
-            for line in [*report(changes), "restarting"]:
-                typer.echo(line)
-            self.restart.set()
             return
         _set_up_log(app, changes)
         for line in told(changes, self._clock.monotonic() - started_s):

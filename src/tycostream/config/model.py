@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from tycostream.json_shape import innermost
+
 
 class EngineName(StrEnum):
     """The databases that can be a source."""
@@ -329,6 +331,11 @@ class SourceConfig(Model):
     def asked(self) -> tuple[object, ...]:
         """What is asked of the database for it: the same rows may be asked for in another rhythm."""
         return self.definition, self.live.interval, self.live.refresh
+
+    @property
+    def types_within(self) -> frozenset[str]:
+        """What the object types of its columns are made of: the names of scalars, enums and other object types."""
+        return frozenset(innermost(name)[0] for fields in self.types.values() for name in fields.values())
 
 
 class ServerConfig(Model):

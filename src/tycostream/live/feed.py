@@ -342,6 +342,7 @@ class Feed:
 
     async def _add(self, stream: Stream, source: SourceFeed) -> None:
         source.added = source.awaiting = source.trying = True
+        source.finished = False
         if source.state is SourceState.FAILED and not source.loaded:
             self._intake.mark(source, SourceState.STARTING, source.error)  # operations may wait for it again
         try:
