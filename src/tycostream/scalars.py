@@ -373,8 +373,11 @@ def stringified(scalar: Scalar) -> Scalar:
     return replace(scalar, json=lambda cell: f'"{text(cell)}"')
 
 
-def enum_scalar(name: str, labels: Sequence[str], on_unlisted: Callable[[str], None]) -> Scalar:
-    """An enum: cells are places in ``labels``; an unlisted label becomes None and is reported once."""
+def enum_scalar(name: str, labels: Sequence[str], on_unlisted: Callable[[str], None] | None) -> Scalar:
+    """An enum: cells are places in ``labels``; an unlisted label becomes None and is reported once.
+
+    Without ``on_unlisted`` it does not parse: in a key it would make one row of several.
+    """
     places = {label: place for place, label in enumerate(labels)}
     listed = tuple(labels)
     written = tuple(encode_basestring(label) for label in labels)
@@ -382,10 +385,13 @@ def enum_scalar(name: str, labels: Sequence[str], on_unlisted: Callable[[str], N
 
     def parse(text: str) -> Cell:
         place = places.get(text)
-        # A bound: a column that is no enum at all must not fill the memory with its labels.
-        if place is None and text not in reported and len(reported) < 10_000:
-            reported.add(text)
-            on_unlisted(text)
+        if place is None:
+            if on_unlisted is None:
+                raise ValueError(f"expected one of {', '.join(listed)}")
+            # A bound: a column that is no enum at all must not fill the memory with its labels.
+            if text not in reported and len(reported) < 10_000:
+                reported.add(text)
+                on_unlisted(text)
         return place
 
     def literal(value: object) -> Cell:

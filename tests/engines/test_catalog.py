@@ -60,6 +60,15 @@ def test_an_enum_column_may_be_null_unless_it_is_of_the_key() -> None:
     assert not choose({"side": None})[0].nullable
 
 
+def test_a_label_that_is_not_listed_is_no_key() -> None:
+    side, sides = (choose({name: "side"}, (name,))[0].scalar for name in ("side", "sides"))
+    assert side.parse("sell") == 1
+    for scalar, text in ((side, "hold"), (side, "hold"), (sides, "{hold}")):
+        with pytest.raises(ValueError, match="expected one of buy, sell"):
+            scalar.parse(text)
+    assert choose({"side": "side"})[0].scalar.parse("hold") is None
+
+
 def test_an_enum_of_the_database_has_its_own_labels_and_name() -> None:
     (mood,) = choose({"mood": None})
     assert mood.scalar.enum == ("happy", "sad")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tycostream.config.model import SourceConfig
 from tycostream.engines.libpq import fail
@@ -72,7 +73,9 @@ def choose_columns(
         if document is not None and scalar_for(info.type_name).name not in CONFIG_TYPES["JSON"]:
             assert wanted is not None
             raise _other_type(source, info, wanted, "an object type needs a json or jsonb column")
-        scalar = choose_scalar(source, info, None if document is not None else wanted, enums, unlisted)
+        # null in a key would be one row in place of several
+        told = None if name in key else unlisted
+        scalar = choose_scalar(source, info, None if document is not None else wanted, enums, told)
         result.append(
             Column(
                 name,
@@ -94,21 +97,27 @@ def choose_scalar(
     column: CatalogColumn,
     wanted: str | None,
     enums: Mapping[str, tuple[str, ...]],
-    unlisted: Callable[[str, str], None],
+    unlisted: Callable[[str, str], None] | None,
 ) -> Scalar:
-    """The scalar of a column: the database's type, read as the configuration says where both agree."""
+    """The scalar of a column: the database's type, read as the configuration says where both agree.
+
+    ``unlisted`` is told of an enum and a label that it has not; None: such a label does not parse.
+    """
+
+    def enum(name: str, labels: Sequence[str]) -> Scalar:
+        return enum_scalar(name, labels, None if unlisted is None else partial(unlisted, name))
+
     actual = scalar_for(column.type_name)
     if column.labels and (wanted is None or wanted == "Array"):
         name = column.type_name.removesuffix("[]").rpartition(".")[2].strip('"')
-        labels = enums.get(name, column.labels)
-        enum = enum_scalar(name, labels, lambda label: unlisted(name, label))
-        actual = array_of(enum) if actual.element is not None else enum
+        own = enum(name, enums.get(name, column.labels))
+        actual = array_of(own) if actual.element is not None else own
     if wanted is None:
         return actual
     if wanted in enums:
         if (actual.element or actual).name in _LABELLED or column.labels:
-            enum = enum_scalar(wanted, enums[wanted], lambda label: unlisted(wanted, label))
-            return array_of(enum) if actual.element is not None else enum
+            chosen = enum(wanted, enums[wanted])
+            return array_of(chosen) if actual.element is not None else chosen
         raise _other_type(source, column, wanted, "an enum needs a text or enum column")
     if wanted in CONFIG_TYPES:
         if actual.name in CONFIG_TYPES[wanted] or (wanted == "Array" and actual.element is not None):
