@@ -1,4 +1,4 @@
-"""A Docker engine, if there is one, and a Materialize in it for the whole run."""
+"""A Docker engine, if there is one, and a Materialize and a RisingWave in it for the whole run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 MATERIALIZE = "materialize/materialized:v26.39.0"
+RISINGWAVE = "risingwavelabs/risingwave:v2.8.0"
 _START_S = 300  # an image that is pulled first, on a small machine
 
 
@@ -72,17 +73,65 @@ class RealMaterialize:
 
     def wait(self, timeout_s: float = _START_S) -> None:
         """Return once it answers."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                with psycopg.connect(self.url, connect_timeout=3) as connection:
-                    connection.execute("SELECT 1")
-                return
-            except psycopg.Error as error:
-                if time.monotonic() > deadline:
-                    logs = b"\n".join(self.container.get_logs())[-3000:].decode(errors="replace")
-                    pytest.fail(f"Materialize did not start in {timeout_s:g} s: {error}\n{logs}")
-            time.sleep(0.5)
+        _answers(self.container, self.url, "SELECT 1", timeout_s)
+
+
+@dataclass
+class RealRisingWave:
+    """A running RisingWave of one node. Its port is fixed, so that it is found again after a restart."""
+
+    container: Any
+    port: int
+
+    @property
+    def url(self) -> str:
+        """As ``root``, who may do everything."""
+        return self.url_of("root")
+
+    def url_of(self, user: str) -> str:
+        """As another user."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/dev"
+
+    def execute(self, *statements: str) -> None:
+        """Run statements; what they wrote is visible when this returns."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for statement in (*statements, "FLUSH"):
+                connection.execute(statement.encode())
+
+    def rows(self, query: str) -> list[tuple[str | None, ...]]:
+        """The rows of a query, every cell as the text that the server prints."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            result = connection.execute(query.encode()).pgresult
+            assert result is not None
+            return [
+                tuple(
+                    None if (cell := result.get_value(row, column)) is None else cell.decode()
+                    for column in range(result.nfields)
+                )
+                for row in range(result.ntuples)
+            ]
+
+    def restart(self) -> None:
+        """Restart the container; returns as it is on its way down and up again, not when it is ready."""
+        self.container.get_wrapped_container().restart(timeout=5)
+
+    def wait(self, timeout_s: float = _START_S) -> None:
+        """Return once it answers, and takes what needs all of its parts."""
+        _answers(self.container, self.url, "FLUSH", timeout_s)
+
+
+def _answers(container: Any, url: str, statement: str, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with psycopg.connect(url, connect_timeout=3, autocommit=True) as connection:
+                connection.execute(statement.encode())
+            return
+        except psycopg.Error as error:
+            if time.monotonic() > deadline:
+                logs = b"\n".join(container.get_logs())[-3000:].decode(errors="replace")
+                pytest.fail(f"the database did not start in {timeout_s:g} s: {error}\n{logs}")
+        time.sleep(0.5)
 
 
 def _docker_problem() -> str:
@@ -135,6 +184,24 @@ def materialize(docker_engine: None) -> Iterator[RealMaterialize]:
         running = RealMaterialize(container, port, system_port)
         running.wait()
         running.system("ALTER SYSTEM SET enable_logical_compaction_window = true")
+        yield running
+    finally:
+        container.stop()
+
+
+@pytest.fixture(scope="session")
+def risingwave(docker_engine: None) -> Iterator[RealRisingWave]:
+    """A RisingWave of this run: all its parts in one process, its data in the container."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # testcontainers' own, at import
+        from testcontainers.core.container import DockerContainer
+
+    port = _free_port()
+    container = DockerContainer(RISINGWAVE).with_bind_ports(4566, port).with_command("single_node")
+    container.start()
+    try:
+        running = RealRisingWave(container, port)
+        running.wait()
         yield running
     finally:
         container.stop()
