@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 import pytest
 
 from tests.engines.materialize_upstream import TYPES
 from tests.engines.risingwave_upstream import make_engine, risingwave
 from tests.engines.stream_contract import Follower
 from tycostream.config.model import FieldConfig, SourceConfig
+from tycostream.engines.control import Control
 from tycostream.engines.meanings import ServerError
 from tycostream.engines.risingwave import RisingWaveEngine
 from tycostream.engines.risingwave.errors import meaning
-from tycostream.engines.risingwave.subscriptions import Subscription, over
+from tycostream.engines.risingwave.subscriptions import Subscription, load, over
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import EnumLabelUnlisted
 from tycostream.rows import RowType
@@ -213,6 +215,22 @@ async def test_a_definition_names_its_table_in_many_ways(
     await engine.describe(source())
     relation = await engine.relation_of(source())
     assert over(Subscription("1", "public", "s", 60, reads), relation) is fits
+
+
+async def test_a_catalogue_that_tells_no_retention_counts_as_the_least() -> None:
+    asked: list[str] = []
+
+    class Old:
+        """Older than the column."""
+
+        async def run(self, statement: str) -> list[tuple[Any, ...]]:
+            asked.append(statement)
+            if "retention_seconds" in statement:
+                raise psycopg.errors.InternalError_("Invalid column: retention_seconds")
+            return [(7, "public", "s", "CREATE SUBSCRIPTION s FROM t WITH (retention = '1D')", None)]
+
+    assert await load(cast("Control", Old()), "public", "s") == [Subscription("7", "public", "s", 60, "t")]
+    assert all(statement.endswith("s.name = 's' AND n.name = 'public'") for statement in asked)
 
 
 # the operator's view

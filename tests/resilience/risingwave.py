@@ -134,6 +134,13 @@ def _come_back_without_history(it: FakeRisingWave) -> None:
     it.refuse(False)
 
 
+def _come_back_unsubscribed(it: FakeRisingWave) -> None:
+    """What was written while we were away is in no log: a new subscription begins with nothing, and says so to nobody."""
+    for subscription in list(it._state.data.subscriptions):
+        it.drop_subscription(subscription)
+    it.refuse(False)
+
+
 async def _cancel(world: World) -> None:
     """Whatever runs, until both sources were hit: between two of their statements nothing is."""
     await _epoch_told(world)
@@ -235,6 +242,7 @@ RISINGWAVE = [
         resync=False,
     ),
     Fault("log recycled", _hurt(_go_away), _heal(_come_back_without_history), resync=True),
+    Fault("subscribed anew meanwhile", _hurt(_go_away), _heal(_come_back_unsubscribed), resync=True),
     Fault("cursors expired", _hurt(lambda it: it.expire_cursors()), resync=False),
     Fault("cancelled by an administrator", _cancel, resync=False),
     Fault("cluster recovers", _begin_recovery, _heal(lambda it: it.end_recovery()), resync=False),

@@ -33,7 +33,7 @@ _UNKNOWN_S: Final = 60  # of a retention that the catalogue does not tell: the l
 _NAME: Final = r'(?:"(?:[^"]|"")+"|[^\s".]+)'
 _FROM: Final = re.compile(rf"\bFROM\s+({_NAME}(?:\s*\.\s*{_NAME})?)\s+WITH\b", re.IGNORECASE)
 _SUBSCRIPTIONS: Final = (
-    "SELECT s.*, n.name AS in_schema FROM rw_catalog.rw_subscriptions s "
+    "SELECT s.id, n.name, s.name, s.definition, {} FROM rw_catalog.rw_subscriptions s "
     "JOIN rw_catalog.rw_schemas n ON n.id = s.schema_id"
 )
 _CURSORS: Final = "SHOW SUBSCRIPTION CURSORS"
@@ -88,15 +88,20 @@ async def load(control: Control, schema: str | None = None, name: str | None = N
         if name is not None
         else ""
     )
+    try:
+        rows = await control.run(_SUBSCRIPTIONS.format("s.retention_seconds") + where)
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error:  # the catalogue of older versions has no such column
+        rows = await control.run(_SUBSCRIPTIONS.format("NULL") + where)
     found = []
-    for row in await control.table(_SUBSCRIPTIONS + where):
-        reads = _FROM.search(str(row.get("definition") or ""))
-        kept = row.get("retention_seconds")  # not in the catalogue of older versions
+    for number, in_schema, its_name, definition, kept in rows:
+        reads = _FROM.search(str(definition or ""))
         found.append(
             Subscription(
-                str(row["id"]),
-                str(row["in_schema"]),
-                str(row["name"]),
+                str(number),
+                str(in_schema),
+                str(its_name),
                 _UNKNOWN_S if kept is None else int(kept),
                 "" if reads is None else reads[1],
             )
