@@ -7,6 +7,7 @@ it the wheel's server is used.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -73,8 +74,8 @@ def postgres() -> Iterator[PostgresServer]:
             shutil.rmtree(server.data, ignore_errors=True)
 
 
-@pytest.fixture
-def database(postgres: PostgresServer) -> Iterator[str]:
+@contextlib.contextmanager
+def fresh_database(postgres: PostgresServer) -> Iterator[str]:
     """The URL of a fresh, empty database."""
     name = f"test_{secrets.token_hex(6)}"
     with psycopg.connect(postgres.url, autocommit=True) as connection:
@@ -90,3 +91,10 @@ def database(postgres: PostgresServer) -> Iterator[str]:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """See ``fresh_database``."""
+    with fresh_database(postgres) as url:
+        yield url

@@ -214,5 +214,5 @@ async def test_describe_names_everything_that_cannot_be_read_in_one_error(fake: 
     assert "quotes" in str(caught.value)
     assert "rates" in str(caught.value)
     findings = await world.app.upstreams.check()
-    assert len([finding for finding in findings if not finding.ok]) == 2
+    assert len([finding for finding in findings["main"] if not finding.ok]) == 2
     await world.app.upstreams.close()

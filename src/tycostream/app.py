@@ -26,10 +26,11 @@ from tycostream.config.model import Config, ServerConfig, SourceConfig
 from tycostream.config.reload import Changes, applicable, compare
 from tycostream.config.rules import SOURCE_FIELDS
 from tycostream.engines.base import Engine
-from tycostream.errors import Action, ConfigError, RequestError, UpstreamError
+from tycostream.errors import Action, ConfigError, RequestError, TycoError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.schema import build_schema
+from tycostream.graphql.type_names import TypeNames
 from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed import Feed
@@ -67,6 +68,7 @@ class App:
         self._cursors = CursorBox(config.server.cursor_key)
         self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
+        self._type_names = TypeNames()
         self._planner: Planner | None = None
         self._schema_number = 0
         self._running = Feeds()
@@ -116,7 +118,12 @@ class App:
         UpstreamError if it cannot be shown in GraphQL: found here, it is that source's failure and nobody else's.
         """
         try:
-            build_schema([row_type], stringify_numbers=self.config.server.stringify_numbers)
+            schema = build_schema([row_type], stringify_numbers=self.config.server.stringify_numbers)
+            self._type_names.claim(row_type.source, schema)
+        except TycoError as error:
+            raise UpstreamError(
+                error.code, error.message, action=Action.FAIL, detail=error.detail, hint=error.hint
+            ) from None
         except (GraphQLError, TypeError, ValueError) as error:
             raise UpstreamError(
                 "schema",
@@ -204,6 +211,7 @@ class App:
         for name in changes.sources.removed:
             self.hub.remove_source(name)
             self._row_types.pop(name, None)
+            self._type_names.release(name)
         touched = self._touched(changes)
         feeds: dict[str, Feed] = {}
         starting: dict[str, Feed] = {}

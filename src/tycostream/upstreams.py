@@ -84,12 +84,9 @@ class Upstreams:
             )
         return row_types
 
-    async def check(self) -> Sequence[Finding]:
-        """What ``tycostream check`` prints."""
-        findings: list[Finding] = []
-        for name, engine in self.engines.items():
-            findings += await engine.check(self.sources_of(name))
-        return findings
+    async def check(self) -> dict[str, Sequence[Finding]]:
+        """What ``tycostream check`` prints of each database."""
+        return {name: await engine.check(self.sources_of(name)) for name, engine in self.engines.items()}
 
     async def cleanup(self, *, remove: bool) -> list[tuple[str, Sequence[Leftover], Sequence[Leftover]]]:
         """Each database, what we left in it, and what of that was removed now."""

@@ -16,7 +16,7 @@ from websockets.typing import Subprotocol
 from tycostream.app import App
 from tycostream.clock import SystemClock
 from tycostream.config.load import loads
-from tycostream.observe.events import silent
+from tycostream.observe.events import Emit, silent
 from tycostream.transports.http import make_app
 from tycostream.transports.server import PortServer
 from tycostream.transports.websocket import websocket_class
@@ -60,11 +60,13 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(text: str, environ: Mapping[str, str] | None = None) -> AsyncIterator[Server]:
+async def serving(
+    text: str, environ: Mapping[str, str] | None = None, emit: Emit = silent
+) -> AsyncIterator[Server]:
     """A server of a configuration, on a free port."""
     config = loads(text, environ=environ or {})
     clock = SystemClock()
-    app = App(config, clock, silent)
+    app = App(config, clock, emit)
     server_config = config.server.model_copy(update={"port": 0})
     async with app.running():
         port = PortServer(

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tycostream.cli.common import DEFAULT_CONFIG, ConfigPath, load, run, upstreams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tycostream.config.model import Config
+    from tycostream.engines.base import Finding
+    from tycostream.upstreams import Upstreams
+
+SCHEMA = "schema"  # what is said of all databases together
 
 
 def check(
@@ -20,21 +30,68 @@ def check(
     async def work() -> int:
         asked = upstreams(loaded)
         try:
-            findings = await asked.check()
+            found = await asked.check()
+            together = await _together(asked, found)
         finally:
             await asked.close()
         if as_json:
-            fields = ("subject", "ok", "message", "hint", "fatal")
-            typer.echo(json.dumps([{name: getattr(f, name) for name in fields} for f in findings], indent=2))
+            _print_json(found, together)
         else:
-            _print_findings(findings)
-        return sum(1 for finding in findings if not finding.ok and finding.fatal)
+            _print_sections(loaded, found, together)
+        every = [*together, *(finding for some in found.values() for finding in some)]
+        return sum(1 for finding in every if not finding.ok and finding.fatal)
 
     raise typer.Exit(1 if run(work()) else 0)
 
 
-def _print_findings(findings: Any) -> None:
+async def _together(asked: Upstreams, found: dict[str, Sequence[Finding]]) -> list[Finding]:
+    """Whether what the databases tell fits into one schema. A database in trouble has been told of, and is left out."""
+    from tycostream.engines.base import Finding
+    from tycostream.errors import TycoError, UpstreamError
+    from tycostream.graphql.schema import build_schema
+    from tycostream.graphql.type_names import TypeNames
+
+    names, findings = TypeNames(), []
+    for database, engine in asked.engines.items():
+        if any(not finding.ok and finding.fatal for finding in found[database]):
+            continue
+        for source in asked.sources_of(database):
+            try:
+                row_type = await engine.describe(source)
+            except UpstreamError:
+                continue  # it went between two looks
+            try:
+                names.claim(source.name, build_schema([row_type]))
+            except TycoError as error:
+                findings.append(Finding(f"source {source.name}", False, error.told, error.hint))
+    return findings
+
+
+def _print_json(found: dict[str, Sequence[Finding]], together: Sequence[Finding]) -> None:
+    fields = ("subject", "ok", "message", "hint", "fatal")
+    every = [(database, finding) for database, some in found.items() for finding in some]
+    every += [("", finding) for finding in together]
+    listed = [
+        {"database": database} | {name: getattr(finding, name) for name in fields}
+        for database, finding in every
+    ]
+    typer.echo(json.dumps(listed, indent=2))
+
+
+def _print_sections(config: Config, found: dict[str, Sequence[Finding]], together: Sequence[Finding]) -> None:
     from rich.console import Console
+
+    console = Console()
+    for name, findings in found.items():
+        sources = sum(1 for source in config.sources.values() if source.database == name)
+        counted = "1 source" if sources == 1 else f"{sources} sources"
+        _print_section(console, f"{name}: {config.databases[name].engine.value}, {counted}", findings)
+    if together:
+        _print_section(console, f"{SCHEMA}: all databases together", together)
+
+
+def _print_section(console: Console, title: str, findings: Sequence[Finding]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -42,7 +99,7 @@ def _print_findings(findings: Any) -> None:
         table.add_column(column, overflow="fold")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]FAIL[/]" if finding.fatal else "[yellow]warn[/]"
-        from rich.markup import escape
-
         table.add_row(mark, escape(finding.subject), escape(finding.message), escape(finding.hint))
-    Console().print(table)
+    console.print(f"[bold]{escape(title)}[/]")
+    console.print(table)
+    console.print()

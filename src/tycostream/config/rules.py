@@ -415,9 +415,11 @@ def _clashes(config: Config, add: _Add) -> None:
 
 
 def _claim(path: Path, owner: str, names: Iterable[str], taken: dict[str, str], what: str, add: _Add) -> None:
+    # a source's name is its own, whatever the table of its database is called
+    remedy = "; a source's `table:` may stay" if path[0] == "sources" else ""
     for name in names:
         if name in taken:
-            add(path, f"its {what} {name} is also one of {taken[name]}; rename one of them", key=True)
+            add(path, f"its {what} {name} is also one of {taken[name]}; rename one of them{remedy}", key=True)
         elif name in FIXED_TYPES and what == "type" and name != path[-1]:
             add(path, f"its {what} {name} is one that every schema has; rename it", key=True)
         taken.setdefault(name, owner)

@@ -1,0 +1,87 @@
+"""Databases of one configuration that do not fit into one schema, or would not, and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.conftest import PostgresServer, fresh_database
+from tests.test_cli import run
+from tycostream.app import App
+from tycostream.auth.session import Session
+from tycostream.clock import SystemClock
+from tycostream.config.load import loads
+from tycostream.errors import ConfigError
+from tycostream.observe.events import silent
+
+
+@pytest.fixture
+def two(postgres: PostgresServer) -> Iterator[list[str]]:
+    """The URLs of two databases, whose enums of one name have different labels."""
+    with fresh_database(postgres) as one, fresh_database(postgres) as another:
+        for url, labels in ((one, "'calm', 'wild'"), (another, "'calm', 'tame'")):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(f"CREATE TYPE mood AS ENUM ({labels})".encode())
+                connection.execute(b"CREATE TABLE people (id int PRIMARY KEY, mood mood)")
+                connection.execute(b"INSERT INTO people VALUES (1, 'calm')")
+        yield [one, another]
+
+
+def yaml(urls: list[str], second: str = "") -> str:
+    databases = "".join(
+        f"  {name}: {{url: '{url}', manage: true}}\n" for name, url in zip(("one", "two"), urls, strict=True)
+    )
+    return (
+        f"databases:\n{databases}sources:\n  people: {{database: one}}\n"
+        f"  others: {{database: two, table: people{second}}}\n"
+    )
+
+
+async def test_enums_that_differ_fail_one_source_and_not_the_schema(two: list[str]) -> None:
+    app = App(loads(yaml(two), environ={}), SystemClock(), silent)
+    async with app.running():
+        await asyncio.wait_for(app.settled(), 20)
+        ready, entries = app.ready()
+        assert not ready
+        states = {str(entry["state"]): entry for entry in entries}
+        assert set(states) == {"live", "failed"}, "which of them is described first, nobody knows"
+        assert "enums called 'mood' with different labels" in str(states["failed"]["reason"])
+        live = states["live"]["source"]
+        plan = app.prepare(f"{{ {live} {{ id mood }} }}", None, {}, Session())
+        assert json.loads(await app.query(plan)) == {"data": {live: [{"id": 1, "mood": "calm"}]}}
+
+
+def test_check_says_so_and_has_a_section_for_each_database(two: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "tycostream.yaml"
+    file.write_text(yaml(two))
+    checked = run("check", cwd=tmp_path)
+    assert checked.returncode == 1
+    lines = checked.stdout.splitlines()
+    sections = [line for line in lines if line in ("one: postgres, 1 source", "two: postgres, 1 source")]
+    assert len(sections) == 2
+    assert lines.index(sections[0]) < lines.index(sections[1])
+    assert "schema: all databases together" in lines
+    assert "enums called 'mood' with different labels" in checked.stdout
+    found = json.loads(run("check", "--json", cwd=tmp_path).stdout)
+    assert {finding["database"] for finding in found} == {"one", "two", ""}
+    assert [f["subject"] for f in found if not f["ok"] and f["fatal"]] == ["source others"]
+    # the remedy that it gives
+    file.write_text("enums: {their_mood: [calm, tame]}\n" + yaml(two, ", columns: {id: , mood: their_mood}"))
+    mended = run("check", cwd=tmp_path)
+    assert mended.returncode == 0, mended.stdout
+    assert "schema:" not in mended.stdout
+
+
+def test_names_that_clash_in_the_file_are_refused_with_their_place() -> None:
+    text = yaml(["host=a", "host=b"]).replace("others:", "people_old:")
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "t.yaml", {})
+    assert [str(problem) for problem in caught.value.problems] == [
+        "t.yaml:6:3: sources.people_old: its type people_old is also one of source people; "
+        "rename one of them; a source's `table:` may stay"
+    ]
