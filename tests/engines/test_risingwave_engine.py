@@ -18,7 +18,7 @@ from tycostream.engines.control import Control
 from tycostream.engines.meanings import ServerError
 from tycostream.engines.risingwave import RisingWaveEngine
 from tycostream.engines.risingwave.errors import meaning
-from tycostream.engines.risingwave.subscriptions import Subscription, load, over
+from tycostream.engines.risingwave.subscriptions import Subscription, load, over, view_name
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import EnumLabelUnlisted
 from tycostream.rows import RowType
@@ -231,6 +231,23 @@ async def test_a_catalogue_that_tells_no_retention_counts_as_the_least() -> None
 
     assert await load(cast("Control", Old()), "public", "s") == [Subscription("7", "public", "s", 60, "t")]
     assert all(statement.endswith("s.name = 's' AND n.name = 'public'") for statement in asked)
+
+
+async def test_a_view_of_our_name_and_another_shape_is_not_taken_for_ours(fake: FakeRisingWave) -> None:
+    fake.create_table("t", TYPES, key=("id",))
+    fake.register_expression("n + 1", "bigint", lambda row: "1")
+    engine = make_engine(fake.url, manage=True)
+    config = source(fields={"m": FieldConfig(sql="n + 1")})
+    await engine.describe(config)
+    name = view_name("test", config, await engine.relation_of(config))
+    fake.create_materialized_view(name, {**TYPES, "m": "int"}, lambda tables: [], key=("id",))
+    error = await failed(engine, config)
+    assert (error.code, error.action) == ("view-other", Action.FAIL)
+    assert error.message == f"source t: the columns of public.{name} are not those of its definition"
+    assert "m int4 (23), where" in error.detail
+    assert "cast what has no clear type" in error.hint
+    assert f'DROP MATERIALIZED VIEW public."{name}" CASCADE' in error.hint
+    await engine.close()
 
 
 # the operator's view

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from decimal import Decimal
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tycostream.engines.decode.netting import net
 from tycostream.engines.decode.subscribe import Closed, Rows, SnapshotEnd
 from tycostream.engines.decode.subscription import CursorDecoder, Fetched
 from tycostream.errors import Action, UpstreamError
@@ -77,6 +82,29 @@ def test_changes_of_a_key_are_netted_and_a_multiset_counts() -> None:
         Change(None, None, (1, "a")),
         Change(None, None, (1, "a")),
     ]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("12"),
+            st.sampled_from(["1.0", "1.00", None]),
+            st.sampled_from(["Insert", "Delete"]),
+        ),
+        max_size=4,
+    )
+)
+def test_the_short_way_to_a_net_is_the_long_one(updates: list[tuple[str, str | None, str]]) -> None:
+    row_type = RowType("t", (Column("id", SCALARS["int8"]), Column("n", SCALARS["numeric"])), (0,))
+    decoder = CursorDecoder(row_type, 5, snapshot=False)
+    decoder.feed(fetched(*((*update, "10") for update in updates)))
+    decoder.drained()
+    counted = [
+        (int(key), 1 if op == "Insert" else -1, (int(key), None if n is None else Decimal(n)))
+        for key, n, op in updates
+    ]
+    told = [change for item in decoder.take() if isinstance(item, Closed) for change in item.changes]
+    assert sorted(map(repr, told)) == sorted(map(repr, net(row_type, counted)))
 
 
 def test_an_epoch_that_amounts_to_nothing_is_told_all_the_same() -> None:

@@ -7,7 +7,7 @@ of a later epoch does, or whoever fetches says that there is no more (``drained`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -16,7 +16,7 @@ from tycostream.engines.decode.columnar import column_reader, nullable
 from tycostream.engines.decode.netting import ROW_BYTES, TOO_LARGE, net, unreadable
 from tycostream.engines.decode.subscribe import Closed, Rows, SnapshotEnd
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Row, RowType
+from tycostream.rows import Change, Row, RowType
 
 # An update is its two rows, and they may come in two fetches.
 _COUNTS: Final = {"Insert": 1, "UpdateInsert": 1, "Delete": -1, "UpdateDelete": -1}
@@ -55,7 +55,7 @@ class CursorDecoder:
         self._exact = not snapshot
         self._in_snapshot = snapshot
         self._stamp = -1  # the epoch that is open
-        self._open: list[tuple[object, int, Row]] = []
+        self._open: list[tuple[Hashable, int, Row]] = []
         self._open_bytes = 0
         self._items: list[Item] = []
 
@@ -91,7 +91,9 @@ class CursorDecoder:
         """The log has no more rows now: the epoch that is open is complete."""
         if self._stamp < 0:
             return
-        changes = net(self._row_type, self._open)
+        changes = _net_simple(self._row_type, self._open)
+        if changes is None:
+            changes = net(self._row_type, self._open)
         self._items.append(Closed(self._stamp, changes, self._open_bytes))
         self._given, self._exact = self._stamp, True
         self._stamp, self._open, self._open_bytes = -1, [], 0
@@ -143,6 +145,22 @@ class CursorDecoder:
             return list(zip(*cells, strict=True))
         except (ValueError, ArithmeticError, LookupError):
             raise unreadable(self._row_type, zip(*columns, strict=True)) from None
+
+
+def _net_simple(row_type: RowType, updates: Sequence[tuple[Hashable, int, Row]]) -> list[Change] | None:
+    """The net if no key has more than one row on a side, as all but always; None if one has, or there is no key."""
+    come: dict[Hashable, Row] = {}
+    gone: dict[Hashable, Row] = {}
+    for key, count, row in updates:
+        (come if count > 0 else gone)[key] = row
+    if not row_type.keyed or len(come) + len(gone) != len(updates):
+        return None
+    changes = [
+        Change(key, old, new)
+        for key, new in come.items()
+        if (old := gone.get(key)) is None or not row_type.identical(old, new)
+    ]
+    return changes + [Change(key, row, None) for key, row in gone.items() if key not in come]
 
 
 def _epoch(text: str) -> int:

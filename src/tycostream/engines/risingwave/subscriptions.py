@@ -173,15 +173,23 @@ async def prepared(
             raise retry(
                 "view-missing", f"source {source.name}: the materialized view {name} is not there yet"
             )
-        if [c.name for c in view.columns] != [c.name for c in relation.columns]:
+        if _shape(view) != _shape(relation):
             raise fail(
                 "view-other",
                 f"source {source.name}: the columns of {relation.schema}.{name} are not those of its definition",
-                hint=f"DROP MATERIALIZED VIEW {shown(relation.schema, name)} CASCADE; it is made anew",
+                detail=f"{_shape(view)}, where {_shape(relation)} were due",
+                hint="cast what has no clear type in `query` or `fields`; or, if somebody else made it: "
+                f"DROP MATERIALIZED VIEW {shown(relation.schema, name)} CASCADE; it is made anew",
             )
         identity, table = view.identity, view.sql
     subscription = await _managed(engine, relation.schema, name + LOG, table, retention_s, connection)
     return Target(subscription, f"{identity}/{subscription.id}")
+
+
+def _shape(relation: Relation) -> str:
+    """Names and types: a cursor's rows are told apart from those of another shape by them."""
+    columns = zip(relation.columns, relation.oids, strict=True)
+    return ", ".join(f"{column.name} {column.type_name} ({oid})" for column, oid in columns)
 
 
 async def _managed(
@@ -212,7 +220,7 @@ async def _make(connection: Connection, statement: str, timeout_s: float) -> Non
     try:
         await ask(connection, statement, timeout_s)
     except Refused as refused:
-        if refused.error.state != "42710" and "already exists" not in refused.error.text:
+        if "exists" not in refused.error.text:  # what is missing "does not exist"
             raise
 
 
