@@ -209,6 +209,27 @@ def test_what_breaks_ends_all_who_read_it_and_the_next_finds_a_new_one(
     assert shown([again]) == [[2, 9998, 9999]]
 
 
+def test_what_breaks_while_nobody_reads_it_is_made_anew_for_the_next(
+    hub: Hub, clock: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(hub, at(0))
+    clock.run()
+    idle: Any = client.subscription.cohort.roots[0].arranged.arrangement  # type: ignore[union-attr]
+    client.subscription.cancel()
+    clock.advance(61)
+
+    def bad(changes: Sequence[Change]) -> list[Any]:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(idle, "push", bad)
+        put(hub, 2, *((n, 70_000 + n, "x") for n in range(2000)))  # so many that it follows in slices
+        clock.run()
+    again = Client(hub, at(0))
+    clock.run()
+    assert shown([again]) == [[1999, 1998, 1997]]
+
+
 def test_a_failed_source_leaves_none_behind(hub: Hub, clock: Counting) -> None:
     client = Client(hub, at(0))
     clock.run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,11 +60,11 @@ async def _dev(path: Path, read: Callable[[], Config]) -> bool:
     )
 
 
-async def _first_valid(read: Callable[[], Config], changed: Callable[[], object]) -> Config:
+async def _first_valid(read: Callable[[], Config], changed: Callable[[], Awaitable[object]]) -> Config:
     """The configuration, as soon as there is one without mistakes."""
     while True:
         try:
             return await asyncio.to_thread(read)
         except ConfigError as error:
             typer.echo(f"{error}\nwaiting for a change", err=True)
-            await changed()  # type: ignore[misc]
+            await changed()

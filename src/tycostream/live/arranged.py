@@ -118,8 +118,11 @@ class Arranged:
             reader.caught_up()
 
     def _failed(self, error: Exception) -> None:
-        """Its state is worth nothing now: all who read it end."""
+        """Its state is worth nothing now: all who read it end, and whoever comes next has it made anew."""
         self.current = False
+        if self._arranging is not None:
+            self._arranging.cancel()
+            self._arranging = None
         for reader in list(self.readers.values()):
             self._broken(self, reader, error)
 
