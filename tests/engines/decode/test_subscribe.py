@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -359,6 +360,24 @@ def test_one_timestamp_has_a_bound_of_bytes() -> None:
         fed(decoder, *[line(2, wide, 1)] * 11)
     assert (caught.value.code, caught.value.action) == ("transaction-too-large", Action.RESYNC)
     assert "one timestamp holds more than 1 MiB" in caught.value.message
+
+
+def test_many_small_cells_count_about_what_they_weigh() -> None:
+    numbers = [Column(f"n{place}", SCALARS["numeric"]) for place in range(30)]
+    row_type = RowType("wide", (Column("k", SCALARS["int4"]), *numbers), key=(0,), watched=True)
+    decoder, progressed = SubscribeDecoder(row_type, 31, range(31)), "t\t" + "\t".join([r"\N"] * 32) + "\n"
+    decoder.feed([f"{at}\t{progressed}".encode() for at in (1, 2)])
+    numbered = "\t12.34" * 30
+    lines = [f"2\tf\t{count}\t{key}{numbered}\n".encode() for key in range(200) for count in (-1, 1)]
+    tracemalloc.start()
+    try:
+        decoder.feed(lines)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    decoder.feed([f"3\t{progressed}".encode()])
+    (closed,) = [item for item in decoder.take() if isinstance(item, Closed)]
+    assert held / 3 < closed.size < held * 3
 
 
 def test_what_is_closed_counts_no_more_though_something_is_always_open() -> None:

@@ -170,7 +170,7 @@ def test_a_value_that_does_not_read_names_its_column_and_stays_out_of_the_messag
 
 
 def test_an_epoch_too_large_to_hold_is_read_as_a_snapshot_instead() -> None:
-    decoder = CursorDecoder(KEYED, 5, snapshot=False, open_bytes_max=1000)
+    decoder = CursorDecoder(KEYED, 5, snapshot=False, open_bytes_max=1500)
     decoder.feed(fetched(("1", "x" * 700, "Insert", "10")))
     decoder.feed(fetched(("1", "x" * 700, "Delete", "11")))  # the one before is closed
     with pytest.raises(UpstreamError) as caught:

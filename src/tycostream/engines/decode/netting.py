@@ -14,7 +14,14 @@ from tycostream.rows import Change, Row, RowType, Unread
 
 _COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
 TOO_LARGE: Final = "transaction-too-large"  # code of the error of too much that is not closed
-ROW_BYTES: Final = 200  # what an open row costs besides its text
+
+
+def weight(wire_bytes: int, cells: int, rows: int = 1) -> int:
+    """About how many bytes of memory rows take that came in ``wire_bytes``: an estimate, for bounds.
+
+    A Python object of a cell costs some 50 bytes beside its text, the tuples of a change some 200.
+    """
+    return 200 * rows + wire_bytes + 50 * cells
 
 
 def net(row_type: RowType, updates: Iterable[tuple[Hashable, int, Row | Unread]]) -> list[Change]:

@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from tycostream.engines.decode.columnar import ColumnarReader, cut
 from tycostream.engines.decode.copytext import unescaped
-from tycostream.engines.decode.netting import ROW_BYTES, TOO_LARGE, copies, net, unreadable
+from tycostream.engines.decode.netting import TOO_LARGE, copies, net, unreadable, weight
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Change, Row, RowType, Unread
 
@@ -158,7 +158,7 @@ class SubscribeDecoder:
             for block in blocks:
                 self._snapshot_rows(block)
         else:
-            self._keep(timestamp, blocks, size + len(cells) // self._width * ROW_BYTES)
+            self._keep(timestamp, blocks, weight(size, len(cells), len(cells) // self._width))
 
     def _blocks(self, cells: list[str], escaped: bool, *, snapshot: bool) -> list[_Block]:
         """The updates of one timestamp by their counts; an error of ``Scalar.parse`` if a value does not read."""

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Final
 
 from tycostream.engines.decode.columnar import column_reader, nullable
-from tycostream.engines.decode.netting import ROW_BYTES, TOO_LARGE, net, unreadable
+from tycostream.engines.decode.netting import TOO_LARGE, net, unreadable, weight
 from tycostream.engines.decode.subscribe import Closed, Rows, SnapshotEnd
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Change, Row, RowType
@@ -128,9 +128,8 @@ class CursorDecoder:
             raise _protocol(f"an update that is a {wrong}") from None
         rows, key_of = self._rows(columns), self._row_type.key_of
         self._open += zip(map(key_of, rows), counts, rows, strict=True)
-        self._open_bytes += ROW_BYTES * len(rows) + sum(
-            len(text) for column in columns for text in column if text is not None
-        )
+        texts = sum(len(text) for column in columns for text in column if text is not None)
+        self._open_bytes += weight(texts, len(rows) * len(columns), len(rows))
         if self._open_bytes > self._open_bytes_max:
             raise UpstreamError(
                 TOO_LARGE,

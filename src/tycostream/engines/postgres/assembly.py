@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 from tycostream.config.model import SourceConfig
 from tycostream.engines.base import Event, Progress, SnapshotPart
 from tycostream.engines.decode import pgoutput
+from tycostream.engines.decode.netting import weight
 from tycostream.engines.libpq import retry
 from tycostream.engines.postgres.catalogue import Table
 from tycostream.engines.postgres.reading import LateRead
 from tycostream.engines.postgres.rewind import Held, Prior, rewound
-from tycostream.engines.postgres.tables import UNKNOWN, Mapper, fold, weight
+from tycostream.engines.postgres.tables import UNKNOWN, Mapper, fold
 from tycostream.engines.postgres.watch import Mark
 from tycostream.errors import Action, UpstreamError
 from tycostream.rows import TRUNCATE, Batch, Change, Position, RowType

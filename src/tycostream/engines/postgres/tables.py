@@ -43,14 +43,6 @@ class Unknown:
 UNKNOWN: Final = Unknown()  # a row that a message does not tell
 
 
-def weight(wire_bytes: int, cells: int) -> int:
-    """About how many bytes of memory a change takes that came in ``wire_bytes``: an estimate, for bounds.
-
-    A Python object of a cell costs some 50 bytes beside its text, the tuples of a change some 200.
-    """
-    return 200 + wire_bytes + 50 * cells
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A ``pg_snapshot``: which transactions a read saw."""
