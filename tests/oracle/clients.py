@@ -114,6 +114,27 @@ class Question:
         return shown[0] if shown else None
 
 
+class Past:
+    """The database's answers to one question, one for each moment at which they may have changed."""
+
+    def __init__(self, now: Any, level: bool) -> None:
+        self._answers = [now]
+        self._at = 0
+        self._known = level  # else what is shown first may be older than all of them
+
+    def add(self, answer: Any) -> None:
+        """A transaction was committed."""
+        self._answers.append(answer)
+
+    def shown(self, state: Any, question: Question) -> None:
+        """AssertionError unless it is one of them, and none before the last that was shown."""
+        for at in range(self._at, len(self._answers)):
+            if self._answers[at] == state:
+                self._at, self._known = at, True
+                return
+        assert not self._known, (question, "shows what never was, or went back", state, self._answers)
+
+
 class Socket(RecordingSink):
     """A socket whose owner may wait for the next write."""
 
@@ -127,10 +148,19 @@ class Socket(RecordingSink):
 
 
 class Client:
-    """One connection with one operation. ``shown`` is what its user sees: a result, or the fold of a feed."""
+    """One connection with one operation. ``shown`` is what its user sees: a result, or the fold of a feed.
+
+    ``past``: what the database has said so far, one answer a transaction, where each state that is shown must be one of
+    them, in this order. ``doomed``: the operation is to end with an error.
+    """
 
     def __init__(
-        self, app: App, question: Question, room: int | None = None, back: Client | None = None
+        self,
+        app: App,
+        question: Question,
+        room: int | None = None,
+        back: Client | None = None,
+        past: Past | None = None,
     ) -> None:
         self.app, self.question, self.room = app, question, room
         self.sink = Socket(room)
@@ -139,6 +169,9 @@ class Client:
         self.outbox = outbox
         self.shown: Any = back.shown if back else Counter() if question.feed else None
         self.cursor: str | None = back.cursor if back else None
+        self.past = back.past if back else past
+        self.doomed = False
+        self.errors: list[dict[str, Any]] = []
         self._pending: Counter[str] | None = None
         self._read = 0
         document, variables = question.graphql("subscription", self.cursor)
@@ -162,12 +195,18 @@ class Client:
         end = data.rfind(b"\n") + 1
         for line in data[self._read : end].splitlines():
             message = exact(line)
-            assert "error" not in message, message
+            if "error" in message:
+                assert self.doomed, message
+                self.errors += message["error"]
+                continue
             value = message["next"]["data"]["root"]
             if self.question.feed:
                 self._fold(value)
             else:
                 self.shown = value
+            whole = not self.question.feed or value["complete"]
+            if self.past is not None and whole and self._pending is None:
+                self.past.shown(self.shown, self.question)
         self._read = end
 
     def _fold(self, value: dict[str, Any]) -> None:
@@ -199,6 +238,17 @@ class Client:
             differs = {column for column in row if row[column] != old[column]}
             assert differs
             assert differs <= set(change["changed"])
+
+    async def ends(self, timeout_s: float) -> list[dict[str, Any]]:
+        """Wait until the server ends the operation; the errors it ends with."""
+        async with asyncio.timeout(timeout_s):
+            while not self.errors:
+                self.sink.written.clear()
+                self.sink.drain()
+                self.read()
+                if not self.errors:
+                    await self.sink.written.wait()
+        return self.errors
 
     async def shows(self, expected: Any, timeout_s: float) -> None:
         """Wait until the user sees what the database says; AssertionError with both if that never comes."""

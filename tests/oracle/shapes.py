@@ -85,12 +85,21 @@ def literal(value: str | None, sql_type: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; ``key`` holds its key columns' names, none: a multiset. ``full``: REPLICA IDENTITY FULL."""
+    """A table; ``key`` holds its key columns' names, none: a multiset. ``full``: REPLICA IDENTITY FULL.
+
+    ``parted``: in two partitions, by the hash of the key's first column.
+    """
 
     name: str
     columns: dict[str, str]  # name → SQL type
     key: tuple[str, ...]
     full: bool
+    parted: bool = False
+
+    @property
+    def parts(self) -> list[str]:
+        """The tables that hold its rows."""
+        return [f"{self.name}_{i}" for i in range(2)] if self.parted else [self.name]
 
     def values(self, column: str) -> list[str]:
         """What the column may hold."""
@@ -108,10 +117,24 @@ class Table:
         parts = [f"{name} {sql_type}" for name, sql_type in self.columns.items()]
         if self.key:
             parts.append(f"PRIMARY KEY ({', '.join(self.key)})")
-        made = [f"CREATE TABLE {schema}.{self.name} ({', '.join(parts)})"]
+        how = f" PARTITION BY HASH ({self.key[0]})" if self.parted else ""
+        made = [f"CREATE TABLE {schema}.{self.name} ({', '.join(parts)}){how}"]
+        if self.parted:
+            made += [
+                f"CREATE TABLE {schema}.{part} PARTITION OF {schema}.{self.name} {self.bounds(part)}"
+                for part in self.parts
+            ]
         if self.full or not self.key:
-            made.append(f"ALTER TABLE {schema}.{self.name} REPLICA IDENTITY FULL")
+            made += [f"ALTER TABLE {schema}.{part} REPLICA IDENTITY FULL" for part in self.parts]
         return made
+
+    def bounds(self, part: str) -> str:
+        """Which rows belong into a partition."""
+        return f"FOR VALUES WITH (MODULUS {len(self.parts)}, REMAINDER {self.parts.index(part)})"
+
+    def source(self, schema: str) -> dict[str, Any]:
+        """The configuration of the source: these columns, whatever others the table has."""
+        return {"table": f"{schema}.{self.name}", "columns": dict.fromkeys(self.columns)}
 
     def collated(self, column: str) -> str:
         """The column for comparisons: text by code point."""

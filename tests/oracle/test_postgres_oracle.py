@@ -30,34 +30,41 @@ SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 STEPS = ["tx", "tx", "tx", "unsettled", "unsettled", "join", "join", "leave", "back", "check"]
 
 
-async def run(data: st.DataObject, url: str, steps: int, kinds: list[str]) -> None:
+async def steps(data: st.DataObject, world: World, most: int, kinds: list[str]) -> None:
+    """Clients join, random steps of these kinds are taken, and in the end all is right."""
+    for _ in range(data.draw(st.integers(3, 6), label="clients")):
+        await world.join()
+    for _ in range(data.draw(st.integers(2, most), label="steps")):
+        match data.draw(st.sampled_from(kinds), label="step"):
+            case "tx":
+                await world.transaction(settle=True)
+                await world.check()
+            case "unsettled":  # what follows meets it wherever it is
+                await world.transaction(settle=False)
+            case "join":
+                await world.join()
+            case "leave":
+                world.leave()
+            case "back":
+                world.come_back()
+            case "cut":
+                await world.cut()
+            case "check":
+                await world.check()
+            case "alter":
+                await world.alter()
+    world.come_back()
+    await world.check()
+
+
+async def run(data: st.DataObject, url: str, most: int, kinds: list[str]) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("SET timezone = 'UTC'")
         world = World(data.draw, connection, url)
         world.draw_tables()
         log_bytes = data.draw(st.sampled_from([1, 2000, 64 * 2**20]), label="log")
         async with world.running(world.fill, log_bytes):
-            for _ in range(data.draw(st.integers(3, 6), label="clients")):
-                world.join()
-            for _ in range(data.draw(st.integers(2, steps), label="steps")):
-                match data.draw(st.sampled_from(kinds), label="step"):
-                    case "tx":
-                        await world.transaction(settle=True)
-                        await world.check()
-                    case "unsettled":  # what follows meets it wherever it is
-                        await world.transaction(settle=False)
-                    case "join":
-                        world.join()
-                    case "leave":
-                        world.leave()
-                    case "back":
-                        world.come_back()
-                    case "cut":
-                        await world.cut()
-                    case "check":
-                        await world.check()
-            world.come_back()
-            await world.check()
+            await steps(data, world, most, kinds)
 
 
 @pytest.mark.timeout(120)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 from hypothesis import strategies as st
 
-from tests.oracle.clients import Client, Question, query
+from tests.oracle.clients import Client, Past, Question, query
+from tests.oracle.derived import Derived, deriveds
 from tests.oracle.shapes import Table, insert_sql, orders, pages, rows, statements, tables, wheres
 from tycostream.app import App
 from tycostream.auth.session import Session
 from tycostream.clock import SystemClock
 from tycostream.config.load import loads
-from tycostream.config.model import Config, LiveConfig, LogConfig
+from tycostream.config.model import Config, LiveConfig, LogConfig, SourceConfig
 from tycostream.observe.events import CohortQuarantined, Event
 
 Draw = Callable[..., Any]
@@ -35,6 +38,9 @@ class World:
         self.url = url
         self.schema = f"history{next(_numbers)}"
         self.tables: list[Table] = []
+        self.views: list[Derived] = []
+        self.level = True  # all that was committed has been seen to be shown
+        self.happened = asyncio.Event()
         self.marked = 0
         self.troubles: list[Event] = []
         self.clients: list[Client] = []
@@ -51,6 +57,16 @@ class World:
         count = self.draw(st.integers(2, 3), label="tables")
         self.tables = [self.draw(tables(f"t{i}")) for i in range(count)]
 
+    def draw_views(self, most: int) -> None:
+        """Random views, queries and custom fields over them, and over each other."""
+        for i in range(self.draw(st.integers(1, most), label="views")):
+            self.views.append(self.draw(deriveds(f"d{i}", self.sources, self.schema), label="view"))
+
+    @property
+    def sources(self) -> list[Table]:
+        """What can be asked for."""
+        return [*self.tables, *self.views]
+
     async def fill(self) -> None:
         """Some rows for each table, to begin with."""
         for table in self.tables:
@@ -61,7 +77,7 @@ class World:
     async def running(self, fill: Callable[[], Awaitable[None]], log_bytes: int) -> AsyncIterator[None]:
         """The tables, filled, and the App over them; all is gone afterwards."""
         await self.execute(f"CREATE SCHEMA {self.schema}")
-        for table in (*self.tables, _MARKER):
+        for table in (*self.sources, _MARKER):
             for statement in table.create(self.schema):
                 await self.execute(statement)
         await self.execute(f"INSERT INTO {self.schema}.marker VALUES (1, 0)")
@@ -77,19 +93,25 @@ class World:
             await self.execute(f"DROP PUBLICATION IF EXISTS tycostream_{self.schema}")
 
     def _config(self, log_bytes: int) -> Config:
-        sources = "".join(
-            f"  {table.name}: {{table: {self.schema}.{table.name}}}\n" for table in (*self.tables, _MARKER)
-        )
         database = f"databases: {{main: {{url: '{self.url}', manage: true}}}}"
-        config = loads(f"name: {self.schema}\n{database}\nsources:\n{sources}", environ={})
+        marker = f"sources: {{marker: {{table: {self.schema}.marker}}}}"
+        config = loads(f"name: {self.schema}\n{database}\n{marker}\n", environ={})
         # Smaller than a configuration may ask for: then clients fall off the log and start again.
-        live = LiveConfig(log=LogConfig(bytes=log_bytes))
-        made = {name: source.model_copy(update={"live": live}) for name, source in config.sources.items()}
+        live = LiveConfig(log=LogConfig(bytes=log_bytes), interval=timedelta())
+        made = {
+            table.name: SourceConfig.model_validate(
+                {"name": table.name, "database": "main", **table.source(self.schema)}
+            )
+            for table in self.sources
+        }
+        made["marker"] = config.sources["marker"]
+        made = {name: source.model_copy(update={"live": live}) for name, source in made.items()}
         return config.model_copy(update={"sources": made})
 
     def _observe(self, event: Event) -> None:
         if isinstance(event, CohortQuarantined):
             self.troubles.append(event)
+        self.happened.set()
 
     # steps
 
@@ -100,25 +122,34 @@ class World:
             for _ in range(self.draw(st.integers(1, 4), label="statements")):
                 table = self.draw(st.sampled_from(self.tables))
                 statement = self.draw(statements(table, self.schema), label="SQL")
-                with contextlib.suppress(psycopg.errors.UniqueViolation):
+                # the key is taken, or its partition is detached
+                with contextlib.suppress(psycopg.errors.UniqueViolation, psycopg.errors.CheckViolation):
                     async with self.connection.transaction():
                         await self.execute(statement)
             await self.execute(f"UPDATE {self.schema}.marker SET n = {self.marked + 1}")
             if abandoned:
                 raise psycopg.Rollback(transaction)
         self.marked += not abandoned
+        await self.record()
         if settle:
             await self.arrived()
+
+    async def record(self) -> None:
+        """Something was committed: keep what the database says now to whom what is shown is compared with all of it."""
+        self.level = False
+        for client in (*self.clients, *self.away):
+            if client.past is not None:
+                client.past.add(await self.expected(client.question))
 
     async def arrived(self) -> None:
         """Wait until every committed transaction has arrived: not for a time, for its mark."""
         await self.marker.shows([{"n": str(self.marked)}], _TIMEOUT_S)
         assert not self.troubles
 
-    def join(self) -> None:
+    async def join(self) -> None:
         """A client comes; one with little room is slow, and reads only when all is checked."""
         draw = self.draw
-        table = draw(st.sampled_from(self.tables))
+        table = draw(st.sampled_from(self.views if self.views and draw(st.integers(0, 3)) else self.tables))
         columns = list(table.columns)
         selection = draw(st.lists(st.sampled_from(columns), min_size=1, unique=True))
         kind = draw(st.sampled_from(["feed", "feed", "list", "list", "list", *["row"] * bool(table.key)]))
@@ -148,7 +179,10 @@ class World:
         if "jsonb" in table.columns.values():
             question = replace(question, step=draw(st.sampled_from([None, "a", "b"])))
         room = draw(st.sampled_from([None, None, 1, 300]), label="room")
-        self.clients.append(Client(self.app, question, room))
+        past = None
+        if isinstance(table, Derived):
+            past = Past(await self.expected(question), self.level)
+        self.clients.append(Client(self.app, question, room, past=past))
 
     def leave(self) -> None:
         """A client's connection is lost; it may come back with its cursor."""
@@ -177,13 +211,31 @@ class World:
         await self.arrived()
         for client in self.clients:
             await client.shows(await self.answer(client.question), _TIMEOUT_S)
+        for view in self.views:
+            await self.answer(Question(view, tuple(view.columns), {}, [(next(iter(view.columns)), "asc")]))
+        self.level = True
+
+    async def expected(self, question: Question) -> Any:
+        """What the database says."""
+        return question.expected([row[0] for row in await self.execute(question.sql(self.schema))])
 
     async def answer(self, question: Question) -> Any:
-        """What the database says; AssertionError if a query of ours, asked now, says something else."""
-        texts = [row[0] for row in await self.execute(question.sql(self.schema))]
-        expected = question.expected(texts)
+        """What the database says; AssertionError if a query of ours, asked now, says something else.
+
+        What is computed, or has partitions that come and go, may lag: it is asked again whenever something happened.
+        """
+        expected = await self.expected(question)
         if not question.feed:
             document, variables = question.graphql("query")
-            answer = await query(self.app, self.app.prepare(document, None, variables, Session()))
+            may_lag = isinstance(question.table, Derived) or question.table.parted
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TIMEOUT_S):
+                    while True:
+                        self.happened.clear()
+                        plan = self.app.prepare(document, None, variables, Session())
+                        answer = await query(self.app, plan)
+                        if answer == expected or not may_lag:
+                            break
+                        await self.happened.wait()
             assert answer == expected, question
         return expected

@@ -1,0 +1,54 @@
+"""Views, queries and custom fields against PostgreSQL's own SELECT: what is shown is always what it said, in its order."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.oracle.clients import Past, Question
+from tests.oracle.shapes import Table
+from tests.oracle.test_postgres_oracle import SHARED, STEPS, steps
+from tests.oracle.world import World
+
+
+async def run(data: st.DataObject, url: str, most: int, kinds: list[str]) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("SET timezone = 'UTC'")
+        world = World(data.draw, connection, url)
+        world.draw_tables()
+        world.draw_views(4)
+        log_bytes = data.draw(st.sampled_from([1, 2000, 64 * 2**20]), label="log")
+        async with world.running(world.fill, log_bytes):
+            await steps(data, world, most, kinds)
+
+
+@pytest.mark.timeout(120)
+@settings(max_examples=8, suppress_health_check=SHARED, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(data=st.data())
+async def test_what_is_computed_shows_what_the_database_says(database: str, data: st.DataObject) -> None:
+    await run(data, database, 8, STEPS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=60, suppress_health_check=SHARED)
+@given(data=st.data())
+async def test_what_is_computed_shows_what_the_database_says_for_long(
+    database: str, data: st.DataObject
+) -> None:
+    await run(data, database, 20, [*STEPS, *STEPS, "cut"])
+
+
+def test_what_never_was_is_noticed() -> None:
+    question = Question(Table("t", {"c": "integer"}, (), True), ("c",), {})
+    past = Past([1], level=True)
+    past.add([2])
+    past.add([1])
+    past.shown([1], question)
+    past.shown([2], question)
+    past.shown([1], question)
+    for never in ([2], [3]):  # back again, and from nowhere
+        with pytest.raises(AssertionError, match="never was"):
+            past.shown(never, question)
