@@ -169,7 +169,7 @@ class Client:
         self.outbox = outbox
         self.shown: Any = back.shown if back else Counter() if question.feed else None
         self.cursor: str | None = back.cursor if back else None
-        self.past = back.past if back else past
+        self.past: Past | None = back.past if back else past
         self.doomed = False
         self.errors: list[dict[str, Any]] = []
         self._pending: Counter[str] | None = None

@@ -74,7 +74,8 @@ def _columns(draw: st.DrawFn, table: Table, *, keyed: bool) -> list[str]:
     """Some columns; with the key all of it, without one none by whose text equal rows would differ."""
     if keyed:
         others = [column for column in table.columns if column not in table.key]
-        return [*table.key, *draw(st.lists(st.sampled_from(others), unique=True) if others else st.just([]))]
+        more = st.lists(st.sampled_from(others), unique=True) if others else st.just(list[str]())
+        return [*table.key, *draw(more)]
     usable = [c for c, sql_type in table.columns.items() if not table.key or sql_type not in _TWINNED]
     return draw(st.lists(st.sampled_from(usable), min_size=1, unique=True)) if usable else []
 
@@ -108,7 +109,9 @@ def _joined(draw: st.DrawFn, name: str, tables: Sequence[Table], schema: str) ->
     left, right = sides.values()
     outer = draw(st.booleans())
     keyed = bool(left.key and right.key) and not outer and draw(st.integers(0, 3)) > 0
-    chosen = [(side, column) for side, table in sides.items() for column in draw(_columns(table, keyed=keyed))]
+    chosen = [
+        (side, column) for side, table in sides.items() for column in draw(_columns(table, keyed=keyed))
+    ]
     if not chosen:
         outer, keyed = False, True
         chosen = [(s, column) for s, table in sides.items() for column in draw(_columns(table, keyed=True))]
@@ -169,7 +172,7 @@ def _with_fields(draw: st.DrawFn, name: str, tables: Sequence[Table], schema: st
     for i in range(draw(st.integers(1, 2))):
         sql, sql_type = where_sql(draw(wheres(base)), base), "boolean"
         texts = [column for column, sql_type in base.columns.items() if sql_type in ("text", "varchar")]
-        if texts and draw(st.booleans()):
+        if draw(st.booleans()) and texts:
             sql, sql_type = f"length({draw(st.sampled_from(texts))})", "integer"
         fields.append((f"f{i}", sql, sql_type))
     terms = [*base.columns, *(f"{sql} AS {name}" for name, sql, _ in fields)]

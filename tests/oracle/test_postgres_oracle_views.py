@@ -8,20 +8,36 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.clients import Past, Question
+from tests.oracle.ddl import AlteredWorld
 from tests.oracle.shapes import Table
 from tests.oracle.test_postgres_oracle import SHARED, STEPS, steps
 from tests.oracle.world import World
+from tycostream.engines.postgres import watch
+
+ALTERED = [*STEPS, "alter", "alter", "alter", "alter"]
 
 
-async def run(data: st.DataObject, url: str, most: int, kinds: list[str]) -> None:
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is altered is looked for ten times a second, not every five seconds."""
+    monkeypatch.setattr(watch, "_EVERY_S", 0.1)
+    monkeypatch.setattr(watch, "_SOON_S", 0.02)
+
+
+async def run(data: st.DataObject, url: str, most: int, kinds: list[str], of: type[World] = World) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("SET timezone = 'UTC'")
-        world = World(data.draw, connection, url)
+        world = of(data.draw, connection, url)
         world.draw_tables()
         world.draw_views(4)
         log_bytes = data.draw(st.sampled_from([1, 2000, 64 * 2**20]), label="log")
         async with world.running(world.fill, log_bytes):
             await steps(data, world, most, kinds)
+            if isinstance(world, AlteredWorld) and data.draw(st.booleans(), label="broken"):
+                await world.break_one()
+                if world.tables:
+                    await world.transaction(settle=True)
+                await world.check()
 
 
 @pytest.mark.timeout(120)
@@ -39,6 +55,25 @@ async def test_what_is_computed_shows_what_the_database_says_for_long(
     database: str, data: st.DataObject
 ) -> None:
     await run(data, database, 20, [*STEPS, *STEPS, "cut"])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.usefixtures("hurried")
+@settings(max_examples=6, suppress_health_check=SHARED, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(data=st.data())
+async def test_what_is_altered_shows_what_the_database_says(database: str, data: st.DataObject) -> None:
+    await run(data, database, 8, ALTERED, AlteredWorld)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("hurried")
+@settings(max_examples=40, suppress_health_check=SHARED)
+@given(data=st.data())
+async def test_what_is_altered_shows_what_the_database_says_for_long(
+    database: str, data: st.DataObject
+) -> None:
+    await run(data, database, 20, [*ALTERED, "cut"], AlteredWorld)
 
 
 def test_what_never_was_is_noticed() -> None:

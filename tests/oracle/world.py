@@ -184,6 +184,10 @@ class World:
             past = Past(await self.expected(question), self.level)
         self.clients.append(Client(self.app, question, room, past=past))
 
+    async def alter(self) -> None:
+        """The shape of something becomes another one; nothing has that here."""
+        raise NotImplementedError
+
     def leave(self) -> None:
         """A client's connection is lost; it may come back with its cursor."""
         feeds = [client for client in self.clients if client.question.feed and client.room is None]
