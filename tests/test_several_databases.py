@@ -15,7 +15,7 @@ from tests.test_cli import run
 from tycostream.app import App
 from tycostream.auth.session import Session
 from tycostream.clock import SystemClock
-from tycostream.config.load import loads
+from tycostream.config.load import load, loads
 from tycostream.errors import ConfigError
 from tycostream.observe.events import silent
 
@@ -85,3 +85,40 @@ def test_names_that_clash_in_the_file_are_refused_with_their_place() -> None:
         "t.yaml:6:3: sources.people_old: its type people_old is also one of source people; "
         "rename one of them; a source's `table:` may stay"
     ]
+
+
+def test_init_adds_a_second_database_and_loses_nothing_of_the_first(two: list[str], tmp_path: Path) -> None:
+    first = run("init", "--database-url", two[0], "-o", "tycostream.yaml", "--name", "one", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    file = tmp_path / "tycostream.yaml"
+    before = file.read_text()
+    (tmp_path / ".env").write_text(f"ONE_URL={two[0]}\nTWO_URL={two[1]}\n")
+    again = run("init", "--database-url", two[1], "-o", "tycostream.yaml", cwd=tmp_path)
+    assert again.returncode == 1
+    assert "add this database to it with --append" in again.stderr
+    second = ("init", "--database-url", two[1], "-o", "tycostream.yaml", "--append", "--name")
+    taken = run(*second, "one", cwd=tmp_path)
+    assert taken.returncode == 1
+    assert "has a database 'one' already" in taken.stderr
+    assert file.read_text() == before
+    added = run(*second, "two", cwd=tmp_path)
+    assert added.returncode == 0, added.stderr
+    assert "added two to tycostream.yaml: 1 sources; now: export TWO_URL=…" in added.stderr
+    lines = iter(file.read_text().splitlines())
+    assert all(line in lines for line in before.splitlines()), "nothing is lost, and the order is kept"
+    config = load(file, {})
+    assert {name: (source.database, source.table) for name, source in config.sources.items()} == {
+        "people": ("one", "people"),
+        "two_people": ("two", "people"),
+    }
+    assert config.enums == {"mood": ("calm", "wild"), "two_mood": ("calm", "tame")}
+    assert (config.sources["two_people"].columns or {})["mood"] == "two_mood"
+    checked = run("check", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("more", [["--append"], ["--append", "-o", "missing.yaml"]])
+def test_append_needs_a_file(more: list[str], tmp_path: Path) -> None:
+    refused = run("init", "--database-url", "host=nowhere", *more, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "--append adds to a file that exists" in refused.stderr

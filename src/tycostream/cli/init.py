@@ -29,17 +29,36 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A file; absent: standard output.")
     ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the database to the file, which stays as it is otherwise.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="What to call it; absent: main, or with --append by its engine.")
+    ] = None,
 ) -> None:
     """Write a configuration from a database's catalogue: tables, keys, enums, comments; relationships as suggestions.
 
     Example: tycostream init --database-url postgresql://localhost/shop --schema public --schema sales > tycostream.yaml
     """
-    from tycostream.config.render import render_yaml
+    from tycostream.config.append import appended, taken
+    from tycostream.config.render import draft_of, identifier
 
     if source and everything:
         raise TycoError("options", "--all and --source contradict each other", hint="give one of them")
-    if output is not None and output.exists():
-        raise TycoError("file-exists", f"{output} exists already", hint="name another file with --output")
+    if output is not None and output.exists() and not append:
+        raise TycoError(
+            "file-exists",
+            f"{output} exists already",
+            hint="name another file with --output, or add this database to it with --append",
+        )
+    if append and (output is None or not output.exists()):
+        raise TycoError(
+            "options",
+            "--append adds to a file that exists",
+            hint="name it: --append --output tycostream.yaml",
+        )
+    kept = output.read_text(encoding="utf-8") if append and output is not None else ""
+    there = taken(kept, str(output)) if append else None
     engine, tables = run(_catalogue(database_url))
     keyless = everything or engine == "materialize"
     named = _named(tables, source or [])
@@ -49,13 +68,22 @@ def init(
         for table in chosen
         if table in named or table.primary_key or keyless
     ]
-    text = render_yaml("${DATABASE_URL}", engine, facts)
+    called = name or (engine if there else "main")
+    if there and called in there.databases:
+        raise TycoError(
+            "database-exists",
+            f"{output} has a database {called!r} already",
+            hint="give this one another name with --name",
+        )
+    variable = "DATABASE_URL" if called == "main" and not there else f"{identifier(called).upper()}_URL"
+    draft = draft_of(called, f"${{{variable}}}", engine, facts, there)
     if output is None:
-        typer.echo(text, nl=False)
+        typer.echo(draft.file(), nl=False)
         return
-    output.write_text(text, encoding="utf-8")
+    output.write_text(appended(kept, str(output), draft) if there else draft.file(), encoding="utf-8")
     count = sum(1 for fact in facts if not fact.left_out)
-    typer.echo(f"wrote {output}: {count} sources; now: export DATABASE_URL=… && tycostream check", err=True)
+    done = f"added {called} to {output}" if there else f"wrote {output}"
+    typer.echo(f"{done}: {count} sources; now: export {variable}=… && tycostream check", err=True)
 
 
 def _facts(table: CatalogueTable, *, wanted: bool) -> TableFacts:

@@ -76,46 +76,90 @@ class TableFacts:
         )
 
 
-def render_yaml(database_url_expr: str, engine: str, tables: Sequence[TableFacts]) -> str:
-    """A whole file. ``database_url_expr`` stands as it is, so ``${DATABASE_URL}`` stays a reference.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The names that a configuration has already; ``enums`` by their labels."""
+
+    databases: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    enums: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The lines of a database's sections; each entry is indented by two."""
+
+    database: Sequence[str]
+    enums: Sequence[str]
+    sources: Sequence[str]
+
+    def section(self, name: str) -> Sequence[str]:
+        """The lines below ``databases:``, ``enums:`` or ``sources:``."""
+        return {"databases": self.database, "enums": self.enums, "sources": self.sources}[name]
+
+    def text(self) -> str:
+        """A file of these alone."""
+        return "\n".join([*self._head("databases"), *self._head("enums"), *self._head("sources"), ""])
+
+    def _head(self, name: str) -> list[str]:
+        lines = self.section(name)
+        # Comments alone would leave `sources:` null, which reads as missing.
+        empty = not any(line[:1] == " " and line.lstrip()[:1] != "#" for line in lines)
+        return [f"{name}: {{}}" if empty else f"{name}:", *lines]
+
+    def file(self) -> str:
+        """A whole file, for a person."""
+        lines = [
+            "# Written by `tycostream init` from the database's catalogue. Remove what the API should not expose;",
+            "# `tycostream check` compares the rest with the database.",
+            "",
+            *self._head("databases"),
+            "",
+            "server:",
+            "  stringify_numbers: true     # bigint and numeric as strings: exact in browsers too",
+            "",
+        ]
+        if self.enums:
+            lines += ["enums:                        # ordered", *self.enums, ""]
+        return "\n".join([*lines, *self._head("sources")]) + "\n"
+
+
+def draft_of(
+    name: str, url: str, engine: str, tables: Sequence[TableFacts], taken: Taken | None = None
+) -> Draft:
+    """What a database offers, as sections. ``url`` stands as it is, so ``${DATABASE_URL}`` stays a reference.
 
     Names that GraphQL cannot hold are rewritten, and ``table`` or ``column_config`` says what they stand for. An
-    enum whose labels GraphQL cannot hold stays a text.
+    enum whose labels GraphQL cannot hold stays a text. With ``taken`` it is a further database of a configuration:
+    every source says that it is of this one, and a name that is taken is put behind the database's.
     """
-    types, fields = set(FIXED_TYPES), set[str]()
-    enums = _enums(tables, types)
-    lines = [
-        "# Written by `tycostream init` from the database's catalogue. Remove what the API should not expose;",
-        "# `tycostream check` compares the rest with the database.",
-        "",
-        "databases:",
-        "  main:",
-        f"    engine: {engine}",
-        f"    url: {json.dumps(database_url_expr, ensure_ascii=False)}",
-        *_SETTINGS.get(engine, ()),
-        "",
-        "server:",
-        "  stringify_numbers: true     # bigint and numeric as strings: exact in browsers too",
-        "",
-    ]
-    if enums:
-        lines += ["enums:                        # ordered"]
-        lines += [f"  {_key(name)}: [{', '.join(map(scalar, labels))}]" for labels, name in enums.items()]
-        lines += [""]
-    names = [
-        "" if table.left_out else _claim(_wanted_name(table), types, SOURCE_TYPES, fields, SOURCE_FIELDS)
-        for table in tables
-    ]
-    named = {name: table for table, name in zip(tables, names, strict=True) if name}
+    names = _Names(name if taken else "", taken or Taken())
+    enums = _enums(tables, names)
+    new = {labels: enum for labels, enum in enums.items() if labels not in names.taken.enums}
+    claimed = ["" if table.left_out else names.source(_wanted_name(table)) for table in tables]
+    named = {source: table for table, source in zip(tables, claimed, strict=True) if source}
     body: list[str] = []
-    for table, name in zip(tables, names, strict=True):
-        if name:
-            body += [*_source(table, name, enums, engine), *_relationships(table, named)]
+    for table, source in zip(tables, claimed, strict=True):
+        if source:
+            lines = _source(table, source, enums, engine)
+            of = [f"    database: {yaml_key(name)}"] if taken else []
+            body += [lines[0], *of, *lines[1:], *_relationships(table, named)]
         else:
             body.append(f"  # {table.title} is left out: {table.left_out}")
-    # Comments alone would leave `sources:` null, which reads as missing.
-    empty = not any(line[:1] == " " and line.lstrip()[:1] != "#" for line in body)
-    return "\n".join([*lines, "sources: {}" if empty else "sources:", *body]) + "\n"
+    database = [
+        f"  {yaml_key(name)}:",
+        f"    engine: {engine}",
+        f"    url: {json.dumps(url, ensure_ascii=False)}",
+        *_SETTINGS.get(engine, ()),
+    ]
+    listed = [f"  {yaml_key(enum)}: [{', '.join(map(scalar, labels))}]" for labels, enum in new.items()]
+    return Draft(database, listed, body)
+
+
+def render_yaml(url: str, engine: str, tables: Sequence[TableFacts]) -> str:
+    """A whole file of one database, ``main``; see ``draft_of``."""
+    return draft_of("main", url, engine, tables).file()
 
 
 def scalar(text: str) -> str:
@@ -125,7 +169,8 @@ def scalar(text: str) -> str:
     return _quoted(text.replace("${", "$${"))
 
 
-def _key(text: str) -> str:
+def yaml_key(text: str) -> str:
+    """A key that reads back as ``text``."""
     # Keys are not substituted, so nothing is escaped in them.
     return text if _PLAIN.fullmatch(text) and text.lower() not in _WORDS else _quoted(text)
 
@@ -138,13 +183,13 @@ def _quoted(text: str) -> str:
     )
 
 
-def _enums(tables: Sequence[TableFacts], types: set[str]) -> dict[tuple[str, ...], str]:
+def _enums(tables: Sequence[TableFacts], names: _Names) -> dict[tuple[str, ...], str]:
     """Labels → name. Two enums of the same labels are one here: order and text are all that counts."""
-    found: dict[tuple[str, ...], str] = {}
+    found = dict(names.taken.enums)
     for table in tables:
         for name, labels in table.enums.values():
             if labels and labels not in found and all(map(_is_label, labels)):
-                found[labels] = _claim(name.rpartition(".")[2], types, ENUM_TYPES, set(), ())
+                found[labels] = names.enum(name.rpartition(".")[2])
     return found
 
 
@@ -153,19 +198,40 @@ def _is_label(label: str) -> bool:
     return bool(fits) and label not in ("true", "false", "null")
 
 
-def _claim(
-    name: str, types: set[str], type_ends: Sequence[str], fields: set[str], field_ends: Sequence[str]
-) -> str:
-    """A free GraphQL name like ``name``, with all the names that the schema makes of it."""
-    base, number = identifier(name), 1
-    while True:
-        free = base if number == 1 else f"{base}_{number}"
-        new_types, new_fields = {free + end for end in type_ends}, {free + end for end in field_ends}
-        if not (new_types & types or new_fields & fields or (not field_ends and config_scalar(free))):
-            types |= new_types
-            fields |= new_fields
-            return free
-        number += 1
+class _Names:
+    """The names that the schema will hold; ``prefix`` goes before one that is taken."""
+
+    def __init__(self, prefix: str, taken: Taken) -> None:
+        self.taken = taken
+        self._prefix = prefix
+        self._types = {*FIXED_TYPES, *taken.types}
+        self._types |= {name + end for name in taken.enums.values() for end in ENUM_TYPES}
+        self._types |= {name + end for name in taken.sources for end in SOURCE_TYPES}
+        self._fields = {name + end for name in taken.sources for end in SOURCE_FIELDS}
+
+    def source(self, name: str) -> str:
+        """A free name like ``name`` for a source."""
+        return self._claim(name, SOURCE_TYPES, SOURCE_FIELDS)
+
+    def enum(self, name: str) -> str:
+        """A free name like ``name`` for an enum."""
+        return self._claim(name, ENUM_TYPES, ())
+
+    def _claim(self, name: str, type_ends: Sequence[str], field_ends: Sequence[str]) -> str:
+        """A free GraphQL name, with all the names that the schema makes of it."""
+        base, number = identifier(name), 1
+        free = base
+        while True:
+            types, fields = {free + end for end in type_ends}, {free + end for end in field_ends}
+            if not (types & self._types or fields & self._fields or (not field_ends and config_scalar(free))):
+                self._types |= types
+                self._fields |= fields
+                return free
+            if self._prefix and free == identifier(name):
+                free = base = identifier(f"{self._prefix}_{name}")
+                continue
+            number += 1
+            free = f"{base}_{number}"
 
 
 def identifier(name: str) -> str:
@@ -193,7 +259,7 @@ def _wanted_name(table: TableFacts) -> str:
 
 
 def _source(table: TableFacts, name: str, enums: Mapping[tuple[str, ...], str], engine: str) -> list[str]:
-    lines = [f"  {_key(name)}:"]
+    lines = [f"  {yaml_key(name)}:"]
     if table.remedy:
         lines.append(f"    # first: {_comment_text(table.remedy)}")
     if table.schema != "public":
@@ -218,10 +284,10 @@ def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[st
     lines, shown_otherwise = ["    columns:"], []
     # Names that need no change come first in the claim: no renamed column may take theirs.
     taken = {name for name, _ in table.columns if identifier(name) == name} | _CLAUSES
-    width = max(len(_key(name)) for name, _ in table.columns)
+    width = max(len(yaml_key(name)) for name, _ in table.columns)
     for name, sql_type in table.columns:
         enum = enums.get(table.enums[name][1]) if name in table.enums else None
-        shown = f"{_key(name)}:{f' {scalar(enum)}' if enum else ''}"
+        shown = f"{yaml_key(name)}:{f' {scalar(enum)}' if enum else ''}"
         lines.append(f"      {shown:<{width + 1}}  # {_comment_text(sql_type)}")
         settings = []
         if identifier(name) != name or name in _CLAUSES:
@@ -230,7 +296,7 @@ def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[st
         if name in table.comments:
             settings.append(f"comment: {scalar(table.comments[name])}")
         if settings:
-            shown_otherwise.append(f"      {_key(name)}: {{{', '.join(settings)}}}")
+            shown_otherwise.append(f"      {yaml_key(name)}: {{{', '.join(settings)}}}")
     return [*lines, *(["    column_config:", *shown_otherwise] if shown_otherwise else [])]
 
 
@@ -241,7 +307,7 @@ def _relationships(table: TableFacts, named: Mapping[str, TableFacts]) -> list[s
 
     def add(wanted: str, kind: str, source: str, pairs: Sequence[tuple[str, str]]) -> None:
         taken.add(name := _free_field(wanted, taken))
-        on = ", ".join(f"{_key(mine)}: {scalar(its)}" for mine, its in pairs)
+        on = ", ".join(f"{yaml_key(mine)}: {scalar(its)}" for mine, its in pairs)
         lines.append(f"    #   {name}: {{{kind}: {source}, on: {{{on}}}}}")
 
     def refers(key: Reference, to: TableFacts) -> bool:
