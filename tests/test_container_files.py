@@ -6,14 +6,16 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.real.conftest import MATERIALIZE, RISINGWAVE
 from tycostream.config.load import load
 from tycostream.config.rules import public_host_problem
-from tycostream.demo import materialize
+from tycostream.demo import materialize, risingwave
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -67,8 +69,21 @@ def test_images_have_versions() -> None:
     assert all(re.fullmatch(r"\S+:(v\d+\.\d+\.\d+|dev)", image) for image in images)
 
 
-def test_the_server_of_the_compose_file_starts(tmp_path: Path) -> None:
-    service = SERVICES["tycostream"]
+@pytest.mark.parametrize(
+    ("name", "urls"),
+    [
+        ("tycostream", {"main": "postgresql://materialize@materialize:6875/materialize"}),
+        (
+            "both",
+            {
+                "materialize": "postgresql://materialize@materialize:6875/materialize",
+                "risingwave": "postgresql://root@risingwave:4566/dev",
+            },
+        ),
+    ],
+)
+def test_the_servers_of_the_compose_file_start(name: str, urls: dict[str, str], tmp_path: Path) -> None:
+    service = SERVICES[name]
     source, target, mode = service["volumes"][0].split(":")
     assert (target, mode) == ("/etc/tycostream/tycostream.yaml", "ro")
     assert target in DOCKERFILE
@@ -77,14 +92,28 @@ def test_the_server_of_the_compose_file_starts(tmp_path: Path) -> None:
     }
     (tmp_path / "tycostream.yaml").write_text((ROOT / source).read_text())
     config = load(tmp_path / "tycostream.yaml", environment)
-    assert config.databases["main"].url == "postgresql://materialize@materialize:6875/materialize"
+    assert {database: one.url for database, one in config.databases.items()} == urls
     assert public_host_problem(config.server.model_copy(update={"host": "0.0.0.0"})) == ""
 
 
+def test_what_needs_a_profile_is_waited_for_only_by_what_needs_it_too() -> None:
+    for name, service in SERVICES.items():
+        for other in service.get("depends_on", {}):
+            assert set(SERVICES[other].get("profiles", [])) <= set(service.get("profiles", [])), name
+
+
+def test_the_releases_are_those_of_the_tests() -> None:
+    assert SERVICES["materialize"]["image"] == MATERIALIZE
+    assert SERVICES["risingwave"]["image"] == RISINGWAVE
+
+
+@pytest.mark.parametrize("module", [materialize, risingwave])
 @pytest.mark.parametrize("name", ["schema", "seeder"])
-def test_the_seeders_commands_are_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = SERVICES[name]
-    assert service["entrypoint"] == ["python", "-m", materialize.__name__]
+def test_the_seeders_commands_are_its_own(
+    module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = SERVICES[name if module is materialize else f"risingwave-{name}"]
+    assert service["entrypoint"] == ["python", "-m", module.__name__]
     command = [re.sub(r"\$\{\w+:-(.*)\}", r"\1", word) for word in service["command"]]
     parsed: list[argparse.Namespace] = []
 
@@ -95,7 +124,7 @@ def test_the_seeders_commands_are_its_own(name: str, monkeypatch: pytest.MonkeyP
     real = argparse.ArgumentParser.parse_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     with pytest.raises(KeyboardInterrupt):
-        materialize.main()
+        module.main()
     assert parsed[0].schema_only is (name == "schema")
     assert parsed[0].rate == 20
 

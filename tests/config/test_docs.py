@@ -82,6 +82,7 @@ def test_the_yaml_of_the_documentation_loads(page: str) -> None:
     blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     assert blocks
     environ = {"DATABASE_URL": "postgresql://u@mz:6875/materialize", "CURSOR_KEY": "x"}
+    environ |= dict.fromkeys(("MATERIALIZE_URL", "RISINGWAVE_URL"), "postgresql://u@db/x")
     for block in blocks:
         whole = (
             block

@@ -17,7 +17,7 @@ from tycostream.clock import SystemClock
 from tycostream.config.load import load
 from tycostream.config.model import Consistency, EngineName
 from tycostream.demo import materialize
-from tycostream.demo.materialize import Seeder, create_schema, statements
+from tycostream.demo.materialize import Seeder, connect, create_schema, make, statements
 
 
 class Eager(SystemClock):
@@ -42,9 +42,11 @@ async def run_until(url: str, enough: Callable[[Seeder], bool], rate: float = 40
     return seeder
 
 
-async def test_the_view_is_what_the_trades_add_up_to(database):
-    await create_schema(database)
-    await create_schema(database)  # what exists is left as it is
+@pytest.mark.parametrize("file", ["materialize.sql", "risingwave.sql"])
+async def test_the_view_is_what_the_trades_add_up_to(database, file):
+    for _ in range(2):  # what exists is left as it is
+        async with await connect(database) as writer:
+            await make(writer, file)
     seeder = await run_until(database, lambda seeder: seeder.trades >= 300)
     with psycopg.connect(database) as connection:
         connection.execute("REFRESH MATERIALIZED VIEW positions")
@@ -116,8 +118,9 @@ async def test_a_connection_that_is_ended_is_made_again(database, capsys):
     assert "trying again" in capsys.readouterr().err
 
 
-def test_the_statements_stand_alone() -> None:
-    found = statements()
+@pytest.mark.parametrize("file", ["materialize.sql", "risingwave.sql"])
+def test_the_statements_stand_alone(file: str) -> None:
+    found = statements(file)
     assert [statement.split("EXISTS ")[1].split()[0] for statement in found] == [
         "instruments",
         "trades",
@@ -129,6 +132,18 @@ def test_the_statements_stand_alone() -> None:
 def test_a_rate_must_be_a_rate() -> None:
     with pytest.raises(ValueError, match="more than 0"):
         Seeder("", 0, SystemClock())
+
+
+def test_the_configuration_of_two_engines_loads() -> None:
+    config = load(Path(materialize.__file__).parent / "two_engines.yaml", {})
+    engines = {name: database.engine for name, database in config.databases.items()}
+    assert engines == {"materialize": EngineName.MATERIALIZE, "risingwave": EngineName.RISINGWAVE}
+    assert {name: (source.database, source.table) for name, source in config.sources.items()} == {
+        "trades": ("materialize", "trades"),
+        "positions": ("materialize", "positions"),
+        "risingwave_trades": ("risingwave", "trades"),
+        "risingwave_positions": ("risingwave", "positions"),
+    }
 
 
 def test_the_configuration_loads() -> None:

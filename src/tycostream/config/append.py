@@ -110,8 +110,9 @@ def _edited(text: str, draft: Draft, added: Mapping[str, Any], only: str | None)
             tail += "\n".join(["", f"{section}:", *lines, ""])
             continue
         edits.append(_insertion(text, *sections[section], lines, new))
-    # from the end, so that places stay true; of two at one place, that of a source's own line was listed first
-    for start, end, instead in sorted(reversed(edits), key=lambda edit: -edit[0]):
+    edits.sort(key=lambda edit: edit[0])
+    # from the end, so that places stay true; of two at one place the later one first, for it comes after
+    for start, end, instead in reversed(edits):
         text = text[:start] + instead + text[end:]
     return text + ("\n" if tail and not text.endswith("\n") else "") + tail
 

@@ -55,12 +55,7 @@ async def create_schema(url: str, system_url: str | None = None) -> None:
         async with await connect(system_url) as system:
             await system.execute("ALTER SYSTEM SET enable_logical_compaction_window = true")
     async with await connect(url) as connection:
-        for statement in statements():
-            await connection.execute(statement.encode())
-        listed = await (await connection.execute("SELECT count(*) FROM instruments")).fetchone()
-        if listed == (0,):
-            rows = [(item.id, item.symbol, item.name, item.tick, item.base) for item in INSTRUMENTS]
-            await _insert(connection, "INSERT INTO instruments (id, symbol, name, tick, base)", rows)
+        await make(connection, "materialize.sql")
         if system_url is not None:
             for kind, name in (
                 ("TABLE", "instruments"),
@@ -70,9 +65,19 @@ async def create_schema(url: str, system_url: str | None = None) -> None:
                 await connection.execute(f"ALTER {kind} {name} SET (RETAIN HISTORY FOR '{HISTORY}')".encode())
 
 
-def statements() -> list[str]:
-    """The statements of ``materialize.sql``, in order, comments left out."""
-    text = resources.files("tycostream.demo").joinpath("materialize.sql").read_text(encoding="utf-8")
+async def make(connection: _Connection, file: str) -> None:
+    """Run the statements of a file of this package, and list the instruments if none are. psycopg.Error."""
+    for statement in statements(file):
+        await connection.execute(statement.encode())
+    listed = await (await connection.execute("SELECT count(*) FROM instruments")).fetchone()
+    if listed == (0,):
+        rows = [(item.id, item.symbol, item.name, item.tick, item.base) for item in INSTRUMENTS]
+        await _insert(connection, "INSERT INTO instruments (id, symbol, name, tick, base)", rows)
+
+
+def statements(file: str) -> list[str]:
+    """The statements of a file of this package, in order, comments left out."""
+    text = resources.files("tycostream.demo").joinpath(file).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("--")]
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
