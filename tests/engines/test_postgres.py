@@ -12,6 +12,7 @@ from tests.conftest import PostgresServer
 from tests.engines.stream_contract import Follower
 from tycostream.clock import SystemClock
 from tycostream.config.model import DatabaseConfig, SourceConfig
+from tycostream.engines.names import quoted
 from tycostream.engines.postgres import PostgresEngine, assembly, stream
 from tycostream.engines.postgres import reading as reading_steps
 from tycostream.errors import Action, UpstreamError
@@ -71,6 +72,32 @@ async def test_a_transaction_over_two_tables_is_one_batch(engine, db) -> None:
     await db.execute("TRUNCATE a")
     await f.until(lambda: len(f.batches) == 2)
     assert f.batches[1].changes == {"a": [TRUNCATE]}
+
+
+async def test_a_reader_that_pauses_outlives_the_servers_limits_of_idle_transactions(engine, db) -> None:
+    """The exported snapshot is a transaction of the replication connection, which waits as long as the tables are read."""
+    await db.execute("CREATE TABLE a AS SELECT i FROM generate_series(1, 12000) i")
+    await db.execute("ALTER TABLE a ADD PRIMARY KEY (i)")
+    limits = [("idle_in_transaction_session_timeout", 90600), ("idle_session_timeout", 140000)]
+    limits += [("transaction_timeout", 170000)]
+    for name, since in limits:
+        if db.info.server_version >= since:
+            await db.execute(f"ALTER DATABASE {quoted(db.info.dbname)} SET {name} = '300ms'")
+    row_type = await engine.describe(source("a"))
+    f = Follower(await engine.open(), row_type)
+    await f.stream.add(row_type, source("a"))
+    await f.step()  # the first part
+    query = (
+        "SELECT FROM pg_stat_activity WHERE application_name = 'tycostream' AND datname = current_database()"
+        " AND state LIKE 'idle%' AND clock_timestamp() - xact_start < interval '700ms'"
+    )
+    async with asyncio.timeout(10):
+        while await (await db.execute(query)).fetchone() is not None:
+            pass
+    await f.until(lambda: bool(f.snapshots))
+    await db.execute("INSERT INTO a VALUES (0)")
+    await f.until(lambda: len(f.rows["a"]) == 12001)
+    await f.stream.close()
 
 
 async def test_unchanged_toast(engine, db) -> None:

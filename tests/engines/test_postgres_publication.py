@@ -9,6 +9,7 @@ import pytest
 
 from tests.engines.stream_contract import Follower
 from tests.engines.test_postgres import db, engine, engine_of, follow, source
+from tycostream.config.model import SourceConfig
 from tycostream.errors import Action
 
 __all__ = ["db", "engine"]  # fixtures
@@ -126,6 +127,32 @@ async def test_tables_are_added_to_the_publication_side_by_side(db, database) ->
         await holds_all(f)
     for each in engines:
         await each.close()
+
+
+@pytest.mark.parametrize("began", [True, False], ids=["running", "not yet read"])
+async def test_all_sources_of_a_table_that_one_of_them_published_wait_for_older_transactions(
+    engine, db, database, began
+) -> None:
+    """What an open transaction wrote before the table was published is in no stream: it must be in each snapshot."""
+    await db.execute(
+        "CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t"
+    )
+    row_type = await engine.describe(source("first"))
+    f = Follower(await engine.open(), row_type)
+    await f.stream.add(row_type, source("first"))
+    if began:
+        await f.until(lambda: bool(f.progress))
+    async with await psycopg.AsyncConnection.connect(database) as older:
+        await older.execute("INSERT INTO t VALUES (1)")
+        for one in (SourceConfig(name="v"), source("t"), SourceConfig(name="again", table="t")):
+            f.expect(await engine.describe(one))
+            await f.stream.add(f.row_types[one.name], one)
+        count = len(f.progress)
+        await f.until(lambda: {"t", "again"} <= set(f.snapshots) or len(f.progress) > count + 2)
+    await f.until(lambda: {"v", "t", "again"} <= set(f.snapshots))
+    await f.until(lambda: (+f.rows["v"], *f.rows["t"], *f.rows["again"]) == ({(1,): 1}, 1, 1))
+    assert not engine.publication.fresh, "nobody need wait for those transactions again"
+    await f.stream.close()
 
 
 async def waiting_for_a_lock(db) -> None:

@@ -184,6 +184,14 @@ async def test_confirming_is_late_and_the_log_that_is_kept_is_told(slot: Slots, 
     assert [event.warn for event in told] == [True] + [False] * (len(told) - 1), "warned once"
 
 
+async def test_the_log_that_is_kept_is_told_where_all_sources_are_views(slot: Slots, monkeypatch) -> None:
+    monkeypatch.setattr(watch, "_EVERY_S", 0.05)
+    await slot.db.execute(f"{TABLES}; CREATE VIEW w AS SELECT id FROM a")
+    events: list[Event] = []
+    f = await opened(slot.engine(events.append), "w")
+    await f.until(lambda: any(isinstance(event, SlotKeepsLog) for event in events))
+
+
 def test_what_may_be_forgotten_is_as_old_as_clients_may_be_away() -> None:
     confirmed = slots.Confirmed(10)
     assert [confirmed.note(t, lsn, 5.0) for t, lsn in [(0, 20), (2, 30), (4.9, 40), (5, 50), (7, 60)]] == [

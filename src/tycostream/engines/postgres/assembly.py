@@ -64,8 +64,7 @@ class Followed:
 
     def __post_init__(self) -> None:
         self.width = len(self.row_type.columns)
-        relations = (self.table.oid, *(part.oid for part in self.table.parts))
-        self.mappers = {oid: Mapper(self.row_type, self.table) for oid in relations}
+        self.mappers = {oid: Mapper(self.row_type, self.table) for oid in self.table.oids}
 
 
 class Assembly:

@@ -145,6 +145,11 @@ class Table:
         return tuple(part for part in self.parts if part.leaf)
 
     @property
+    def oids(self) -> tuple[int, ...]:
+        """The numbers under which its changes may be told: its own, and those of its partitions."""
+        return (self.oid, *(part.oid for part in self.parts))
+
+    @property
     def sql(self) -> str:
         """Its name as a person writes it, quoted where SQL needs it."""
         return shown(self.schema, self.name)

@@ -40,7 +40,7 @@ _SLOT_S = 300.0  # how long the open transactions of others may keep replication
 class Published(NamedTuple):
     """The table of a source that is to be followed.
 
-    ``altered``: the publication told less of it until now. ``same``: its rows are those that the source was last
+    ``altered``: the publication told less of it until a moment ago. ``same``: its rows are those that the source was last
     followed with, and changes. ``settled``: nothing was altered since the permanent slot's history begins.
     """
 
@@ -292,9 +292,8 @@ class PostgresEngine:
                 try:
                     altered = await self.publication.ensure(connection, table, columns)
                     mark = (await marks(connection, self.publication.name, {name: table}))[name]
-                    oids = [table.oid, *(part.oid for part in table.parts)]
                     settled = bool(self.slot) and await slots.settled(
-                        connection, self.slot or "", self.publication.name, oids
+                        connection, self.slot or "", self.publication.name, list(table.oids)
                     )
                 except psycopg.Error as error:
                     raise translate(error, self.url, f"publishing {table.sql}") from None

@@ -83,9 +83,8 @@ class Publication:
 
     def __init__(self, name: str, manage: bool) -> None:
         self.name, self.manage = name, manage
-        self.fresh: set[int] = (
-            set()
-        )  # tables added since the slot was made: of older transactions it tells nothing
+        # tables added since the slot was made, until all older transactions have ended: of those it tells nothing
+        self.fresh: set[int] = set()
         # Two ALTERs of one publication at a time: the server refuses the second.
         self._lock = asyncio.Lock()
 
@@ -177,15 +176,15 @@ class Publication:
             ) from None
 
     async def ensure(self, connection: Connection, table: Table, columns: Sequence[str]) -> bool:
-        """Make sure that it tells everything about ``columns`` of the table; whether the table was added just now.
+        """Make sure that it tells everything about ``columns`` of the table; whether the table is ``fresh``.
 
         UpstreamError (FAIL) with the statement that mends it, where we may not or would alter somebody's choice.
         """
         async with self._lock:
             for attempt in range(_ATTEMPTS):
                 faults = await self.faults(connection, table, columns)
-                if not faults:
-                    return False
+                if not faults:  # added by another source a moment ago, it is as fresh for this one
+                    return not self.fresh.isdisjoint(table.oids)
                 if not self.manage or not all(fault.missing for fault in faults):
                     # what nobody but an operator may mend comes first: adding the table would not help
                     raise min(faults, key=lambda fault: bool(fault.missing)).error()
@@ -200,7 +199,7 @@ class Publication:
                     continue
                 except psycopg.errors.InsufficientPrivilege:
                     raise faults[0].error() from None
-                self.fresh.update((table.oid, *(part.oid for part in table.parts)))
+                self.fresh.update(table.oids)
                 return True
         raise AssertionError("the last attempt returns or raises")
 
@@ -248,12 +247,12 @@ class Publication:
         return faults
 
     async def ensure_inputs(self, connection: Connection, leaves: Sequence[Leaf]) -> bool:
-        """Make sure that it tells of each change of ``leaves``; whether one was added just now. Errors as ``ensure``."""
+        """Make sure that it tells of each change of ``leaves``; whether one is ``fresh``. Errors as ``ensure``."""
         async with self._lock:
             for attempt in range(_ATTEMPTS):
                 faults = await self.input_faults(connection, leaves)
                 if not faults:
-                    return False
+                    return not self.fresh.isdisjoint(leaf.oid for leaf in leaves)
                 if not self.manage or not all(fault.missing for fault in faults):
                     raise min(faults, key=lambda fault: bool(fault.missing)).error()
                 try:

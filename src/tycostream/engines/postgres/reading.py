@@ -89,6 +89,8 @@ async def _read_late(engine: PostgresEngine, row_type: RowType, table: Table, *,
         await connection.execute(b"SET statement_timeout = 0")
         if altered:
             await await_older(connection, engine.clock)
+            # what began before it was published has ended: nobody else need wait for that
+            engine.publication.fresh.difference_update(table.oids)
         await connection.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         cursor = await connection.execute(
             b"SELECT pg_current_snapshot()::text, (pg_current_wal_insert_lsn() - '0/0')::bigint"

@@ -101,8 +101,7 @@ class PostgresStream:
                     self._floor, after.offset
                 )  # it is read anew, and stood further than a slot may begin
             if self._began or altered or self._snapshot is None:
-                fresh = not self._engine.publication.fresh.isdisjoint(computed.inputs.watched)
-                self._reruns.start(name, fresh=fresh or altered)
+                self._reruns.start(name, fresh=altered)
             return
         mine = Followed(row_type, source, table, mark)
         self._keep_s[name] = source.live.log.keep.total_seconds()

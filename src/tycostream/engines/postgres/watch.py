@@ -158,13 +158,14 @@ class Watch:
 
     async def _look(self) -> None:
         await self._also(self._connected)
+        if self._engine.slot:
+            await self._engine.tell_slot(await self._connected())
         followed = dict(self._sources)
         if not followed:
             return
         connection = await self._connected()
         tables = {name: one.table for name, one in followed.items()}
         found = await marks(connection, self._engine.publication.name, tables)
-        await self._engine.tell_slot(connection)
         self.looks += 1
         for name, one in followed.items():
             columns = [column.name for column in one.row_type.columns]
