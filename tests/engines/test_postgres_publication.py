@@ -10,6 +10,7 @@ import pytest
 from tests.engines.stream_contract import Follower
 from tests.engines.test_postgres import db, engine, engine_of, follow, source
 from tycostream.config.model import SourceConfig
+from tycostream.engines.postgres import reading
 from tycostream.errors import Action
 
 __all__ = ["db", "engine"]  # fixtures
@@ -152,6 +153,50 @@ async def test_all_sources_of_a_table_that_one_of_them_published_wait_for_older_
     await f.until(lambda: {"v", "t", "again"} <= set(f.snapshots))
     await f.until(lambda: (+f.rows["v"], *f.rows["t"], *f.rows["again"]) == ({(1,): 1}, 1, 1))
     assert not engine.publication.fresh, "nobody need wait for those transactions again"
+    await f.stream.close()
+
+
+async def test_a_table_that_an_operator_published_just_now_is_read_after_older_transactions(
+    db, database
+) -> None:
+    await db.execute(
+        "CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY); CREATE VIEW v AS SELECT id FROM t;"
+        "CREATE PUBLICATION tycostream_test FOR TABLE first"
+    )
+    engine = engine_of(database, manage=False)
+    f = await follow(engine, "first")
+    async with await psycopg.AsyncConnection.connect(database) as older:
+        await older.execute("INSERT INTO t VALUES (1)")
+        await db.execute("ALTER PUBLICATION tycostream_test ADD TABLE t")
+        for one in (SourceConfig(name="v"), source("t")):
+            f.expect(await engine.describe(one))
+            await f.stream.add(f.row_types[one.name], one)
+        count = len(f.progress)
+        await f.until(lambda: {"v", "t"} <= set(f.snapshots) or len(f.progress) > count + 2)
+    await f.until(lambda: {"v", "t"} <= set(f.snapshots))
+    await f.until(lambda: (+f.rows["v"], *f.rows["t"]) == ({(1,): 1}, 1))
+    await engine.close()
+
+
+async def test_a_transaction_that_stays_open_is_named_and_still_waited_for_at_the_next_attempt(
+    engine, db, database, monkeypatch
+) -> None:
+    monkeypatch.setattr(reading, "_OLDER_S", 0.1)
+    await db.execute("CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY)")
+    f = await follow(engine, "first")
+    async with await psycopg.AsyncConnection.connect(database) as older:
+        await older.execute("INSERT INTO t VALUES (1)")
+        for _ in range(2):
+            f.expect(await engine.describe(source("t")))
+            await f.stream.add(f.row_types["t"], source("t"))
+            await f.until(lambda: "t" in f.failed or "t" in f.snapshots)
+            error = f.failed["t"].error
+            assert (error.code, error.action) == ("publication-wait", Action.RETRY)
+            assert "pg_stat_activity" in error.hint
+            assert "pg_prepared_xacts" in error.hint
+    f.expect(await engine.describe(source("t")))
+    await f.stream.add(f.row_types["t"], source("t"))
+    await f.until(lambda: f.rows["t"] == {1: (1,)})
     await f.stream.close()
 
 

@@ -24,7 +24,7 @@ _OPTIONS = ("insert", "update", "delete", "truncate")
 _ATTEMPTS = 5  # another process may alter the same publication at the same moment
 # It is there already: seen at once, or only when the transaction that made it committed, which we waited for.
 _THERE = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation)
-_WITH_LISTS = 150000  # row filters and column lists came with PostgreSQL 15
+_WITH_LISTS = 150000  # row filters, column lists and whole schemas came with PostgreSQL 15
 
 _PUBLICATION = (
     b"SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication WHERE pubname = %s"
@@ -48,6 +48,15 @@ SELECT w.oid, t.found IS NOT NULL, t.rowfilter FROM unnest(%s::oid[]) w(oid) LEF
   JOIN pg_namespace n ON n.nspname = t.schemaname JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
   WHERE t.pubname = %s AND (c.oid = w.oid OR c.oid IN (SELECT relid FROM pg_partition_ancestors(w.oid))) LIMIT 1) t ON true
 """
+# Whether a transaction is open that is older than what it says of these tables: somebody may have added one just now.
+_YOUNG = """
+SELECT EXISTS (SELECT FROM (SELECT xmin FROM pg_publication WHERE pubname = %(name)s
+  UNION ALL SELECT r.xmin FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid AND p.pubname = %(name)s
+    WHERE r.prrelid = ANY(%(oids)s) OR r.prrelid IN (SELECT a.relid FROM unnest(%(oids)s::oid[]) o, pg_partition_ancestors(o) a)
+  {schemas}) x(at) WHERE age(x.at) <= age(pg_snapshot_xmin(pg_current_snapshot())::xid))
+"""
+_YOUNG_SCHEMAS = """UNION ALL SELECT s.xmin FROM pg_publication_namespace s JOIN pg_publication p ON p.oid = s.pnpubid
+    AND p.pubname = %(name)s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +185,15 @@ class Publication:
             ) from None
 
     async def ensure(self, connection: Connection, table: Table, columns: Sequence[str]) -> bool:
-        """Make sure that it tells everything about ``columns`` of the table; whether the table is ``fresh``.
+        """Make sure that it tells everything about ``columns`` of the table; whether it did not, a moment ago.
 
         UpstreamError (FAIL) with the statement that mends it, where we may not or would alter somebody's choice.
         """
         async with self._lock:
             for attempt in range(_ATTEMPTS):
                 faults = await self.faults(connection, table, columns)
-                if not faults:  # added by another source a moment ago, it is as fresh for this one
-                    return not self.fresh.isdisjoint(table.oids)
+                if not faults:
+                    return await self._is_fresh(connection, table.oids)
                 if not self.manage or not all(fault.missing for fault in faults):
                     # what nobody but an operator may mend comes first: adding the table would not help
                     raise min(faults, key=lambda fault: bool(fault.missing)).error()
@@ -247,12 +256,12 @@ class Publication:
         return faults
 
     async def ensure_inputs(self, connection: Connection, leaves: Sequence[Leaf]) -> bool:
-        """Make sure that it tells of each change of ``leaves``; whether one is ``fresh``. Errors as ``ensure``."""
+        """Make sure that it tells of each change of ``leaves``; whether it did not, a moment ago. Errors as ``ensure``."""
         async with self._lock:
             for attempt in range(_ATTEMPTS):
                 faults = await self.input_faults(connection, leaves)
                 if not faults:
-                    return not self.fresh.isdisjoint(leaf.oid for leaf in leaves)
+                    return await self._is_fresh(connection, [leaf.oid for leaf in leaves])
                 if not self.manage or not all(fault.missing for fault in faults):
                     raise min(faults, key=lambda fault: bool(fault.missing)).error()
                 try:
@@ -266,6 +275,15 @@ class Publication:
                 self.fresh.update(leaf.oid for leaf in leaves)
                 return True
         raise AssertionError("the last attempt returns or raises")
+
+    async def _is_fresh(self, connection: Connection, oids: Sequence[int]) -> bool:
+        """Whether a transaction may be open that wrote to one of the tables while it was not published."""
+        if not self.fresh.isdisjoint(oids):  # added by another source a moment ago
+            return True
+        schemas = _YOUNG_SCHEMAS if connection.info.server_version >= _WITH_LISTS else ""
+        query = _YOUNG.format(schemas=schemas).encode()
+        row = await (await connection.execute(query, {"name": self.name, "oids": list(oids)})).fetchone()
+        return row is not None and bool(row[0])
 
     async def _add_inputs(self, connection: Connection, leaves: Sequence[Leaf], missing: str) -> None:
         if missing == "publication":

@@ -120,5 +120,9 @@ async def await_older(connection: Connection, clock: Clock) -> None:
         if now[0] >= first[0]:
             return
         if clock.monotonic() > deadline:
-            raise retry("publication-wait", "a long transaction keeps a new table from being followed")
+            raise retry(
+                "publication-wait",
+                f"a transaction that is open for more than {_OLDER_S:.0f} s keeps a new table from being followed",
+                hint="SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL ORDER BY 2; and end the oldest; or SELECT * FROM pg_prepared_xacts;",
+            )
         await clock.sleep(0.02)
