@@ -30,11 +30,11 @@ SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 STEPS = ["tx", "tx", "tx", "unsettled", "unsettled", "join", "join", "leave", "back", "check"]
 
 
-async def steps(data: st.DataObject, world: World, most: int, kinds: list[str]) -> None:
+async def steps(data: st.DataObject, world: World, most: int, kinds: list[str], least: int = 2) -> None:
     """Clients join, random steps of these kinds are taken, and in the end all is right."""
     for _ in range(data.draw(st.integers(3, 6), label="clients")):
         await world.join()
-    for _ in range(data.draw(st.integers(2, most), label="steps")):
+    for _ in range(data.draw(st.integers(least, most), label="steps")):
         match data.draw(st.sampled_from(kinds), label="step"):
             case "tx":
                 await world.transaction(settle=True)
