@@ -123,6 +123,27 @@ async def test_results_wait_for_the_transactions_that_they_show(engine, db, monk
     await f.stream.close()
 
 
+async def test_a_view_that_is_read_anew_does_not_go_back_behind_its_last_result(engine, db) -> None:
+    """Several results at one place of the log stand a little beyond it."""
+    await db.execute(TABLES)
+    f = await follow(engine, V)
+    assert isinstance(f.stream, PostgresStream)
+    await f.until(lambda: bool(f.progress))
+    view = f.stream._reruns.sources["v"]
+    assert view.told is not None
+    view.told += 50_000
+    stood = view.told
+    f.expect(view.row_type)
+    await f.stream.add(view.row_type, V)
+    count = len(f.progress)
+    await f.until(lambda: "v" in f.snapshots or len(f.progress) > count + 2)
+    await db.execute("INSERT INTO a SELECT i, i FROM generate_series(1000, 2000) i; UPDATE a SET n = 1")
+    await f.until(lambda: "v" in f.snapshots)
+    assert f.snapshots["v"].offset >= stood
+    await f.until(lambda: f.rows["v"].get(1) == (1, 1, 0))
+    await f.stream.close()
+
+
 async def test_one_run_at_a_time_and_one_more_afterwards(engine, db, events) -> None:
     await db.execute(TABLES)
     f = await follow(engine, source("v", primary_key="id", interval="300ms"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -60,6 +61,7 @@ class Reruns:
         self._clock = engine.clock
         self.sources: dict[str, Source] = {}
         self.watched: dict[int, set[str]] = {}
+        self._stood: dict[str, int] = {}  # where sources were told last that are not here any more
         self._ready: list[Ran] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
@@ -103,6 +105,8 @@ class Reruns:
         source = self.sources.pop(name, None)
         if source is None:
             return
+        if source.told is not None:
+            self._stood[name] = source.told
         if source.timer is not None:
             source.timer.cancel()
         if source.task is not None and source.task is not asyncio.current_task():
@@ -301,6 +305,8 @@ class Reruns:
     async def _run(self, group: list[Source]) -> None:
         try:
             ran = await self._runner.run(group)
+            stood = [self._stood.get(source.name, 0) for source in group if source.told is None]
+            ran = replace(ran, lsn=max([ran.lsn, *stood]))  # read anew, it does not go back
             self._ready.append(ran)  # not in one line: ``release`` may put another list there meanwhile
         except UpstreamError as error:
             self._lost(group, error)
