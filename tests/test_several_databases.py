@@ -56,6 +56,33 @@ async def test_enums_that_differ_fail_one_source_and_not_the_schema(two: list[st
         assert json.loads(await app.query(plan)) == {"data": {live: [{"id": 1, "mood": "calm"}]}}
 
 
+async def test_an_enum_that_is_altered_comes_back_with_all_its_sources(database: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as db:
+        await db.execute("CREATE TYPE mood AS ENUM ('calm', 'wild')")
+        for table in ("people", "pets", "plants"):
+            await db.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, mood mood)".encode())
+            await db.execute(f"INSERT INTO {table} VALUES (1, 'calm')".encode())
+        text = f"databases: {{main: {{url: '{database}', manage: true, reconnect_delay_max: 200ms}}}}\n"
+        app = App(loads(f"{text}sources: {{people: , pets: , plants: }}\n"), SystemClock(), silent)
+        async with app.running(), asyncio.timeout(40):
+            await app.settled()
+            assert app.ready()[0]
+            await db.execute("ALTER TYPE mood ADD VALUE 'tame'")
+            await db.execute("INSERT INTO pets VALUES (2, 'tame')")
+            await db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            while app.ready()[0]:
+                await asyncio.sleep(0.005)
+            while not app.ready()[0]:
+                await asyncio.sleep(0.02)
+            plan = app.prepare("{ pets(order_by: {id: asc}) { mood } people { mood } }", None, {}, Session())
+            assert json.loads(await app.query(plan)) == {
+                "data": {"pets": [{"mood": "calm"}, {"mood": "tame"}], "people": [{"mood": "calm"}]}
+            }
+
+
 def test_check_says_so_and_has_a_section_for_each_database(two: list[str], tmp_path: Path) -> None:
     file = tmp_path / "tycostream.yaml"
     file.write_text(yaml(two))

@@ -121,6 +121,11 @@ class App:
             schema = build_schema([row_type], stringify_numbers=self.config.server.stringify_numbers)
             self._type_names.claim(row_type.source, schema)
         except TycoError as error:
+            # Of several sources with an enum that was altered each is described in its turn: one that is refused for
+            # the sake of what another was must not be in the way when that one comes.
+            self._type_names.release(row_type.source)
+            self._row_types.pop(row_type.source, None)
+            self._schema_changed()
             raise UpstreamError(
                 error.code, error.message, action=Action.FAIL, detail=error.detail, hint=error.hint
             ) from None
@@ -212,6 +217,7 @@ class App:
             self.hub.remove_source(name)
             self._row_types.pop(name, None)
             self._type_names.release(name)
+        self._type_names.release_types(changes.types)
         touched = self._touched(changes)
         feeds: dict[str, Feed] = {}
         starting: dict[str, Feed] = {}

@@ -62,3 +62,15 @@ def test_a_source_may_change_and_go_and_a_refusal_leaves_nothing() -> None:
     names.release("a")
     names.claim("b", mood("b", "calm"))
     names.release("a")
+
+
+def test_types_that_are_about_to_change_are_in_nobody_s_way() -> None:
+    names = TypeNames()
+    names.claim("a", mood("a", "calm"))
+    names.claim("b", mood("b", "calm"))
+    names.release_types(["mood", "nobody_has_it"])
+    names.claim("b", mood("b", "calm", "wild"))
+    names.claim("a", mood("a", "calm", "wild"))
+    names.release("a")
+    names.release("b")
+    names.claim("c", mood("c", "tame"))

@@ -7,6 +7,8 @@ would be the failure of everybody; here it is that of the source that was descri
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from graphql import GraphQLEnumType, GraphQLNamedType, GraphQLSchema
 
 from tycostream.errors import TycoError
@@ -43,6 +45,12 @@ class TypeNames:
         """The source is not shown any more."""
         for name in self._of.pop(source, ()):
             del self._owners[name][source]
+
+    def release_types(self, names: Iterable[str]) -> None:
+        """These types are others from now on; the sources that have them are about to claim them anew."""
+        for name in names:
+            for source in self._owners.pop(name, ()):
+                del self._of[source][name]
 
 
 def _signature(named: GraphQLNamedType) -> _Signature:

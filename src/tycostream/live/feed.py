@@ -334,8 +334,10 @@ class Feed:
             source.position, source.skipping = None, True
             if redefined and same and source.state is SourceState.LIVE:
                 self._intake.mark(source, SourceState.STALE, _reconfigured(source.name))
-        if known is None or known.shape != row_type.shape or redefined:
+        if known is None or known.shape != row_type.shape or redefined or source.refused:
+            source.refused = True
             self._described(row_type)
+            source.refused = False
         source.row_type, source.read = row_type, config
         if not same:
             source.loaded, source.state = False, SourceState.STARTING

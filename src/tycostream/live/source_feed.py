@@ -23,6 +23,7 @@ class SourceFeed:
     row_type: RowType | None = None
     read: SourceConfig | None = None  # what ``row_type`` was made by, and what is asked of the stream
     revised: bool = False  # ``config`` was changed since it was last described
+    refused: bool = False  # what it is by now cannot be shown: it is told again, though it be as it once was
     gone: bool = False  # it was dropped: what is still under way for it is void
     loaded: bool = False  # the store holds a snapshot, if an old one
     position: Position | None = None  # everything up to here is in the store: where to resume
