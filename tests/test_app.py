@@ -85,7 +85,9 @@ async def running(world: World) -> AsyncIterator[World]:
 TRADES_SOURCE, QUOTES_SOURCE = SourceConfig(name="trades"), SourceConfig(name="quotes")
 
 
-async def test_the_schema_grows_as_sources_are_described(fake: FakeMaterialize) -> None:
+async def test_the_schema_grows_as_sources_are_described(
+    fake: FakeMaterialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake.create_table("trades", TYPES, key=("id",))
     fake.insert("trades", ("1", "5", "x"))
     world = World(fake, fake.url, TRADES_SOURCE, QUOTES_SOURCE)
@@ -106,7 +108,10 @@ async def test_the_schema_grows_as_sources_are_described(fake: FakeMaterialize) 
         ready, entries = world.app.ready()
         assert not ready
         assert [entry["source"] for entry in entries] == ["trades", "quotes"]
-        assert "reason" not in entries[0]
+        assert not {"reason", "remark"} & set(entries[0])
+        with monkeypatch.context() as patched:
+            patched.setattr(world.app.upstreams.engines["main"], "remark", lambda source: f"{source} is slow")
+            assert [entry["remark"] for entry in world.app.ready()[1]] == ["trades is slow", "quotes is slow"]
         assert "there is no table, source or view public.quotes" in str(entries[1]["reason"])
         fake.create_table("quotes", TYPES, key=("id",))
         await world.until(lambda: world.state("quotes") == "live")

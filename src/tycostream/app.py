@@ -363,4 +363,7 @@ class App:
         reason = str(error or source.error or feed.reason)
         if state is not SourceState.LIVE and reason:
             entry["reason"] = reason
+        engine = self.upstreams.engines.get(feed.database)  # none of a database that is just being taken out
+        if engine is not None and (remark := engine.remark(source.name)):
+            entry["remark"] = remark
         return entry

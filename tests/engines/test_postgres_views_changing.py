@@ -354,7 +354,9 @@ async def test_runs_that_cannot_keep_up_are_told_once_and_so_is_their_end(
         return [event.behind for event in events if isinstance(event, RerunsBehind)]
 
     writer = asyncio.create_task(write())
+    assert engine.remark("v") == ""
     await f.until(lambda: bool(told()))
+    assert "its re-runs cannot keep up: the last took 0." in engine.remark("v")
     count = len(f.batches)
     await f.until(lambda: len(f.batches) > count + 10)
     assert told()[0]
@@ -362,6 +364,7 @@ async def test_runs_that_cannot_keep_up_are_told_once_and_so_is_their_end(
     await writer
     await f.until(lambda: not told()[-1])
     assert told() == [i % 2 == 0 for i in range(len(told()))], "a change of state each"
+    assert engine.remark("v") == ""
     await f.stream.close()
 
 

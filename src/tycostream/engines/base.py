@@ -135,6 +135,9 @@ class Engine(Protocol):
     def catching_up(self, source: str, position: Position) -> bool:
         """Whether ``position`` lies before the moment at which the source was last asked for: it is true, and old."""
 
+    def remark(self, source: str) -> str:
+        """What an operator should know of a source that is live all the same; or nothing."""
+
     def forget(self, source: str) -> None:
         """What was found out about a source is of no use any more: it is described anew, or has gone."""
 

@@ -172,6 +172,10 @@ class ScriptedEngine:
         """See Engine."""
         return []
 
+    def remark(self, source: str) -> str:
+        """See Engine."""
+        return ""
+
     def catching_up(self, source: str, position: Position) -> bool:
         """See Engine."""
         return position.offset < self.asked_at

@@ -66,6 +66,10 @@ class MaterializeEngine:
         """See Engine."""
         return []
 
+    def remark(self, source: str) -> str:
+        """See Engine."""
+        return ""
+
     def catching_up(self, source: str, position: Position) -> bool:
         """See Engine: a stream starts as far back as history and the log reach."""
         return position.offset < self.asked_ms.get(source, 0) - _FRONTIER_LAG_MS

@@ -410,6 +410,10 @@ class PostgresEngine:
             except psycopg.Error as error:
                 raise translate(error, self.url, "reading the catalogue") from None
 
+    def remark(self, source: str) -> str:
+        """See Engine: whether its re-runs keep up."""
+        return next((said for s in self._streams if not s.ended and (said := s.remark(source))), "")
+
     def catching_up(self, source: str, position: Position) -> bool:
         """See Engine: with a permanent slot a source may start in the past, or be behind the others."""
         return position.offset < self.level

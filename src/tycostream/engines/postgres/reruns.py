@@ -237,6 +237,13 @@ class Reruns:
         events = [Progress(position, name) for name in others]
         return events + [Progress(position._replace(offset=s.told or 0), s.name) for s in started]
 
+    def remark(self, name: str) -> str:
+        """Whether the re-runs of a source keep up; nothing if they do."""
+        source = self.sources.get(name)
+        if source is None or not source.behind:
+            return ""
+        return f"its re-runs cannot keep up: the last took {source.took_s:.3f} s, more than `live.interval`, and more is due"
+
     # --- when to run
 
     def _refresh_later(self, source: Source, delay_s: float) -> None:

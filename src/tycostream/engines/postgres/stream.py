@@ -70,6 +70,10 @@ class PostgresStream:
         """Whether it will never yield again."""
         return self._error is not None
 
+    def remark(self, source: str) -> str:
+        """See Engine."""
+        return self._reruns.remark(source)
+
     async def add(self, row_type: RowType, source: SourceConfig, after: Position | None = None) -> None:
         """See Stream. ``after`` is of use where the slot has a history, and the table is what it was."""
         name = row_type.source

@@ -68,6 +68,10 @@ class RisingWaveEngine:
         """How long a statement may take."""
         return self.config.statement_timeout.total_seconds()
 
+    def remark(self, source: str) -> str:
+        """See Engine."""
+        return ""
+
     def catching_up(self, source: str, position: Position) -> bool:
         """See Engine."""
         return source in self.behind
