@@ -94,3 +94,30 @@ def test_the_demo_s_database(database: str, tmp_path: Path) -> None:
     asyncio.run(create_schema(database))
     _, config = written(tmp_path, database)
     assert {"trades", "instruments"} <= set(config.sources)
+
+
+VIEWS = """
+CREATE TABLE stock (id int PRIMARY KEY, mood text, price numeric);
+CREATE VIEW cheap AS SELECT id, mood, price FROM stock WHERE price < 10;
+COMMENT ON VIEW cheap IS 'what goes fast';
+CREATE VIEW "of two" AS SELECT mood, count(*) AS n FROM cheap GROUP BY mood;
+CREATE VIEW moving AS SELECT * FROM stock WHERE now() > '2020-01-01';
+CREATE TABLE faceless (n int);
+CREATE VIEW unnamed AS SELECT n FROM faceless;
+"""
+
+
+def test_views_are_offered_and_what_keeps_one_from_being_followed_is_said(
+    database: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(VIEWS.encode())
+    text, config = written(tmp_path, database)
+    assert {"stock", "cheap", "of_two"} <= set(config.sources)
+    assert config.sources["of_two"].table == "of two"
+    assert config.sources["cheap"].comment == "what goes fast"
+    assert not config.sources["cheap"].primary_key
+    assert "No key of a view is known here. Name the columns" in text
+    assert "# public.moving is left out: before it can be followed, " in text
+    assert "refresh" in next(line for line in text.splitlines() if "public.moving" in line)
+    assert "unnamed is left out: before it can be followed, ALTER TABLE public.faceless REPLICA" in text

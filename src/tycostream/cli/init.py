@@ -66,7 +66,7 @@ def init(
     facts = [
         _facts(table, wanted=table in named)
         for table in chosen
-        if table in named or table.primary_key or keyless
+        if table in named or table.primary_key or table.view or keyless
     ]
     called = name or (engine if there else "main")
     if there and called in there.databases:
@@ -100,6 +100,7 @@ def _facts(table: CatalogueTable, *, wanted: bool) -> TableFacts:
         tuple(Reference(key.columns, key.schema, key.table, key.referenced) for key in table.foreign_keys),
         table.remedy,
         wanted,
+        table.view,
     )
 
 

@@ -58,6 +58,7 @@ class TableFacts:
     references: tuple[Reference, ...] = ()
     remedy: str = ""
     wanted: bool = False
+    view: bool = False
 
     @property
     def title(self) -> str:
@@ -271,9 +272,9 @@ def _source(table: TableFacts, name: str, enums: Mapping[tuple[str, ...], str], 
     if table.primary_key:
         keys = [scalar(column) for column in table.primary_key]
         lines.append(f"    primary_key: {keys[0] if len(keys) == 1 else '[' + ', '.join(keys) + ']'}")
-    elif engine == "materialize":
+    elif engine == "materialize" or table.view:
         lines += [
-            "    # Materialize knows no key here. Name the columns that make a row unique, for updates and _by_pk;",
+            f"    # {'No key of a view is known here' if table.view else 'Materialize knows no key here'}. Name the columns that make a row unique, for updates and _by_pk;",
             "    # without them equal rows are only counted, and a change is a delete and an insert.",
             "    # primary_key: …",
         ]

@@ -184,6 +184,7 @@ class CatalogueTable:
     """A table as the catalogue knows it, less the columns that cannot be followed.
 
     ``enums`` maps a column to its enum type's labels, in order. ``remedy``: what must be done before it can be followed.
+    ``view``: it is computed, so no key of it is known.
     """
 
     schema: str
@@ -195,3 +196,4 @@ class CatalogueTable:
     comments: Mapping[str, str] = field(default_factory=dict)  # column → what is said of it
     foreign_keys: tuple[ForeignKey, ...] = ()
     remedy: str = ""
+    view: bool = False

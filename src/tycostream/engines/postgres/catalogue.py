@@ -247,8 +247,8 @@ async def _parts(connection: Connection, oid: int) -> tuple[Part, ...]:
 
 
 async def load_all(connection: Connection) -> list[CatalogueTable]:
-    """All tables that we may read; partitions are found under their table's name."""
-    where = "WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    """All tables and views that we may read; partitions are found under their table's name."""
+    where = "WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
     rows = await (
         await connection.execute(
             f"{_TABLE} {where} AND has_table_privilege(c.oid, 'SELECT') ORDER BY 2, 3".encode()
@@ -265,9 +265,10 @@ def _offered(table: Table, foreign: Sequence[tuple[Any, ...]]) -> CatalogueTable
         column for column in table.columns if not column.generated
     ]  # PostgreSQL does not replicate those
     key = table.primary_key or (table.identity_index if table.identity == "i" else ())
-    remedy = ""
+    remedy, view = "", table.kind == "v"
     try:
-        check_identity(table, SourceConfig(name=table.name), key)
+        if not view:
+            check_identity(table, SourceConfig(name=table.name), key)
     except UpstreamError as error:
         remedy = error.hint
     return CatalogueTable(
@@ -284,6 +285,7 @@ def _offered(table: Table, foreign: Sequence[tuple[Any, ...]]) -> CatalogueTable
         {column.name: column.comment for column in columns if column.comment},
         tuple(ForeignKey(tuple(of), schema, name, tuple(to)) for _, of, schema, name, to in foreign),
         remedy,
+        view,
     )
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import psycopg
 
 from tycostream.clock import Clock
 from tycostream.config.model import DatabaseConfig, SourceConfig
+from tycostream.config.table_name import written
 from tycostream.engines.base import CatalogueTable, Finding, Leftover
 from tycostream.engines.embedded import EmbeddedPostgres
 from tycostream.engines.libpq import Connection, fail, retry, safe, translate
@@ -406,9 +408,24 @@ class PostgresEngine:
         """See Engine."""
         async with await self.connect() as connection:
             try:
-                return await catalogue.load_all(connection)
+                tables = await catalogue.load_all(connection)
+                return [await self._offered(connection, table) if table.view else table for table in tables]
             except psycopg.Error as error:
                 raise translate(error, self.url, "reading the catalogue") from None
+
+    async def _offered(self, connection: Connection, view: CatalogueTable) -> CatalogueTable:
+        """A view, with what keeps it from being run again when its tables change."""
+        source = SourceConfig(name=view.name, table=written(view.schema, view.name))
+        try:
+            relation = await self._load(connection, source)
+            self._row_type(relation, source)
+        except UpstreamError as error:
+            return replace(view, remedy=error.hint or error.message)
+        leaves = relation.inputs.leaves if isinstance(relation, Computed) else ()
+        faceless = [
+            f"ALTER TABLE {shown(*leaf.name)} REPLICA IDENTITY FULL;" for leaf in leaves if not leaf.identity
+        ]
+        return replace(view, remedy=" ".join(faceless))
 
     def remark(self, source: str) -> str:
         """See Engine: whether its re-runs keep up."""
