@@ -18,7 +18,7 @@ from tycostream.engines.control import Control
 from tycostream.engines.meanings import ServerError
 from tycostream.engines.risingwave import RisingWaveEngine
 from tycostream.engines.risingwave.errors import meaning
-from tycostream.engines.risingwave.subscriptions import Subscription, load, over, view_name
+from tycostream.engines.risingwave.subscriptions import LOG, Subscription, load, over, view_name
 from tycostream.errors import Action, UpstreamError
 from tycostream.observe.events import EnumLabelUnlisted
 from tycostream.rows import RowType
@@ -247,6 +247,29 @@ async def test_a_view_of_our_name_and_another_shape_is_not_taken_for_ours(fake: 
     assert "m int4 (23), where" in error.detail
     assert "cast what has no clear type" in error.hint
     assert f'DROP MATERIALIZED VIEW public."{name}" CASCADE' in error.hint
+    await engine.close()
+
+
+async def test_a_subscription_of_our_name_that_reads_another_table_is_not_read(fake: FakeRisingWave) -> None:
+    """As after a rename or ALTER TABLE … SWAP WITH: the subscription stays with the table that it was made for."""
+    for table in ("t", "was_t"):
+        fake.create_table(table, TYPES, key=("id",))
+    engine = make_engine(fake.url, manage=True)
+    await engine.describe(source())
+    name = view_name("test", source(), await engine.relation_of(source())) + LOG
+    fake.create_subscription(name, "was_t")
+    error = await failed(engine, source())
+    assert (error.code, error.action) == ("subscription-other", Action.FAIL)
+    assert error.message == f"source t: our subscription public.{name} reads was_t, not public.t"
+    assert error.detail == "a table keeps its subscription when it is renamed or swapped"
+    assert error.hint == f'DROP SUBSCRIPTION public."{name}"; it is made anew'
+    said = [finding.message for finding in await engine.check([source()]) if not finding.ok]
+    assert said == [error.message]
+    fake.drop_subscription(name)
+    row_type = await engine.describe(source())
+    follower = Follower(await engine.open(), row_type)
+    await follower.stream.add(row_type, source())
+    await follower.until(lambda: "t" in follower.positions)
     await engine.close()
 
 

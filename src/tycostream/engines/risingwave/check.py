@@ -111,6 +111,8 @@ class Check:
         if not found:
             said = f"a subscription that keeps {retention_s} s will be created when the server starts"
             return [*findings, Finding(subject, True, said, "`tycostream cleanup` removes it again")]
+        if not relation.view:
+            subscriptions.must_read(found[0], relation, source.name)
         if found[0].retention_s != retention_s:
             said = f"its subscription keeps {found[0].retention_s} s, and the file says {retention_s} s"
             hint = f"ALTER SUBSCRIPTION {found[0].sql} SET RETENTION TO '{retention_s} seconds';"

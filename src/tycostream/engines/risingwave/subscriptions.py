@@ -162,12 +162,12 @@ async def prepared(
     if source.subscription is not None or not config.manage:
         return await chosen(control, source, relation, retention_s)
     name = view_name(engine.config_name, source, relation)
-    identity, table = relation.identity, relation.sql
+    read = relation
     if relation.view:
         view = await find(control, relation.schema, name)
         if view is None:
-            table = quoted(relation.schema, name)
-            await _make(connection, f"CREATE MATERIALIZED VIEW {table} AS {relation.view}", _MAKING_S)
+            made = quoted(relation.schema, name)
+            await _make(connection, f"CREATE MATERIALIZED VIEW {made} AS {relation.view}", _MAKING_S)
             view = await find(control, relation.schema, name)
         if view is None:
             raise retry(
@@ -181,9 +181,21 @@ async def prepared(
                 hint="cast what has no clear type in `query` or `fields`; or, if somebody else made it: "
                 f"DROP MATERIALIZED VIEW {shown(relation.schema, name)} CASCADE; it is made anew",
             )
-        identity, table = view.identity, view.sql
-    subscription = await _managed(engine, relation.schema, name + LOG, table, retention_s, connection)
-    return Target(subscription, f"{identity}/{subscription.id}")
+        read = view
+    subscription = await _managed(engine, source.name, name + LOG, read, retention_s, connection)
+    return Target(subscription, f"{read.identity}/{subscription.id}")
+
+
+def must_read(subscription: Subscription, relation: Relation, source: str) -> None:
+    """UpstreamError if a subscription of ours is another table's: the rows would be the other's, without a sign of it."""
+    if not over(subscription, relation):
+        raise fail(
+            "subscription-other",
+            f"source {source}: our subscription {subscription.schema}.{subscription.name} "
+            f"reads {subscription.reads}, not {relation.title}",
+            detail="a table keeps its subscription when it is renamed or swapped",
+            hint=f"DROP SUBSCRIPTION {shown(subscription.schema, subscription.name)}; it is made anew",
+        )
 
 
 def _shape(relation: Relation) -> str:
@@ -193,16 +205,23 @@ def _shape(relation: Relation) -> str:
 
 
 async def _managed(
-    engine: RisingWaveEngine, schema: str, name: str, table: str, retention_s: int, connection: Connection
+    engine: RisingWaveEngine,
+    source: str,
+    name: str,
+    relation: Relation,
+    retention_s: int,
+    connection: Connection,
 ) -> Subscription:
     """Our subscription over a table, with the configured retention."""
+    schema = relation.schema
     found = await load(engine.control, schema, name)
     if not found:
-        made = f"CREATE SUBSCRIPTION {quoted(schema, name)} FROM {table} WITH (retention = '{retention_s} seconds')"
+        made = f"CREATE SUBSCRIPTION {quoted(schema, name)} FROM {relation.sql} WITH (retention = '{retention_s} seconds')"
         await _make(connection, made, engine.config.statement_timeout.total_seconds())
         found = await load(engine.control, schema, name)
     if not found:
         raise retry("subscription-missing", f"the subscription {schema}.{name} is not there yet")
+    must_read(found[0], relation, source)
     if found[0].retention_s != retention_s:
         other = f"ALTER SUBSCRIPTION {quoted(schema, name)} SET RETENTION TO '{retention_s} seconds'"
         try:
