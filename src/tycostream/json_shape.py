@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final, cast
 
@@ -95,12 +95,14 @@ def _whole(digits: str) -> int | Decimal:
 
 
 def decoded(text: str) -> Any:
-    """JSON with every digit of its numbers; ValueError if it is none, or nested too deeply."""
+    """JSON with every digit of its numbers; ValueError if it is none, nested too deeply, or a number has no Decimal."""
     try:
         # Materialize prints NaN and the infinities bare
         return json.loads(text, parse_int=_whole, parse_float=Decimal, parse_constant=Decimal)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+    except InvalidOperation:  # an exponent beyond 10^18: json keeps it as it was written
+        raise ValueError("a number of the JSON is out of every range") from None
 
 
 def encoded(value: Any) -> str:
@@ -127,7 +129,10 @@ def encoded(value: Any) -> str:
 def leaf_json(scalar: Scalar, value: Any) -> str:
     """A value as its type writes it; ValueError with a sentence if it does not fit."""
     if scalar.name in ("json", "jsonb"):
-        return encoded(value)
+        try:
+            return encoded(value)
+        except RecursionError:  # Python's stack ends before that of the decoder, which is C
+            raise ValueError("the JSON is nested too deeply") from None
     if scalar.name in _BARE_NUMBERS and not isinstance(value, (int, Decimal)):
         raise wrong("a number", scalar.graphql, value)
     if isinstance(value, Decimal) and value.is_nan():

@@ -135,6 +135,18 @@ def test_a_document_that_is_nested_too_deeply() -> None:
     assert (text, flaws) == ('{"one":null}', [(("one",), "the JSON is nested too deeply")])
 
 
+def test_json_that_no_jsonb_would_take_ends_nothing() -> None:
+    """json, unlike jsonb, keeps whatever was written: a row's text must never be an exception of the whole encoder."""
+    _, flaws = shown("many {any}", None, '[{"any": 1e99999999999999999999}]')
+    assert flaws == [(("many",), "a number of the JSON is out of every range")]
+    deep = "[" * 900 + "]" * 900
+    text, flaws = shown("many {any}", None, f'[{{"any": {deep}}}]')
+    assert (text, flaws) == (
+        '{"many":[{"any":null}]}',
+        [(("many", 0, "any"), "the JSON is nested too deeply")],
+    )
+
+
 def test_numbers_as_strings() -> None:
     planner = Planner([PEOPLE], stringify_numbers=True)
     text, flaws = shown("one {big age price}", '{"big": 5, "age": 6, "price": 1.50}', planner=planner)
