@@ -86,10 +86,17 @@ def test_equal_conditions_are_equal() -> None:
 def test_what_is_looked_for_is_small() -> None:
     with pytest.raises(ValueError, match="a JSON value of more than 1000 members cannot be looked for"):
         DocumentContains(Document(str([0] * 1000)))
+    with pytest.raises(
+        ValueError, match="more than 20 arrays and objects inside arrays cannot be looked for"
+    ):
+        DocumentContains(Document(str([[n] for n in range(21)])), reverse=True)
+    with pytest.raises(ValueError, match="more than 20 arrays"):
+        DocumentContains(Document(str([[[n] for n in range(19)], []]).replace("'", '"')))
+    DocumentContains(Document(str([[n] for n in range(20)])))
 
 
 def test_no_document_explodes() -> None:
-    wanted = DocumentContains(Document("[" + ", ".join(["[[1], [2]]"] * 199) + ", [[3]]]"))
+    wanted = DocumentContains(Document("[" + ", ".join(["[[1], [2]]"] * 6) + ", [[3]]]"))
     cell = Document("[" + ", ".join(["[[1, 4], [2, 5], [6]]"] * 1000) + "]")
     deep = Document("[" * 20_000 + "]" * 20_000)
     before = time.process_time()

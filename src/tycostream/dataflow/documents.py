@@ -9,6 +9,7 @@ from tycostream.json_text import Document, meaning
 
 # Each container of the one may have to be compared with each of the other: a row's may be large, so a client's is not.
 _NODES_MAX: Final = 1_000
+_LISTED_MAX: Final = 20  # containers inside arrays: each is compared with each container of a row's array
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,9 @@ class DocumentContains:
         value = meaning(str(self.value))
         if _nodes(value) > _NODES_MAX:
             raise ValueError(f"a JSON value of more than {_NODES_MAX} members cannot be looked for")
+        if _listed(value) > _LISTED_MAX:
+            said = f"a JSON value with more than {_LISTED_MAX} arrays and objects inside arrays cannot be looked for"
+            raise ValueError(said)
         object.__setattr__(self, "_meaning", value)
 
     def __call__(self, cell: str) -> bool:
@@ -67,6 +71,15 @@ def _nodes(value: Any) -> int:
     if type(value) is dict:
         return 1 + sum(map(_nodes, value.values()))
     return 1 + sum(map(_nodes, value)) if type(value) is list else 1
+
+
+def _listed(value: Any) -> int:
+    """How many arrays and objects stand in arrays, at any depth."""
+    if type(value) is dict:
+        return sum(map(_listed, value.values()))
+    if type(value) is list:
+        return sum((type(item) in _CONTAINERS) + _listed(item) for item in value)
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
