@@ -76,7 +76,7 @@ async def test_clients_show_what_the_database_says(database: str, data: st.DataO
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=250, suppress_health_check=SHARED)
+@settings(max_examples=120, suppress_health_check=SHARED)
 @given(data=st.data())
 async def test_clients_show_what_the_database_says_for_long(database: str, data: st.DataObject) -> None:
     await run(data, database, 40, [*STEPS, *STEPS, "cut"])
