@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.materialize_upstream import TYPES, materialize
+from tests.engines.fake_upstream import TYPES
+from tests.engines.materialize_upstream import materialize
 from tycostream.app import App
 from tycostream.auth.session import Session
 from tycostream.clock import SystemClock

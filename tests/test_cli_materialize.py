@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.materialize_upstream import TYPES, materialize
+from tests.engines.fake_upstream import TYPES
+from tests.engines.materialize_upstream import materialize
 from tycostream.testing.materialize import FakeMaterialize
 
 PASSWORD = "mzp_s3cret-app-password"

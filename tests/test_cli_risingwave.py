@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.engines.materialize_upstream import TYPES
+from tests.engines.fake_upstream import TYPES
 from tests.engines.risingwave_upstream import make_engine, risingwave
 from tests.engines.stream_contract import Follower
 from tests.test_cli_materialize import PASSWORD, run

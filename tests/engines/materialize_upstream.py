@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from tests.engines.upstreams import COLUMNS, Write
+from tests.engines.fake_upstream import FakeUpstream
 from tycostream.clock import Clock, SystemClock
-from tycostream.config.model import Consistency, DatabaseConfig, EngineName, SourceConfig
+from tycostream.config.model import Consistency, DatabaseConfig, EngineName
 from tycostream.engines.base import Engine
 from tycostream.engines.materialize import MaterializeEngine
 from tycostream.observe.events import Emit, silent
-from tycostream.rows import Row
 from tycostream.testing.materialize import FakeMaterialize
 
-TYPES = dict(zip(COLUMNS, ("bigint", "bigint", "text"), strict=True))
 PROGRESS_S = 0.05
 
 
@@ -44,43 +41,12 @@ async def materialize(**options: Any) -> AsyncIterator[FakeMaterialize]:
         await fake.stop()
 
 
-def texts(row: Row) -> tuple[str | None, ...]:
-    """Cells as Materialize prints them."""
-    return tuple(None if cell is None else str(cell) for cell in row)
-
-
-class MaterializeUpstream:
+class MaterializeUpstream(FakeUpstream[FakeMaterialize]):
     """See Upstream."""
 
-    resumes = True
-    stalls = True
-    merges = False
-
     def __init__(self, fake: FakeMaterialize, consistency: Consistency) -> None:
-        self.fake = fake
+        super().__init__(fake)
         self.engine: MaterializeEngine = make_engine(fake.url, consistency=consistency)
-
-    async def create(self, table: str, *, keyed: bool = True) -> SourceConfig:
-        self.fake.create_table(table, TYPES, key=("id",) if keyed else None)
-        return SourceConfig(name=table)
-
-    async def write(self, *writes: Write) -> None:
-        made: Counter[tuple[str, Row]] = Counter()
-        for write in writes:
-            if write.old is None and write.new is None:
-                for held, count in self.fake.rows(write.table).items():
-                    made[write.table, held] -= count
-            for row, diff in ((write.old, -1), (write.new, 1)):
-                if row is not None:
-                    made[write.table, texts(row)] += diff
-        self.fake.transaction((table, row, diff) for (table, row), diff in made.items() if diff)
-
-    async def rows(self, table: str) -> Counter[Row]:
-        held = self.fake.rows(table).items()
-        return Counter({(int(i or 0), int(n or 0), tag): count for (i, n, tag), count in held})
-
-    async def cut(self) -> None:
-        self.fake.restart()
 
     @contextlib.asynccontextmanager
     async def stalled(self) -> AsyncIterator[None]:

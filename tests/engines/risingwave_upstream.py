@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from tests.engines.materialize_upstream import TYPES, texts
+from tests.engines.fake_upstream import TYPES, FakeUpstream
 from tests.engines.upstreams import Write
 from tycostream.clock import Clock, SystemClock
-from tycostream.config.model import DatabaseConfig, EngineName, SourceConfig
+from tycostream.config.model import DatabaseConfig, EngineName
 from tycostream.engines.base import Engine
 from tycostream.engines.risingwave import RisingWaveEngine
 from tycostream.observe.events import Emit, silent
-from tycostream.rows import Row
 from tycostream.testing.risingwave import FakeRisingWave
 
 
@@ -43,39 +41,17 @@ async def risingwave(**options: Any) -> AsyncIterator[FakeRisingWave]:
         await fake.stop()
 
 
-class RisingWaveUpstream:
+class RisingWaveUpstream(FakeUpstream[FakeRisingWave]):
     """See Upstream."""
 
-    resumes = True
-    stalls = True
-    merges = False  # every write is a checkpoint
-
     def __init__(self, fake: FakeRisingWave) -> None:
-        self.fake = fake
+        super().__init__(fake)
         self.engine: RisingWaveEngine = make_engine(fake.url, manage=True)
 
-    async def create(self, table: str, *, keyed: bool = True) -> SourceConfig:
-        self.fake.create_table(table, TYPES, key=("id",) if keyed else None)
-        return SourceConfig(name=table)
-
     async def write(self, *writes: Write) -> None:
-        made: Counter[tuple[str, Row]] = Counter()
-        for write in writes:
-            if write.old is None and write.new is None:
-                for held, count in self.fake.rows(write.table).items():
-                    made[write.table, held] -= count
-            for row, diff in ((write.old, -1), (write.new, 1)):
-                if row is not None:
-                    made[write.table, texts(row)] += diff
-        self.fake.transaction((table, row, diff) for (table, row), diff in made.items() if diff)
+        """Every write is an epoch."""
+        await super().write(*writes)
         self.fake.checkpoint()
-
-    async def rows(self, table: str) -> Counter[Row]:
-        held = self.fake.rows(table).items()
-        return Counter({(int(i or 0), int(n or 0), tag): count for (i, n, tag), count in held})
-
-    async def cut(self) -> None:
-        self.fake.restart()
 
     @contextlib.asynccontextmanager
     async def stalled(self) -> AsyncIterator[None]:

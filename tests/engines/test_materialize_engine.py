@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.materialize_upstream import TYPES, make_engine, materialize
+from tests.engines.fake_upstream import TYPES
+from tests.engines.materialize_upstream import make_engine, materialize
 from tests.engines.stream_contract import Follower
 from tycostream.config.model import ColumnConfig, FieldConfig, SourceConfig
 from tycostream.engines.base import Finding

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.engines.materialize_upstream import TYPES
+from tests.engines.fake_upstream import TYPES
 from tests.engines.stream_contract import Follower
 from tests.engines.test_materialize_stream import A, B, World, lines, world
 from tycostream.config.model import Consistency, SourceConfig

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.materialize_upstream import TYPES, make_engine
+from tests.engines.fake_upstream import TYPES
+from tests.engines.materialize_upstream import make_engine
 from tests.engines.stream_contract import Follower
 from tests.engines.test_materialize_stream import A, B, lines, world
 from tycostream.config.model import SourceConfig

@@ -10,7 +10,7 @@ from typing import Any, cast
 import psycopg
 import pytest
 
-from tests.engines.materialize_upstream import TYPES
+from tests.engines.fake_upstream import TYPES
 from tests.engines.risingwave_upstream import make_engine, risingwave
 from tests.engines.stream_contract import Follower
 from tycostream.config.model import FieldConfig, SourceConfig
