@@ -10,7 +10,7 @@ from tycostream.config.model import LiveConfig, LogConfig
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import TRUE, Predicate, evaluate
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Phase, Plan, RootPlan, RowEncoder
+from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Nested, Phase, Plan, RootPlan, RowEncoder
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.hub import Hub
@@ -32,11 +32,12 @@ class PlainRows:
     """Rows as JSON lists."""
 
     key: Hashable = "plain rows"
+    nested: tuple[Nested, ...] = ()
 
     def __init__(self, single: bool = False) -> None:
         self.single = single
 
-    def row(self, row: Row) -> bytes:
+    def row(self, row: Row, *related: bytes) -> bytes:
         return json.dumps(row).encode()
 
     def result(self, fragments: Sequence[bytes]) -> bytes:

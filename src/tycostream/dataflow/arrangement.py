@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tycostream.dataflow.edits import EditKind
 from tycostream.dataflow.hydration import Hydration
 from tycostream.dataflow.members import Members, Spot
-from tycostream.dataflow.order import OrderBy, SortKey, compile_order, prefix_length
+from tycostream.dataflow.order import SortKey, Term, compile_order, prefix_length
 from tycostream.dataflow.predicate import Predicate, compile_predicate
 from tycostream.dataflow.store import Store
 from tycostream.rows import Change, Key, Row
@@ -27,7 +27,7 @@ class Arrangement:
     """
 
     def __init__(
-        self, store: Store, predicate: Predicate, order: tuple[OrderBy, ...] = (), *, distinct: int = 0
+        self, store: Store, predicate: Predicate, order: tuple[Term, ...] = (), *, distinct: int = 0
     ) -> None:
         self.predicate = predicate
         self._store = store

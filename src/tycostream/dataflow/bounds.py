@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tycostream.dataflow.members import Members, place_from
-from tycostream.dataflow.order import OrderBy, SortKey, compile_prefix, ranked, total
+from tycostream.dataflow.order import OrderBy, SortKey, Term, compile_prefix, ranked, total
 from tycostream.dataflow.predicate import And, Compare, Or, Predicate, conjunction
 from tycostream.rows import Cell, RowType
 
@@ -46,9 +46,9 @@ EVERYTHING: Final = Bounds()
 _BEYOND = {"lt": -1, "le": -1, "gt": 1, "ge": 1}  # on which side of the constant the cells are
 
 
-def split(predicate: Predicate, order: tuple[OrderBy, ...], row_type: RowType) -> tuple[Predicate, Bounds]:
+def split(predicate: Predicate, order: tuple[Term, ...], row_type: RowType) -> tuple[Predicate, Bounds]:
     """``predicate`` as what must be asked of each row, and a stretch of the order; all of it asked if none is found."""
-    terms = total(order, row_type)
+    terms = _own(total(order, row_type))
     parts = predicate.parts if isinstance(predicate, And) else (predicate,)
     lower: list[Bound] = []
     upper: list[Bound] = []
@@ -66,6 +66,16 @@ def split(predicate: Predicate, order: tuple[OrderBy, ...], row_type: RowType) -
     if not lower and not upper:
         return predicate, EVERYTHING
     return conjunction(residual), Bounds(tuple(lower), tuple(upper))
+
+
+def _own(terms: tuple[Term, ...]) -> tuple[OrderBy, ...]:
+    """The first terms as far as they are the row's own columns: a condition says nothing of what comes later."""
+    own: list[OrderBy] = []
+    for term in terms:
+        if not isinstance(term, OrderBy):
+            break
+        own.append(term)
+    return tuple(own)
 
 
 def _steps(part: Predicate, terms: tuple[OrderBy, ...], row_type: RowType) -> list[Compare] | None:

@@ -7,12 +7,13 @@ WHERE clause. Constants are cells, or matchers of cells. Trees are hashable: equ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
-from typing import Protocol
+from typing import Any, Protocol
 
+from tycostream.dataflow.relation import Aggregate, Join
 from tycostream.rows import Cell, Row
 
 
@@ -62,6 +63,28 @@ class Matches:
 
 
 @dataclass(frozen=True, slots=True)
+class Exists:
+    """``[NOT] EXISTS`` a row that ``join`` leads to and for which ``predicate`` is TRUE. Never UNKNOWN."""
+
+    join: Join
+    predicate: Predicate
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """``condition`` on an aggregate over the rows that ``join`` leads to and for which ``predicate`` is TRUE.
+
+    ``condition`` reads a row of one cell, the aggregate's.
+    """
+
+    join: Join
+    predicate: Predicate
+    aggregate: Aggregate
+    condition: Predicate
+
+
+@dataclass(frozen=True, slots=True)
 class And:
     """All of ``parts``; none: TRUE."""
 
@@ -80,7 +103,9 @@ class Unknown:
     """SQL's UNKNOWN (a comparison with NULL): never true, negated or not."""
 
 
-Predicate = Compare | In | IsNull | Matches | And | Or | Unknown
+Leaf = Exists | Aggregated  # what a row alone does not decide
+Predicate = Compare | In | IsNull | Matches | Leaf | And | Or | Unknown
+Bind = Callable[[Leaf], Callable[[Row], bool]]  # whether a leaf, its negation included, is TRUE for a row
 TRUE = And(())
 FALSE = Or(())
 
@@ -124,6 +149,10 @@ def negate(predicate: Predicate) -> Predicate:
             return IsNull(column, not negated)
         case Matches(column, matcher, negated):
             return Matches(column, matcher, not negated)
+        case Exists(join, inner, negated):
+            return Exists(join, inner, not negated)
+        case Aggregated(join, inner, aggregate, condition):
+            return Aggregated(join, inner, aggregate, negate(condition))
         case And(parts):
             return disjunction(negate(part) for part in parts)
         case Or(parts):
@@ -132,7 +161,12 @@ def negate(predicate: Predicate) -> Predicate:
             return predicate  # NOT UNKNOWN is UNKNOWN
 
 
-def evaluate(predicate: Predicate, row: Row) -> bool:
+def unbound(leaf: Leaf) -> Callable[[Row], bool]:
+    """The ``Bind`` of who has no other source's rows: such a condition must not come here."""
+    raise LookupError(f"a condition on {leaf.join.source!r} where only one source is read")
+
+
+def evaluate(predicate: Predicate, row: Row, bind: Bind = unbound) -> bool:
     """Whether ``predicate`` is TRUE for ``row``, by walking the tree: the oracle of ``compile_predicate``."""
     match predicate:
         case Compare(column, op, value):
@@ -146,21 +180,23 @@ def evaluate(predicate: Predicate, row: Row) -> bool:
         case Matches(column, matcher, negated):
             return row[column] is not None and matcher(row[column]) is not negated
         case And(parts):
-            return all(evaluate(part, row) for part in parts)
+            return all(evaluate(part, row, bind) for part in parts)
         case Or(parts):
-            return any(evaluate(part, row) for part in parts)
+            return any(evaluate(part, row, bind) for part in parts)
+        case Exists() | Aggregated():
+            return bind(predicate)(row)
         case Unknown():
             return False
 
 
-def compile_predicate(predicate: Predicate) -> Callable[[Row], bool]:
-    """A function of a row, as fast as Python has them.
+def compile_predicate(predicate: Predicate, bind: Bind = unbound) -> Callable[[Row], bool]:
+    """A function of a row, as fast as Python has them; ``bind`` makes one of what reads related rows.
 
     The code holds column places and constants *by name* only, never text of a user. Trees of one shape share their
     code (compiling costs 100 µs, binding constants 1 µs): ten thousand ``symbol = …`` compile once.
     """
-    constants: list[Cell] = []
-    source = _emit(predicate, constants)
+    constants: list[Any] = []
+    source = _emit(predicate, constants, bind)
     make: Callable[..., Callable[[Row], bool]] = _factory(source, len(constants))
     return make(*constants)
 
@@ -173,8 +209,8 @@ def _factory(source: str, arity: int) -> Callable[..., Callable[[Row], bool]]:
     return factory
 
 
-def _emit(predicate: Predicate, constants: list[Cell]) -> str:
-    def constant(value: Cell) -> str:
+def _emit(predicate: Predicate, constants: list[Any], bind: Bind) -> str:
+    def constant(value: Any) -> str:
         constants.append(value)
         return f"c{len(constants) - 1}"
 
@@ -194,10 +230,16 @@ def _emit(predicate: Predicate, constants: list[Cell]) -> str:
         case Matches(column, matcher, negated):
             test = f"{'not ' if negated else ''}{constant(matcher)}(row[{column}])"
             return f"(row[{column}] is not None and {test})"
+        case Exists() | Aggregated():
+            return f"{constant(bind(predicate))}(row)"
         case And(parts):
-            return "(" + " and ".join(_emit(part, constants) for part in parts) + ")" if parts else "True"
+            return (
+                "(" + " and ".join(_emit(part, constants, bind) for part in parts) + ")" if parts else "True"
+            )
         case Or(parts):
-            return "(" + " or ".join(_emit(part, constants) for part in parts) + ")" if parts else "False"
+            return (
+                "(" + " or ".join(_emit(part, constants, bind) for part in parts) + ")" if parts else "False"
+            )
         case _:
             return "False"
 
@@ -233,5 +275,24 @@ def columns_of(predicate: Predicate) -> frozenset[int]:
             return frozenset((column,))
         case And(parts) | Or(parts):
             return frozenset().union(*(columns_of(part) for part in parts))
+        case Exists(join=join) | Aggregated(join=join):
+            return frozenset(join.local)
         case Unknown():
             return frozenset()
+
+
+def leaves_of(predicate: Predicate) -> Iterator[Leaf]:
+    """The conditions of ``predicate`` that read other sources, but not those within them."""
+    match predicate:
+        case Exists() | Aggregated():
+            yield predicate
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from leaves_of(part)
+
+
+def row_local(predicate: Predicate) -> Predicate:
+    """The part of ``predicate`` that a row alone decides: what it lets through may still fail the rest."""
+    if isinstance(predicate, And):
+        return conjunction(row_local(part) for part in predicate.parts)
+    return predicate if next(leaves_of(predicate), None) is None else TRUE

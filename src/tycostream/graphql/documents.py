@@ -59,6 +59,16 @@ def gathered(text: bytes, parts: Sequence[bytes], path: Path = (), first: int = 
     return Flawed(text, flaws, total)
 
 
+def beside(text: bytes, flaws: Sequence[Flaw], keys: Sequence[str], values: Sequence[bytes]) -> bytes:
+    """``text``, an object's JSON, with its own ``flaws`` and what is told of the ``values`` that stand in it under ``keys``."""
+    told, total = list(flaws), len(flaws)
+    for key, value in zip(keys, values, strict=True):
+        if isinstance(value, Flawed):
+            total += value.total
+            told += [((key, *inner), message) for inner, message in value.flaws]
+    return Flawed(text, told, total) if told else text
+
+
 def errors_of(pieces: Iterable[tuple[str, Flawed]]) -> bytes:
     """The ``errors`` of a result as JSON, from what is flawed of it and the response key of each."""
     told: list[dict[str, object]] = []

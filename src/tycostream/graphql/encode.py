@@ -14,12 +14,13 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
 
-from tycostream.graphql.documents import Flaw, Flawed, ObjectSelection, document_writer, gathered
-from tycostream.graphql.plan import Phase
+from tycostream.graphql.documents import Flaw, Flawed, ObjectSelection, beside, document_writer, gathered
+from tycostream.graphql.plan import Nested, Phase
 from tycostream.json_text import member_json
 from tycostream.rows import Cell, Row, RowType, same_text
 from tycostream.scalars import stringified
 
+_RELATED: Final = "\0"  # in an f-string's text: where a relationship's value goes
 TYPENAME: Final = -1  # the place of ``__typename`` among columns
 _NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 
@@ -42,10 +43,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Fields selected on a row: (response key, column's place, TYPENAME, Member or Document), in order, merged."""
+    """Fields selected on a row: (response key, column's place, TYPENAME, Member, Document or Nested), in order, merged."""
 
     type_name: str
-    fields: tuple[tuple[str, int | Member | Document], ...]
+    fields: tuple[tuple[str, int | Member | Document | Nested], ...]
+
+    @property
+    def nested(self) -> tuple[tuple[str, Nested], ...]:
+        """The relationships among them."""
+        return tuple((key, place) for key, place in self.fields if isinstance(place, Nested))
 
     @property
     def flawing(self) -> bool:
@@ -118,6 +124,8 @@ def _row_text(
             name = f"d{len(names)}"
             names[name] = cells.document(place, (*path, key))
             text = f"{{'null' if (c := {row}[{place.column}]) is None else {name}(c, flaws)}}"
+        elif isinstance(place, Nested):
+            text = _RELATED
         elif place == TYPENAME:
             text = _quoted(selection.type_name)
         else:
@@ -146,6 +154,28 @@ def _function(
     return telling
 
 
+def _with_related(
+    text: str, keys: Sequence[str], names: dict[str, Any], *, flawing: bool
+) -> Callable[..., bytes]:
+    """The function of a row and its relationships' values, which come in where ``text`` has ``_RELATED``."""
+    pieces = [f"f'''{piece}'''.encode()" for piece in text.split(_RELATED)]
+    related = [f"r{n}" for n in range(len(keys))]
+    joined = pieces[0] + "".join(
+        f", {value}, {piece}" for value, piece in zip(related, pieces[1:], strict=True)
+    )
+    source = f"lambda row, {', '.join(related)}{', flaws' * flawing}: b''.join(({joined}))"
+    function: Callable[..., bytes] = _bound(source, names)
+
+    def telling(row: Row, *values: bytes) -> bytes:
+        if not flawing and Flawed not in map(type, values):
+            return function(row, *values)
+        flaws: list[Flaw] = []
+        written = function(row, *values, flaws) if flawing else function(row, *values)
+        return beside(written, flaws, keys, values)
+
+    return telling
+
+
 def _bound(source: str, names: dict[str, Any]) -> Any:
     return eval(_code(source), {"__builtins__": {}, **names})  # noqa: S307 - places, and names checked by _quoted
 
@@ -158,14 +188,20 @@ def _code(source: str) -> CodeType:
 class Rows:
     """The RowEncoder of a list or of a row by key."""
 
-    row: Callable[[Row], bytes]  # the generated function itself: a method around it would cost a call a row
+    # the generated function itself: a method around it would cost a call a row
+    row: Callable[..., bytes]
 
     def __init__(self, selection: Selection, cells: Cells, *, single: bool) -> None:
         self.key: Hashable = ("rows", selection)
+        keys = [key for key, _ in selection.nested]
+        self.nested = tuple(nested for _, nested in selection.nested)
         names: dict[str, Any] = {}
-        self.flawing = selection.flawing
+        self.flawing = selection.flawing or bool(keys)
         text = _row_text(selection, cells, "row", names)
-        self.row = _function("row", text, names, flawing=self.flawing)
+        if keys:
+            self.row = _with_related(text, keys, names, flawing=selection.flawing)
+        else:
+            self.row = _function("row", text, names, flawing=self.flawing)
         self._single = single
 
     def result(self, fragments: Sequence[bytes]) -> bytes:
@@ -273,7 +309,9 @@ def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
 
 def _differs(change: ChangeSelection, row_type: RowType) -> Callable[[Row, Row], bool]:
     """Whether two images differ in a selected column, or, if none is selected, in any."""
-    chosen = {place for _, rows in change.rows for _, place in rows.fields} - {TYPENAME}
+    # a change has columns only
+    chosen = {place for _, rows in change.rows for _, place in rows.fields if not isinstance(place, Nested)}
+    chosen.discard(TYPENAME)
     selected = {place.column if isinstance(place, Document) else place for place in chosen}
     members = [place for place in selected if isinstance(place, Member)]
     columns = sorted(place for place in selected if not isinstance(place, Member))

@@ -7,21 +7,23 @@ compute the same rows and the same bytes, whoever asks, so that their subscriber
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
-from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import Predicate
+from tycostream.dataflow.relation import Aggregate, Join
 from tycostream.graphql.documents import Flawed, errors_of
-from tycostream.rows import Row, RowType
+from tycostream.rows import Cell, Row, RowType
 
 
 class Mode(Enum):
     """What a root field asks for."""
 
     LIST = "list"  # T: rows in an order, a window of them
-    BY_PK = "by_pk"  # T_by_pk: one row or null
+    BY_PK = "by_pk"  # T_by_pk: one row or null; an object relationship too
+    AGGREGATE = "aggregate"  # T_aggregate: aggregates over rows, and the rows
     CHANGES = "changes"  # T_changes: a change feed
 
 
@@ -54,12 +56,24 @@ class RowEncoder(Protocol):
     """A selection set on a row, compiled: the projection of a list or a row by key."""
 
     key: Hashable
+    nested: tuple[Nested, ...]  # the relationships selected on the row, and on what they lead to
 
-    def row(self, row: Row) -> bytes:
-        """The row as a JSON object: its fragment."""
+    def row(self, row: Row, *related: bytes) -> bytes:
+        """The row as a JSON object: its fragment. ``related``: the values of ``nested``, in order."""
 
     def result(self, fragments: Sequence[bytes]) -> bytes:
         """The value of the root field: a JSON list of the fragments, or for BY_PK the one fragment or ``null``."""
+
+
+class AggregateEncoder(Protocol):
+    """A selection set on ``T_aggregate``, compiled."""
+
+    key: Hashable
+    aggregates: tuple[Aggregate, ...]  # what must be computed; empty if only nodes are selected
+    nodes: RowEncoder | None  # how the rows are written; None if they are not selected
+
+    def value(self, cells: Sequence[Cell], nodes: Sequence[bytes]) -> bytes:
+        """The value of the field, from the aggregates and the rows' fragments, both in order."""
 
 
 class ChangeEncoder(Protocol):
@@ -81,6 +95,21 @@ class ChangeEncoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Nested:
+    """A relationship selected on a row: which of the related rows, and how they are written."""
+
+    join: Join
+    mode: Mode  # BY_PK of an object relationship, LIST or AGGREGATE of an array relationship
+    predicate: Predicate
+    encoder: RowEncoder | AggregateEncoder = field(compare=False)  # its key is part of ours
+    order: tuple[Term, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    distinct_on: tuple[int, ...] = ()
+    key: Hashable = None  # all the rest
+
+
+@dataclass(frozen=True, slots=True)
 class RootPlan:
     """One root field over a source."""
 
@@ -88,8 +117,8 @@ class RootPlan:
     source: str
     mode: Mode
     predicate: Predicate
-    encoder: RowEncoder | ChangeEncoder
-    order: tuple[OrderBy, ...] = ()
+    encoder: RowEncoder | AggregateEncoder | ChangeEncoder
+    order: tuple[Term, ...] = ()
     limit: int | None = None
     offset: int = 0
     after: str | None = None  # CHANGES: the cursor to resume from
@@ -97,6 +126,7 @@ class RootPlan:
     key: Hashable = None  # all the rest but response_key, after and snapshot; with the role
     row_type: RowType | None = None  # what it was compiled for: rows of another layout would be misread
     distinct_on: tuple[int, ...] = ()  # LIST: of rows equal in these places only the first, before the window
+    reads: tuple[RowType, ...] = ()  # of the other sources that it reads, each once
 
 
 @dataclass(frozen=True, slots=True)

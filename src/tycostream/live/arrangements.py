@@ -9,7 +9,7 @@ from typing import Final
 from tycostream.clock import Clock
 from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.bounds import EVERYTHING, Bounds, split
-from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import Predicate
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
@@ -25,7 +25,7 @@ _IDLE_ROWS_MIN: Final = (
 )
 _IDLE_ROWS_MAX: Final = 1_000_000  # of all that nobody reads; some 300 bytes each
 _ALONE_ROWS_MAX: Final = 5000  # a stretch of more rows than this is not copied twice
-_Name = tuple[Predicate, tuple[OrderBy, ...], int]
+_Name = tuple[Predicate, tuple[Term, ...], int]
 
 
 class Arrangements:
