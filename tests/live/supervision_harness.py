@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import pytest
 
@@ -191,3 +191,18 @@ class World:
 
     def breaker(self) -> list[str]:
         return [event.state for event in self.events if isinstance(event, BreakerChanged)]
+
+
+@pytest.fixture
+async def made() -> AsyncIterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def make(*, start: bool = True, **options: bool | int) -> World:
+        worlds.append(World(**options))  # type: ignore[arg-type]
+        if start:
+            worlds[-1].start()
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        await world.stop()

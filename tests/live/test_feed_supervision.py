@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
 from tests.live.live_harness import COPIES, INT, ITEMS, Client, plan
-from tests.live.supervision_harness import DENIED, LOST, STALL_S, World
+from tests.live.supervision_harness import DENIED, LOST, STALL_S, World, made
 from tycostream.config.model import SourceConfig
 from tycostream.errors import Action, UpstreamError
 from tycostream.graphql.plan import Mode
@@ -20,21 +20,7 @@ from tycostream.live.live_source import SourceState
 from tycostream.observe.events import BreakerChanged, FeedStateChanged
 from tycostream.rows import Column, Position
 
-
-@pytest.fixture
-async def made() -> AsyncIterator[Callable[..., World]]:
-    worlds: list[World] = []
-
-    def make(*, start: bool = True, **options: bool | int) -> World:
-        worlds.append(World(**options))  # type: ignore[arg-type]
-        if start:
-            worlds[-1].start()
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        await world.stop()
-
+__all__ = ["made"]  # a fixture
 
 # silence
 

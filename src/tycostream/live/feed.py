@@ -422,7 +422,8 @@ class Feed:
             return
         self._intake.drop_partial(source)
         self._intake.resync.forget(source.name)
-        source.added = source.awaiting = source.finished = False
+        source.added = source.finished = False
+        source.awaiting = True  # until its own comes: tried again it counts as added before the stream has it
         if error.action is Action.RESYNC:
             source.position = None
         delay_s = source.breaker.failed(self._lived_s(source.live_since_s))

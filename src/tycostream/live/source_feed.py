@@ -29,7 +29,7 @@ class SourceFeed:
     position: Position | None = None  # everything up to here is in the store: where to resume
     added: bool = False  # it is on the stream, or on its way there
     trying: bool = False  # it is being described or added, which has bounds of its own: no silence
-    awaiting: bool = False  # nothing of its own has come yet: what all sources are told does not hold for it
+    awaiting: bool = True  # nothing of its own has come since it was off the stream: what all are told does not hold for it
     skipping: bool = (
         False  # what comes of it does not fit its store: it is on its way off the stream, or back
     )
@@ -80,7 +80,8 @@ class SourceFeed:
 
     def begin(self, now: float, stall_s: float) -> None:
         """A new stream."""
-        self.added = self.trying = self.awaiting = self.finished = self.asking = False
+        self.added = self.trying = self.finished = self.asking = False
+        self.awaiting = True
         self.retry_at_s = self.live_since_s = None
         self.heard_s = now
         self.ask_after_s = max(self.ask_after_s, stall_s)
