@@ -20,10 +20,11 @@ from tycostream.config.environment import (
     with_dotenv,
 )
 from tycostream.config.messages import later, plain, unknown_key
-from tycostream.config.model import LOADERS, Config, Model, SourceConfig
+from tycostream.config.model import LOADERS, Config, SourceConfig
 from tycostream.config.rules import check_rules
 from tycostream.config.sql_text import one_query
 from tycostream.config.tree import INIT_HINT, Report, read_tree
+from tycostream.config.values import Model
 from tycostream.errors import ConfigError, Problem
 from tycostream.json_shape import innermost
 

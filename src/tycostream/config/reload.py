@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from tycostream.config.model import Config, Model
+from tycostream.config.model import Config
+from tycostream.config.values import Model
 
 # The socket is bound, and what we made in the databases has its name: these need another process.
 _RESTART: Final = frozenset({"name", "server.host", "server.port"})
