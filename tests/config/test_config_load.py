@@ -189,7 +189,6 @@ def test_a_wrong_secret_is_not_shown() -> None:
         ("limits", "limits: {memory: 2GiB}"),
         ("state", "state: sqlite:///x.db"),
         ("bus", "bus: null"),
-        ("sources.a.relationships", "sources: {a: {relationships: {}}}"),
         ("sources.a.permissions", "sources: {a: {permissions: {}}}"),
         ("sources.a.triggers", "sources: {a: {triggers: {}}}"),
     ],

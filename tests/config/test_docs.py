@@ -21,6 +21,7 @@ SECTIONS = {
     "sources": "SourceConfig",
     "column_config": "ColumnConfig",
     "fields": "FieldConfig",
+    "relationships": "RelationshipConfig",
     "live": "LiveConfig",
     "server": "ServerConfig",
 }
@@ -58,7 +59,7 @@ def spelled(entry: dict[str, Any], required: bool) -> str:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_setting_is_documented_with_its_default(section: str) -> None:
     shape = model(SECTIONS[section])
-    required = shape.get("required", ()) if section == "fields" else ()
+    required = shape.get("required", ()) if section in ("fields", "relationships") else ()
     expected = {name: spelled(entry, name in required) for name, entry in shape["properties"].items()}
     if section == "live":
         expected |= {f"log.{name}": spelled(e, False) for name, e in model("LogConfig")["properties"].items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -29,6 +29,7 @@ from tycostream.errors import ConfigError, Problem
 from tycostream.json_shape import innermost
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
+_SPELLED_OUT: Final = ("fields", "relationships")
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -128,7 +129,7 @@ def _fill_nulls(tree: dict[str, Any]) -> None:
         entries = tree.get(section)
         if isinstance(entries, dict):
             for name, entry in entries.items():
-                entries[name] = _without_nulls({} if entry is None else entry)
+                entries[name] = _without_nulls(_spelled_out({} if entry is None else entry))
     for section in ("live", "server"):
         tree[section] = _without_nulls(tree.get(section))
     for key in [key for key, value in tree.items() if value is None]:
@@ -139,17 +140,23 @@ def _without_nulls(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: inner if key == "columns" else _without_nulls(_spelled_out(inner) if key == "fields" else inner)
+        key: inner if key == "columns" else _without_nulls(inner)
         for key, inner in value.items()
         if inner is not None
     }
 
 
-def _spelled_out(fields: Any) -> Any:
-    """A field without a value is one that lacks its SQL, which must be said."""
-    if not isinstance(fields, dict):
-        return fields
-    return {name: {} if field is None else field for name, field in fields.items()}
+def _spelled_out(entry: Any) -> Any:
+    """A field without a value is one that lacks its SQL, a relationship its columns, which must be said."""
+    if not isinstance(entry, dict):
+        return entry
+    spelled = dict(entry)
+    for section in _SPELLED_OUT:
+        if isinstance(spelled.get(section), dict):
+            spelled[section] = {
+                name: {} if inner is None else inner for name, inner in spelled[section].items()
+            }
+    return spelled
 
 
 def _add_database(tree: dict[str, Any], environment: Environment, report: Report) -> None:
@@ -179,7 +186,8 @@ def _validate(tree: dict[str, Any], report: Report) -> Config | None:
         except ValidationError as failure:
             progress = False
             for error in failure.errors():
-                report.add(error["loc"], plain(error), key=error["type"] == "extra_forbidden")
+                if error["type"] != "missing" or error["loc"] not in report.broken:  # else it was cut out
+                    report.add(error["loc"], plain(error), key=error["type"] == "extra_forbidden")
                 progress |= _cut(tree, error["loc"])
             if not progress:
                 return None

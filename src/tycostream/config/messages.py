@@ -23,7 +23,6 @@ _LATER_TOP: Final = {
     "triggers": "triggers are not run by this version",
 }
 _LATER_SOURCE: Final = {
-    "relationships": "relationships are not followed by this version",
     "permissions": "permissions are not enforced by this version",
     "triggers": "triggers are not run by this version",
 }

@@ -11,7 +11,18 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from tycostream.config.values import Columns, Duration, Flag, Model, Names, Settings, Size, TypeName, Whole
+from tycostream.config.values import (
+    Columns,
+    Duration,
+    Flag,
+    Model,
+    Names,
+    Pairs,
+    Settings,
+    Size,
+    TypeName,
+    Whole,
+)
 from tycostream.json_shape import innermost
 
 
@@ -100,6 +111,32 @@ class FieldConfig(Model):
     comment: str | None = Field(None, description="The field's description in the schema.")
 
 
+class RelationshipConfig(Model):
+    """How a source's rows lead to rows of a source: one of ``object`` and ``array`` is set."""
+
+    object: str | None = Field(None, description="The source that holds the one row that each row leads to.")
+    array: str | None = Field(None, description="The source that holds the rows that each row leads to.")
+    on: Pairs = Field(
+        description="The columns that are equal: ours to theirs, by their names in the database."
+    )
+    required: Flag = Field(
+        False,
+        description="The database guarantees the row, by a foreign key for example (object only): "
+        "then it is not null in the schema, unless a column of `on` may be NULL.",
+    )
+    comment: str | None = Field(None, description="The field's description in the schema.")
+
+    @property
+    def target(self) -> str:
+        """The source that it leads to."""
+        return self.object or self.array or ""
+
+    @property
+    def many(self) -> bool:
+        """Whether it leads to any number of rows."""
+        return self.array is not None
+
+
 class LogConfig(Model):
     """How much history a source keeps for resume, slow sockets and coalescing."""
 
@@ -155,6 +192,9 @@ class SourceConfig(Model):
         default_factory=dict, description="How single columns appear in GraphQL."
     )
     fields: dict[str, FieldConfig] = Field(default_factory=dict, description="Custom fields by name.")
+    relationships: dict[str, RelationshipConfig] = Field(
+        default_factory=dict, description="Fields that lead to rows of sources, by name."
+    )
     live: LiveConfig = Field(
         default_factory=LiveConfig, description="How it is delivered; over the top-level `live`."
     )

@@ -17,7 +17,7 @@ from tycostream.config.values import Model
 _RESTART: Final = frozenset({"name", "server.host", "server.port"})
 _UNSPOKEN: Final = frozenset({"server.cursor_key"})  # secrets: that they changed is all that is told
 # Of a source's settings those that its stream knows nothing of.
-_DELIVERY: Final = ("live.log.", "live.linger", "live.coalesce")
+_DELIVERY: Final = ("live.log.", "live.linger", "live.coalesce", "relationships")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ class Changes:
         return tuple(path for path in self.settings if path in _RESTART)
 
     def only_delivered_otherwise(self, source: str) -> bool:
-        """Whether nothing of a changed source differs but how it is delivered: nothing is asked of its database."""
+        """Whether nothing of a changed source differs but how it is delivered, and to what its rows lead: nothing is
+        asked of its database."""
         return all(path.startswith(_DELIVERY) for path in self.sources.revised[source])
 
 

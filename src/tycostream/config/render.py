@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tycostream.config.rules import ENUM_TYPES, FIXED_TYPES, GRAPHQL_NAME, SOURCE_FIELDS, SOURCE_TYPES
+from tycostream.config.names import CLAUSES, GRAPHQL_NAME
+from tycostream.config.rules import ENUM_TYPES, FIXED_TYPES, SOURCE_FIELDS, SOURCE_TYPES
 from tycostream.config.table_name import written
 from tycostream.scalars import config_scalar
 
@@ -27,7 +28,6 @@ _SETTINGS: Final = {
         "    # retention: 1h           # how long they keep changes",
     ),
 }
-_CLAUSES: Final = frozenset({"_and", "_or", "_not"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,14 +284,14 @@ def _source(table: TableFacts, name: str, enums: Mapping[tuple[str, ...], str], 
 def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[str]:
     lines, shown_otherwise = ["    columns:"], []
     # Names that need no change come first in the claim: no renamed column may take theirs.
-    taken = {name for name, _ in table.columns if identifier(name) == name} | _CLAUSES
+    taken = {name for name, _ in table.columns if identifier(name) == name} | CLAUSES
     width = max(len(yaml_key(name)) for name, _ in table.columns)
     for name, sql_type in table.columns:
         enum = enums.get(table.enums[name][1]) if name in table.enums else None
         shown = f"{yaml_key(name)}:{f' {scalar(enum)}' if enum else ''}"
         lines.append(f"      {shown:<{width + 1}}  # {_comment_text(sql_type)}")
         settings = []
-        if identifier(name) != name or name in _CLAUSES:
+        if identifier(name) != name or name in CLAUSES:
             taken.add(free := _free_field(name, taken))
             settings.append(f"name: {scalar(free)}")
         if name in table.comments:

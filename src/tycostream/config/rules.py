@@ -10,13 +10,14 @@ from typing import Final
 
 from tycostream.config.messages import did_you_mean
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
+from tycostream.config.names import field_name_problem, name_problem
+from tycostream.config.relationships import check_relationships
 from tycostream.config.sql_text import one_expression, one_query
 from tycostream.config.table_name import parts
 from tycostream.config.tree import Path, Report
 from tycostream.json_shape import innermost
 from tycostream.scalars import CONFIG_TYPES, SCALARS, config_scalar
 
-GRAPHQL_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _BUILT_IN: Final = frozenset(
     {"Int", "Float", "String", "Boolean", "ID", *(scalar.graphql for scalar in SCALARS.values())}
 )
@@ -68,21 +69,13 @@ def check_rules(config: Config, names: _Names, report: Report) -> None:
         _object_type(name, fields, names, add)
     for name, source in config.sources.items():
         _source(source, ("sources", name), names, add)
+        check_relationships(source, ("sources", name), config.sources, names["sources"], add)
         read_by = _database_of(source, config, report)
         if read_by is not None:
             _source_engine(source, ("sources", name), read_by, add)
     _clashes(config, add)
     _live(("live",), config.live, add)
     _server(config.server, add)
-
-
-def name_problem(name: str) -> str:
-    """Why a text is not a GraphQL name of ours, or nothing."""
-    if not GRAPHQL_NAME.fullmatch(name):
-        return f"{name!r} is not a GraphQL name: letters, digits and underscores, not starting with a digit"
-    if name.startswith("__"):
-        return f"{name!r} starts with two underscores, which GraphQL keeps for itself"
-    return ""
 
 
 def is_loopback(host: str) -> bool:
@@ -275,7 +268,7 @@ def _query(source: SourceConfig, path: Path, add: _Add) -> None:
 def _fields(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
     for name, field in source.fields.items():
         here = (*path, "fields", name)
-        if problem := _field_name_problem(name):
+        if problem := field_name_problem(name):
             add(here, problem, key=True)
         try:
             one_expression(field.sql)
@@ -286,10 +279,6 @@ def _fields(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
             _type((*here, "type"), field.type, names, add)
             if column_type is not None and column_type != field.type:
                 add((*here, "type"), f"is {field.type}, but {column_type} in `columns`; keep one of them")
-
-
-def _field_name_problem(name: str) -> str:
-    return name_problem(name) or (f"{name!r} is a word of `where`" if name in ("_and", "_or", "_not") else "")
 
 
 def _source_database(source: SourceConfig, path: Path, databases: Sequence[str], add: _Add) -> None:
@@ -375,7 +364,7 @@ def _column_config(source: SourceConfig, path: Path, add: _Add) -> None:
         renamed = settings is not None and settings.name is not None
         name = settings.name if settings is not None and settings.name is not None else column
         place = _name_place(source, path, column, renamed)
-        if problem := _field_name_problem(name):
+        if problem := field_name_problem(name):
             if column in source.fields and not renamed:
                 continue  # said of the field
             remedy = "" if renamed else "; give it one: column_config: {…: {name: …}}"

@@ -155,6 +155,17 @@ Columns = Annotated[
         }
     ),
 ]
+Pairs = Annotated[
+    dict[str, str],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"type": "string"},
+            "examples": [{"instrument_id": "id"}],
+        }
+    ),
+]
 
 
 class Model(BaseModel):
