@@ -294,7 +294,7 @@ async def test_a_large_query_is_whole_at_one_moment_and_may_be_cancelled() -> No
     while not tasks[2].done():
         db.clock.run()
         await asyncio.sleep(0)
-    assert not db.hub._cohorts, "what was made for the queries is gone"
+    assert not db.hub._cohorts.known, "what was made for the queries is gone"
 
 
 async def test_a_source_that_goes_ends_the_queries_that_wait_for_it() -> None:

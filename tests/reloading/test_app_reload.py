@@ -255,7 +255,7 @@ async def test_numbers_as_texts_are_for_operations_that_start_now(served: World)
     database.commit({"others": [((1, 10), (1, 11))]})
     await served.until(lambda: old.read().rows[1]["n"] == 11)
     assert new.read().rows[1]["n"] == 11, "an int is one either way"
-    keys = {cohort.key for cohort in served.app.hub._sources_of}
+    keys = {cohort.key for cohort in served.app.hub._cohorts.sources}
     assert len(keys) == 2, "they do not share bytes"
 
 

@@ -105,7 +105,7 @@ class World:
                         task.cancel()
                     for client in self.clients:
                         client.leave()
-                await self.until(lambda: not self.app.hub._cohorts, 5, "no cohort without clients")
+                await self.until(lambda: not self.app.hub._cohorts.known, 5, "no cohort without clients")
             gc.collect()  # the sockets of failed attempts hang on the tracebacks of their errors
             await self.upstream.left()
             await self._ended(before, open_files)
@@ -337,7 +337,9 @@ class World:
             assert all(feed.resyncs for feed in feeds), "the net of a gap must be flagged"
         sources = self.app.hub.sources.values()
         assert all(source.log.bytes <= source.config.log.bytes for source in sources)
-        assert sum(len(cohort.members) for cohort in self.app.hub._cohorts.values()) == len(self.clients)
+        assert sum(len(cohort.members) for cohort in self.app.hub._cohorts.known.values()) == len(
+            self.clients
+        )
         assert not any(source.waiting for source in sources)
 
 

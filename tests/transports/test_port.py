@@ -184,7 +184,7 @@ async def test_a_client_that_vanishes_leaves_nothing(port: Port) -> None:
     await ws.recv()
     ws.transport.abort()
     await port.closed(1)
-    assert not any(cohort.members for cohort in port.app.hub._cohorts.values())
+    assert not any(cohort.members for cohort in port.app.hub._cohorts.known.values())
     async with port.connect() as other:
         await init(other)
 

@@ -156,6 +156,11 @@ class Plan:
             ]
         )
 
+    @property
+    def statics(self) -> dict[int, bytes]:
+        """The values of the roots that no row decides, by place."""
+        return {n: root.value for n, root in enumerate(self.roots) if isinstance(root, StaticRoot)}
+
     def payload(self, values: Sequence[bytes], stale: bool | None = None) -> bytes:
         """The whole execution result, ``{"data":{…}}``, from one JSON value per root, in order.
 

@@ -13,14 +13,14 @@ from typing import cast
 
 from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
-from tycostream.dataflow.log import Entry, Log
+from tycostream.dataflow.log import Log
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
-from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Plan, RootPlan, RowEncoder, StaticRoot
-from tycostream.live.arranged import Reader
+from tycostream.graphql.plan import Coalesce, Plan, RootPlan, RowEncoder
 from tycostream.live.arrangements import Arrangements
+from tycostream.live.cohorts import Cohorts
 from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
@@ -28,18 +28,25 @@ from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.indexes import Indexes
 from tycostream.live.joining import Joining
-from tycostream.live.live_source import LiveSource, SourceState, Subscriber, changed, failed, removed
-from tycostream.live.outbox import Flushable, Outbox, Puller, Ticker
+from tycostream.live.live_source import (
+    LiveSource,
+    SourceState,
+    Subscriber,
+    any_stale,
+    changed,
+    failed,
+    removed,
+)
+from tycostream.live.outbox import Outbox
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.live.rendering import LiveRoot, Rendering
 from tycostream.live.slices import Discard, Slices
 from tycostream.live.targets import Push
-from tycostream.observe.events import BatchApplied, CohortQuarantined, Emit, FeedStateChanged
+from tycostream.observe.events import BatchApplied, Emit, FeedStateChanged
 from tycostream.rows import Batch, Change, Position, Row, RowType
 
 _HEARTBEATS_PER_KEEP = 4
-Cohort = FeedCohort | QueryCohort
 
 
 class Hub:
@@ -49,14 +56,10 @@ class Hub:
         keep_pages()
         self._clock = clock
         self._emit = emit
-        self._cursors = cursors
         self.outbox_bytes_max = outbox_bytes_max  # of connections from now on
-        self._ticker = Ticker(clock, self._quarantine)
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
-        self._cohorts: dict[object, Cohort] = {}
-        self._sources_of: dict[Cohort, list[LiveSource]] = {}
-        self._pushes: dict[FeedCohort, Push] = {}  # what the router knows a feed by
+        self._cohorts = Cohorts(clock, emit, cursors, self._slices)
 
     # the engine side
 
@@ -79,7 +82,9 @@ class Hub:
         )
         store, router = Store(row_type), Router[Push]()
         indexes = Indexes(store, self._slices, self._clock)
-        arrangements = Arrangements(store, indexes, router, self._slices, self._clock, self._quarantine)
+        arrangements = Arrangements(
+            store, indexes, router, self._slices, self._clock, self._cohorts.quarantine
+        )
         source = LiveSource(
             row_type, config, store, log, indexes, router, arrangements, definition=definition
         )
@@ -93,9 +98,9 @@ class Hub:
             return
         source.config = config
         source.log.bound(config.log.bytes, config.log.keep.total_seconds(), self._clock.monotonic())
-        for cohort in self._cohorts_of(source):
+        for cohort in self._cohorts.reading(source):
             if isinstance(cohort, QueryCohort):
-                cohort.floor_s = _floor_s(self._sources_of[cohort])
+                cohort.floor_s = self._cohorts.floor_s(cohort)
         if source.heartbeat is not None:
             source.heartbeat.cancel()
         self._heartbeat(source)
@@ -111,8 +116,8 @@ class Hub:
         if source.heartbeat is not None:
             source.heartbeat.cancel()
         source.waiting.clear()
-        for cohort in self._cohorts_of(source):
-            self._fail(cohort, error)
+        for cohort in self._cohorts.reading(source):
+            self._cohorts.fail(cohort, error)
         source.arrangements.clear()
         self._free(source.store)
 
@@ -125,7 +130,7 @@ class Hub:
         def beat() -> None:
             source.log.evict(self._clock.monotonic())
             source.indexes.expire(source.config.linger.total_seconds(), source.router.names)
-            for cohort in self._cohorts_of(source):
+            for cohort in self._cohorts.reading(source):
                 if isinstance(cohort, FeedCohort):
                     cohort.heartbeat()
             source.heartbeat = self._clock.call_later(period_s, beat)
@@ -238,12 +243,12 @@ class Hub:
         source.state, source.error = state, error
         if state is SourceState.FAILED:
             source.waiting.clear()
-            for cohort in self._cohorts_of(source):
-                self._fail(cohort, failed(source))
+            for cohort in self._cohorts.reading(source):
+                self._cohorts.fail(cohort, failed(source))
             source.arrangements.clear()
             return
-        for cohort in self._cohorts_of(source):
-            cohort.tell_stale(_stale(self._sources_of[cohort]))
+        for cohort in self._cohorts.reading(source):
+            cohort.tell_stale(any_stale(self._cohorts.sources[cohort]))
         if state is SourceState.LIVE:
             waiting, source.waiting = source.waiting, {}
             for subscriber, start in waiting.items():
@@ -253,18 +258,18 @@ class Hub:
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         """A connection's way out."""
-        return Outbox(framing, sink, self._ticker, bytes_max=self.outbox_bytes_max)
+        return Outbox(framing, sink, self._cohorts.ticker, bytes_max=self.outbox_bytes_max)
 
     async def query(self, plan: Plan) -> bytes:
         """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
         sources = [self._readable(root) for root in roots]
-        cohort = self._cohorts.get(plan.cohort_key)
+        cohort = self._cohorts.known.get(plan.cohort_key)
         if isinstance(cohort, QueryCohort) and cohort.hydrated:
             rendering = cohort.rendering()
         else:
             rendering = self._at_once(plan, roots, sources) or await self._captured(plan, roots, sources)
-        stale = _stale(sources) or None
+        stale = any_stale(sources) or None
         if rendering.step():
             return rendering.payload(stale)
         await self._slices.run(rendering.step)
@@ -286,11 +291,11 @@ class Hub:
                 arrangement.hydrate()
                 view = View(arrangement, limit=root.limit, offset=root.offset)
             live.append(LiveRoot(root, cast(RowEncoder, root.encoder), view))
-        return Rendering(plan, live, _statics(plan), kept=False)
+        return Rendering(plan, live, plan.statics, kept=False)
 
     async def _captured(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Rendering:
         """The result of a cohort that has to be hydrated first: one in the making, or one made for this."""
-        cohort = self._cohorts.get(plan.cohort_key) or self._new_cohort(plan, roots, sources)
+        cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)
         assert isinstance(cohort, QueryCohort)
         cohort.queries += 1
         try:
@@ -306,7 +311,7 @@ class Hub:
         finally:
             cohort.queries -= 1
             if not (cohort.queries or cohort.members or cohort.linger or cohort.closed):
-                self._drop(cohort)
+                self._cohorts.drop(cohort)
 
     def _readable(self, root: RootPlan) -> LiveSource:
         source = self._source(root)
@@ -325,12 +330,8 @@ class Hub:
         """Start a subscription. Its cohort is found or made; what it gets first is made when its socket can take it."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
         sources = [self._source(root) for root in roots]
-        cohort = self._cohorts.get(plan.cohort_key)
-        if cohort is None:
-            cohort = self._new_cohort(plan, roots, sources)
-        if cohort.linger is not None:
-            cohort.linger.cancel()
-            cohort.linger = None
+        cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)
+        self._cohorts.stop_linger(cohort)
         start: Callable[[], None]
         subscriber: Subscriber
         if isinstance(cohort, FeedCohort):
@@ -359,7 +360,7 @@ class Hub:
             except RequestError as error:
                 subscriber.fail(error)
             except Exception as error:
-                self._quarantine(subscriber, error)
+                self._cohorts.quarantine(subscriber, error)
 
     def _start_query(self, query: QuerySubscriber, cohort: QueryCohort, sources: list[LiveSource]) -> None:
         unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
@@ -368,19 +369,6 @@ class Hub:
             return
         cohort.hydrate()
         query.start()
-
-    def _linger(self, cohort: Cohort) -> None:
-        """The last member of a cohort left: keep it for a while, somebody may come back."""
-        if cohort in self._sources_of and cohort.linger is None:
-            linger_s = max(source.config.linger.total_seconds() for source in self._sources_of[cohort])
-            cohort.linger = self._clock.call_later(linger_s, functools.partial(self._expire, cohort))
-
-    def _expire(self, cohort: Cohort) -> None:
-        cohort.linger = None
-        if not (isinstance(cohort, QueryCohort) and cohort.queries):  # else the last of them drops it
-            self._drop(cohort)
-
-    # cohorts
 
     def _policy(self, plan: Plan, sources: Sequence[LiveSource]) -> Coalesce | None:
         floor_ms = max((source.config.coalesce // timedelta(milliseconds=1) for source in sources), default=0)
@@ -397,100 +385,3 @@ class Hub:
         if source.state is SourceState.FAILED:
             raise failed(source)
         return source
-
-    def _live_root(self, root: RootPlan, source: LiveSource, cohort: QueryCohort) -> LiveRoot:
-        encoder = cast(RowEncoder, root.encoder)
-        view, arranged = source.arrangements.view(root, cohort)
-        return LiveRoot(root, encoder, view, source.fragments.lease(encoder), arranged)
-
-    def _new_cohort(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Cohort:
-        cohort: Cohort
-        if roots and roots[0].mode is Mode.CHANGES:
-            encoder = cast(ChangeEncoder, roots[0].encoder)
-            cohort = FeedCohort(
-                plan, roots[0], encoder, sources[0], self._ticker, self._clock, self._cursors, self._linger
-            )
-            self._pushes[cohort] = push = functools.partial(self._guarded, cohort)
-            sources[0].router.add(roots[0].predicate, push)
-        else:
-            cohort = QueryCohort(
-                plan,
-                _statics(plan),
-                self._ticker,
-                self._slices,
-                self._clock,
-                self._linger,
-                self._quarantine,
-                floor_s=_floor_s(sources),
-                bytes_max=self.outbox_bytes_max,
-            )
-            for root, source in zip(roots, sources, strict=True):
-                cohort.roots.append(self._live_root(root, source, cohort))
-        self._cohorts[plan.cohort_key] = cohort
-        self._sources_of[cohort] = sources
-        cohort.stale = _stale(sources)
-        return cohort
-
-    def _guarded(self, cohort: FeedCohort, changes: Sequence[Change], entry: Entry) -> None:
-        try:
-            cohort.push(changes, entry)
-        except Exception as error:
-            self._quarantine(cohort, error)
-
-    def _quarantine(self, culprit: Flushable | Puller | Reader, error: Exception) -> None:
-        """Something raised: its cohort's operations end with INTERNAL, nothing else is disturbed."""
-        cohort = culprit.cohort if isinstance(culprit, FeedSubscriber | QuerySubscriber) else culprit
-        if not isinstance(cohort, FeedCohort | QueryCohort):
-            self._emit(CohortQuarantined("", f"{type(error).__name__}: {error}"))
-            return
-        sources = ",".join(source.row_type.source for source in self._sources_of.get(cohort, ()))
-        self._emit(CohortQuarantined(sources, f"{type(error).__name__}: {error}"))
-        self._fail(
-            cohort,
-            RequestError("unexpected", "internal error: this operation was ended", hint="subscribe again"),
-        )
-
-    def _fail(self, cohort: Cohort, error: RequestError) -> None:
-        self._drop(cohort, error)
-        members: list[Subscriber] = [*cohort.members]
-        for member in members:
-            member.fail(error)
-
-    def _drop(self, cohort: Cohort, error: RequestError | None = None) -> None:
-        """Forget a cohort: its views are freed, the next subscriber makes a new one."""
-        if cohort.linger is not None:
-            cohort.linger.cancel()
-            cohort.linger = None
-        sources = self._sources_of.pop(cohort, [])
-        if self._cohorts.get(cohort.key) is cohort:
-            del self._cohorts[cohort.key]
-        if isinstance(cohort, FeedCohort):
-            if cohort in self._pushes:
-                sources[0].router.remove(cohort.predicate, self._pushes.pop(cohort))
-        elif not cohort.closed:
-            cohort.close(error)
-            for source, root in zip(sources, cohort.roots, strict=True):
-                self._release(source, root)
-            cohort.roots.clear()
-
-    def _release(self, source: LiveSource, root: LiveRoot) -> None:
-        assert root.arranged is not None
-        source.arrangements.release(root.view, root.arranged, source.config.linger.total_seconds())
-        unused = source.fragments.give_back(root.encoder)
-        if unused is not None:
-            self._slices.add(Discard(unused))
-
-    def _cohorts_of(self, source: LiveSource) -> list[Cohort]:
-        return [cohort for cohort, sources in self._sources_of.items() if source in sources]
-
-
-def _stale(sources: Iterable[LiveSource]) -> bool:
-    return any(source.state is SourceState.STALE for source in sources)
-
-
-def _statics(plan: Plan) -> dict[int, bytes]:
-    return {i: root.value for i, root in enumerate(plan.roots) if isinstance(root, StaticRoot)}
-
-
-def _floor_s(sources: Iterable[LiveSource]) -> float:
-    return max((source.config.coalesce.total_seconds() for source in sources), default=0.0)

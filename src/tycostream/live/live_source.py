@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -62,6 +62,11 @@ class LiveSource:
             self.waiting = {waiting: then for waiting, then in self.waiting.items() if not waiting.ended}
             self.waiting_max = max(WAITING_MIN, 2 * len(self.waiting))
         self.waiting[subscriber] = start
+
+
+def any_stale(sources: Iterable[LiveSource]) -> bool:
+    """Whether what is made of these sources may be out of date."""
+    return any(source.state is SourceState.STALE for source in sources)
 
 
 # why the operations of a source end; docs/errors.md lists the codes

@@ -1,0 +1,168 @@
+"""The cohorts of a hub: one for all plans of a key, made when the first asks, kept a while after the last, ended with a reason."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import cast
+
+from tycostream.clock import Clock
+from tycostream.dataflow.log import Entry
+from tycostream.errors import RequestError
+from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, RowEncoder
+from tycostream.live.arranged import Reader
+from tycostream.live.cursor import CursorBox
+from tycostream.live.feed_cohort import FeedCohort
+from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.live_source import LiveSource, Subscriber, any_stale
+from tycostream.live.outbox import Flushable, Puller, Ticker
+from tycostream.live.query_cohort import QueryCohort
+from tycostream.live.query_subscriber import QuerySubscriber
+from tycostream.live.rendering import LiveRoot
+from tycostream.live.slices import Discard, Slices
+from tycostream.live.targets import Push
+from tycostream.observe.events import CohortQuarantined, Emit
+from tycostream.rows import Change
+
+Cohort = FeedCohort | QueryCohort
+
+
+class Cohorts:
+    """Who asks ``of_plan`` gets the cohort of a plan; it goes by itself some time after its last member, or by ``fail``."""
+
+    def __init__(self, clock: Clock, emit: Emit, cursors: CursorBox, slices: Slices) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._cursors = cursors
+        self._slices = slices
+        self.ticker = Ticker(clock, self.quarantine)
+        self.known: dict[object, Cohort] = {}  # by key
+        self.sources: dict[Cohort, list[LiveSource]] = {}  # what each reads, root by root
+        self._pushes: dict[FeedCohort, Push] = {}  # what the router knows a feed by
+
+    def reading(self, source: LiveSource) -> list[Cohort]:
+        """The cohorts that read ``source``."""
+        return [cohort for cohort, sources in self.sources.items() if source in sources]
+
+    def floor_s(self, cohort: Cohort) -> float:
+        """The least time between two pushes that the configuration of its sources asks for."""
+        return _floor_s(self.sources[cohort])
+
+    def of_plan(
+        self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], *, bytes_max: int
+    ) -> Cohort:
+        """The plan's cohort, found or made.
+
+        ``sources``: that of each root. ``bytes_max``: of the largest result that can be sent.
+        """
+        return self.known.get(plan.cohort_key) or self._new(plan, roots, sources, bytes_max)
+
+    def stop_linger(self, cohort: Cohort) -> None:
+        """Somebody is about to join it, or it goes at once: it is not due to go later."""
+        if cohort.linger is not None:
+            cohort.linger.cancel()
+            cohort.linger = None
+
+    def _new(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], bytes_max: int) -> Cohort:
+        if roots and roots[0].mode is Mode.CHANGES:
+            cohort: Cohort = self._new_feed(plan, roots[0], sources[0])
+        else:
+            cohort = self._new_query(plan, roots, sources, bytes_max)
+        self.known[plan.cohort_key] = cohort
+        self.sources[cohort] = sources
+        cohort.stale = any_stale(sources)
+        return cohort
+
+    def _new_feed(self, plan: Plan, root: RootPlan, source: LiveSource) -> FeedCohort:
+        encoder = cast(ChangeEncoder, root.encoder)
+        cohort = FeedCohort(
+            plan, root, encoder, source, self.ticker, self._clock, self._cursors, self._linger
+        )
+        self._pushes[cohort] = push = functools.partial(self._guarded, cohort)
+        source.router.add(root.predicate, push)
+        return cohort
+
+    def _new_query(
+        self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], bytes_max: int
+    ) -> QueryCohort:
+        cohort = QueryCohort(
+            plan,
+            plan.statics,
+            self.ticker,
+            self._slices,
+            self._clock,
+            self._linger,
+            self.quarantine,
+            floor_s=_floor_s(sources),
+            bytes_max=bytes_max,
+        )
+        for root, source in zip(roots, sources, strict=True):
+            encoder = cast(RowEncoder, root.encoder)
+            view, arranged = source.arrangements.view(root, cohort)
+            cohort.roots.append(LiveRoot(root, encoder, view, source.fragments.lease(encoder), arranged))
+        return cohort
+
+    # how they end
+
+    def _linger(self, cohort: Cohort) -> None:
+        """The last member of a cohort left: keep it for a while, somebody may come back."""
+        if cohort in self.sources and cohort.linger is None:
+            linger_s = max(source.config.linger.total_seconds() for source in self.sources[cohort])
+            cohort.linger = self._clock.call_later(linger_s, functools.partial(self._expire, cohort))
+
+    def _expire(self, cohort: Cohort) -> None:
+        cohort.linger = None
+        if not (isinstance(cohort, QueryCohort) and cohort.queries):  # else the last of them drops it
+            self.drop(cohort)
+
+    def _guarded(self, cohort: FeedCohort, changes: Sequence[Change], entry: Entry) -> None:
+        try:
+            cohort.push(changes, entry)
+        except Exception as error:
+            self.quarantine(cohort, error)
+
+    def quarantine(self, culprit: Flushable | Puller | Reader, error: Exception) -> None:
+        """Something raised: its cohort's operations end with INTERNAL, nothing else is disturbed."""
+        cohort = culprit.cohort if isinstance(culprit, FeedSubscriber | QuerySubscriber) else culprit
+        if not isinstance(cohort, FeedCohort | QueryCohort):
+            self._emit(CohortQuarantined("", f"{type(error).__name__}: {error}"))
+            return
+        sources = ",".join(source.row_type.source for source in self.sources.get(cohort, ()))
+        self._emit(CohortQuarantined(sources, f"{type(error).__name__}: {error}"))
+        self.fail(
+            cohort,
+            RequestError("unexpected", "internal error: this operation was ended", hint="subscribe again"),
+        )
+
+    def fail(self, cohort: Cohort, error: RequestError) -> None:
+        """Forget a cohort, and end its operations with ``error``."""
+        self.drop(cohort, error)
+        members: list[Subscriber] = [*cohort.members]
+        for member in members:
+            member.fail(error)
+
+    def drop(self, cohort: Cohort, error: RequestError | None = None) -> None:
+        """Forget a cohort: its views are freed, the next subscriber makes a new one."""
+        self.stop_linger(cohort)
+        sources = self.sources.pop(cohort, [])
+        if self.known.get(cohort.key) is cohort:
+            del self.known[cohort.key]
+        if isinstance(cohort, FeedCohort):
+            if cohort in self._pushes:
+                sources[0].router.remove(cohort.predicate, self._pushes.pop(cohort))
+        elif not cohort.closed:
+            cohort.close(error)
+            for source, root in zip(sources, cohort.roots, strict=True):
+                self._release(source, root)
+            cohort.roots.clear()
+
+    def _release(self, source: LiveSource, root: LiveRoot) -> None:
+        assert root.arranged is not None
+        source.arrangements.release(root.view, root.arranged, source.config.linger.total_seconds())
+        unused = source.fragments.give_back(root.encoder)
+        if unused is not None:
+            self._slices.add(Discard(unused))
+
+
+def _floor_s(sources: Sequence[LiveSource]) -> float:
+    return max((source.config.coalesce.total_seconds() for source in sources), default=0.0)
