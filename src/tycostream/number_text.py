@@ -46,6 +46,7 @@ def _comparable(other: object) -> bool:
 
 NAN: Final = _NaN()
 
+_LARGEST_BITS: Final = 0x7F7FFFFF  # of a single
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]{1,40}\s*")
 _NUMBER: Final = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]{1,9})?\s*", re.IGNORECASE)
 _SPECIAL: Final = {
@@ -159,41 +160,48 @@ def float_literal(name: str, double: bool) -> Callable[[object], Cell]:
         cell = float(number)
         if math.isinf(cell) or (cell == 0 and number):
             raise _range(name, value)
-        return cell if double or not cell else _single(number, cell, value)
+        return cell if double or not cell else _single(number, value)
 
     return literal
 
 
-def _single(number: Decimal, near: float, value: object) -> float:
+def _single(number: Decimal, value: object) -> float:
     """The cell of ``number::real``: the shortest text of the nearest single, as the server would print it."""
-    try:
-        (bits,) = struct.unpack("<i", struct.pack("<f", abs(near)))
-    except OverflowError:
-        raise _range("Float", value) from None
-    exact = Fraction(abs(number))
+    single = nearest_single(Fraction(number))
+    if single == 0 or math.isinf(single):
+        raise _range("Float", value)
+    return single
+
+
+def nearest_single(number: Fraction) -> float:
+    """The cell of the single that is nearest to ``number``; 0 or an infinity if that is what is nearest."""
+    exact = abs(number)
+    if exact >= 2**128:
+        return math.inf if number > 0 else -math.inf
+    near = float(exact)
+    (bits,) = struct.unpack("<i", struct.pack("<f", min(near, _of_bits(_LARGEST_BITS))))
     # Rounding twice, to double and to single, can be off by one place: ask the neighbours.
     best = min(
         (bits, bits - 1, bits + 1), key=lambda b: abs(Fraction(_of_bits(b)) - exact) if b >= 0 else 2**200
     )
+    sign = 1.0 if number >= 0 else -1.0
+    if best == 0 or best > _LARGEST_BITS:
+        return sign * (math.inf if best else 0.0)
     single = _of_bits(best)
-    if single == 0 or math.isinf(single):
-        raise _range("Float", value)
     low = (Fraction(_of_bits(best - 1)) + Fraction(single)) / 2
-    step = Fraction(single) - Fraction(_of_bits(best - 1))
-    above = _of_bits(best + 1)
-    high = (Fraction(single) + (Fraction(above) if math.isfinite(above) else Fraction(single) + step)) / 2
+    high = (Fraction(single) + Fraction(_of_bits(best + 1))) / 2
     for digits in range(9):
         text = f"{single:.{digits}e}"
         # Below a power of two the gap is half as wide: the nearest digits may miss it, and the next ones up not.
         unit = Fraction(10) ** (int(text[text.index("e") + 1 :]) - digits)
         for shortest in (Fraction(text), Fraction(text) + unit):
             if low < shortest < high:
-                return math.copysign(float(shortest), near)
-    return math.copysign(single, near)
+                return math.copysign(float(shortest), sign)
+    return math.copysign(single, sign)
 
 
 def _of_bits(bits: int) -> float:
-    if bits >= 0x7F800000:
+    if bits > _LARGEST_BITS:
         return 2.0**128  # what the next single would be; packing it fails, comparing with it does not
     (single,) = struct.unpack("<f", struct.pack("<i", max(bits, 0)))
     return float(single)
