@@ -42,11 +42,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": VALUES | {"config", "dataflow", "auth", "graphql", "observe", "resilience", "engines"},
     "transports": VALUES | {"config", "auth", "graphql", "live", "observe", "resilience"},
     "demo": VALUES | {"config", "engines"},
+    "metadata": VALUES | {"config"},
     "testing": VALUES | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe"},
     "upstreams": VALUES | {"config", "engines", "observe"},
     "app": VALUES
     | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe", "upstreams"},
-    "cli": VALUES | {"config", "engines", "graphql", "app", "upstreams", "demo", "observe", "transports"},
+    "cli": VALUES
+    | {"config", "metadata", "engines", "graphql", "app", "upstreams", "demo", "observe", "transports"},
     "__main__": {"cli"},
 }
 NO_ASYNCIO = ("dataflow", "engines/decode", "transports/wire", "graphql", "rows.py", "scalars.py")

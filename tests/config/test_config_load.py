@@ -202,7 +202,7 @@ def test_what_comes_later_is_refused(key: str, text: str) -> None:
 
 
 def test_the_sentence_about_permissions() -> None:
-    (found,) = problems(DATABASE + "sources:\n  trades:\n    permissions: {trader: {}}\n")
+    (found,) = problems(DATABASE + "sources:\n  trades:\n    permissions: {trader: {columns: '*'}}\n")
     assert found == (
         "t.yaml:4:5: sources.trades.permissions: permissions are not enforced by this version, so a configuration "
         "that has them is refused; remove them, or wait for the version that enforces them"

@@ -22,6 +22,9 @@ SECTIONS = {
     "column_config": "ColumnConfig",
     "fields": "FieldConfig",
     "relationships": "RelationshipConfig",
+    "permissions": "PermissionConfig",
+    "allowlist": "AllowConfig",
+    "introspection": "IntrospectionConfig",
     "live": "LiveConfig",
     "server": "ServerConfig",
 }
@@ -59,7 +62,7 @@ def spelled(entry: dict[str, Any], required: bool) -> str:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_setting_is_documented_with_its_default(section: str) -> None:
     shape = model(SECTIONS[section])
-    required = shape.get("required", ()) if section in ("fields", "relationships") else ()
+    required = shape.get("required", ()) if section in ("fields", "permissions", "relationships") else ()
     expected = {name: spelled(entry, name in required) for name, entry in shape["properties"].items()}
     if section == "live":
         expected |= {f"log.{name}": spelled(e, False) for name, e in model("LogConfig")["properties"].items()}

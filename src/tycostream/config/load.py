@@ -6,6 +6,7 @@ text → tree (plain values with places) → environment → pydantic → rules 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,12 +25,15 @@ from tycostream.config.model import LOADERS, Config, SourceConfig
 from tycostream.config.rules import check_rules
 from tycostream.config.sql_text import one_query
 from tycostream.config.tree import INIT_HINT, Report, read_tree
+from tycostream.config.unenforced import refuse_unenforced
 from tycostream.config.values import Model
 from tycostream.errors import ConfigError, Problem
 from tycostream.json_shape import innermost
 
 _AnyModel = TypeVar("_AnyModel", bound=Model)
-_SPELLED_OUT: Final = ("fields", "relationships")
+_SPELLED_OUT: Final = ("fields", "relationships", "permissions")
+# Where a null is a value: without it a condition would let more through.
+_VERBATIM: Final = ("columns", "where")
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -40,12 +44,42 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     report = Report(str(path))
     text = _read(path)
     environment = with_dotenv(os.environ if environ is None else environ, path.parent, report)
-    return _build(text, environment, report)
+    return _finish(_checked(text, environment, report))
 
 
 def loads(text: str, file: str = "tycostream.yaml", environ: Mapping[str, str] | None = None) -> Config:
     """The configuration in a text; ``file`` is its name in messages. No ``.env`` is read."""
-    return _build(text, Environment(dict(os.environ if environ is None else environ)), Report(file))
+    environment = Environment(dict(os.environ if environ is None else environ))
+    return _finish(_checked(text, environment, Report(file)))
+
+
+def written(path: Path, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a file says, as values with their short forms spelled out and no default added; what no server would obey yet too.
+
+    A database's url stays as it is written, ``${DATABASE_URL}``, whether or not that variable is set: who reads this
+    wants to know where a secret comes from, not what it is.
+    """
+    report = Report(str(path))
+    text = _read(path)
+    environment = with_dotenv(os.environ if environ is None else environ, path.parent, report)
+    urls = _urls(text, report.file)
+    for name in re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*)", "".join(urls.values())):
+        environment.values.setdefault(name, "host=unset")
+    found = _checked(text, environment, report, served=False).model_dump(exclude_unset=True)
+    for name, url in urls.items():
+        found["databases"][name]["url"] = url
+    return found
+
+
+def _urls(text: str, file: str) -> dict[str, str]:
+    """Each database's url as it is written."""
+    databases = read_tree(text.removeprefix("\ufeff"), Report(file), lambda value: value).get("databases")
+    entries = databases.items() if isinstance(databases, dict) else ()
+    return {
+        name: entry["url"]
+        for name, entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("url"), str)
+    }
 
 
 def credentials(path: Path, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -84,7 +118,8 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def _build(text: str, environment: Environment, report: Report) -> Config:
+def _checked(text: str, environment: Environment, report: Report, *, served: bool = True) -> Config:
+    """What a text says, without what follows from it; ``served``: and all of it is obeyed."""
     tree = read_tree(text.removeprefix("\ufeff"), report, environment.substitute)
     for path in list(report.broken):  # values whose variable is not set
         _cut(tree, path)
@@ -96,9 +131,11 @@ def _build(text: str, environment: Environment, report: Report) -> Config:
     config = _validate(tree, report)
     if config is not None:
         check_rules(config, names, report)
+        if served:
+            refuse_unenforced(config, report)
     if config is None or report.problems:
         raise report.error()
-    return _finish(config)
+    return config
 
 
 def _keys(section: object) -> list[str]:
@@ -125,7 +162,7 @@ def _refuse_later(tree: dict[str, Any], report: Report) -> None:
 
 def _fill_nulls(tree: dict[str, Any]) -> None:
     """``trades:`` is ``trades: {}``, and a setting without a value is one that is not there."""
-    for section in ("databases", "sources"):
+    for section in ("databases", "sources", "allowlist"):
         entries = tree.get(section)
         if isinstance(entries, dict):
             for name, entry in entries.items():
@@ -140,14 +177,15 @@ def _without_nulls(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: inner if key == "columns" else _without_nulls(inner)
+        key: inner if key in _VERBATIM else _without_nulls(inner)
         for key, inner in value.items()
         if inner is not None
     }
 
 
 def _spelled_out(entry: Any) -> Any:
-    """A field without a value is one that lacks its SQL, a relationship its columns, which must be said."""
+    """A field without a value is one that lacks its SQL, a relationship or a permission its columns: that
+    must be said."""
     if not isinstance(entry, dict):
         return entry
     spelled = dict(entry)

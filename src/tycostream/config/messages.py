@@ -23,7 +23,6 @@ _LATER_TOP: Final = {
     "triggers": "triggers are not run by this version",
 }
 _LATER_SOURCE: Final = {
-    "permissions": "permissions are not enforced by this version",
     "triggers": "triggers are not run by this version",
 }
 
@@ -37,14 +36,14 @@ def later(path: Path) -> str | None:
             why = _LATER_SOURCE.get(key)
         case _:
             return None
-    return None if why is None else _refused(why, str(path[-1]))
+    if why is None:
+        return None
+    pronoun = "them" if " are " in why else "it"
+    return refused(why, pronoun, f"{'enforces' if path[-1] == 'limits' else 'does'} {pronoun}")
 
 
-def _refused(why: str, key: str) -> str:
-    what = "does them" if " are " in why else "does it"
-    if key in ("permissions", "limits"):
-        what = "enforces them"
-    pronoun = "them" if "them" in what else "it"
+def refused(why: str, pronoun: str, what: str) -> str:
+    """That a configuration with a key is not taken, and ``what`` a version does that will take it."""
     return (
         f"{why}, so a configuration that has {pronoun} is refused; "
         f"remove {pronoun}, or wait for the version that {what}"

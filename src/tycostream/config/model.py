@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from tycostream.config.access import AllowConfig, IntrospectionConfig, PermissionConfig
 from tycostream.config.values import (
     Columns,
     Duration,
@@ -198,6 +199,9 @@ class SourceConfig(Model):
     live: LiveConfig = Field(
         default_factory=LiveConfig, description="How it is delivered; over the top-level `live`."
     )
+    permissions: dict[str, PermissionConfig] = Field(
+        default_factory=dict, description="What each role sees, by the role's name; absent: for admin only."
+    )
     comment: str | None = Field(None, description="The type's description in the schema.")
     types: dict[str, dict[str, TypeName]] = Field(
         default_factory=dict,
@@ -268,5 +272,19 @@ class Config(Model):
         default_factory=dict, description="Object types for JSON columns: fields with types, by name."
     )
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
+    inherited_roles: dict[str, Names] = Field(
+        default_factory=dict,
+        description="Roles that see what others see together: their names, each with those.",
+    )
+    query_collections: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="Operations by name, in collections."
+    )
+    allowlist: dict[str, AllowConfig] = Field(
+        default_factory=dict,
+        description="Collections whose operations may be run; absent: any operation may.",
+    )
+    introspection: IntrospectionConfig = Field(
+        default_factory=IntrospectionConfig, description="Who may look at the schema."
+    )
     live: LiveConfig = Field(default_factory=LiveConfig, description="Defaults for every source's `live`.")
     server: ServerConfig = Field(default_factory=ServerConfig, description="The port that serves everything.")

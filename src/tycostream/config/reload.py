@@ -64,11 +64,11 @@ class Changes:
 
     @property
     def types(self) -> frozenset[str]:
-        """The names of the types that differ: enums, and whatever else a column can be of."""
+        """The names of the types that differ: all that a column can be of."""
         return frozenset(
             entry
             for name, section in self.sections.items()
-            if name not in ("databases", "sources")
+            if name in ("enums", "types")
             for entry in section.names
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
+from tycostream.config.access_rules import check_access
 from tycostream.config.messages import did_you_mean
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
 from tycostream.config.names import field_name_problem, name_problem
@@ -74,6 +75,7 @@ def check_rules(config: Config, names: _Names, report: Report) -> None:
         if read_by is not None:
             _source_engine(source, ("sources", name), read_by, add)
     _clashes(config, add)
+    check_access(config, names["sources"], add)
     _live(("live",), config.live, add)
     _server(config.server, add)
 
