@@ -20,11 +20,12 @@ from graphql.execution.values import VariableValues, get_variable_values
 
 from tycostream.auth.session import Session
 from tycostream.errors import RequestError
-from tycostream.graphql.compile import Compiler, Source
+from tycostream.graphql.compile import Compiler
 from tycostream.graphql.exact import exact_floats
 from tycostream.graphql.limits import SOURCE_CHARACTERS_MAX, TOKENS_MAX, check_limits
 from tycostream.graphql.plan import Plan, StaticRoot
 from tycostream.graphql.schema import build_schema
+from tycostream.graphql.source import Source
 from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
 

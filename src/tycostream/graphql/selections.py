@@ -1,0 +1,131 @@
+"""What is asked of a source's rows: which of them, in which order, and what is selected on each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import FieldNode, GraphQLField, GraphQLSchema
+
+from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.predicate import TRUE, Predicate
+from tycostream.errors import RequestError
+from tycostream.graphql import encode, inputs
+from tycostream.graphql.comparisons import null
+from tycostream.graphql.documents import ObjectSelection
+from tycostream.graphql.fields import Collector
+from tycostream.graphql.json_path import json_path
+from tycostream.graphql.source import Source
+from tycostream.json_shape import ListShape, ObjectShape, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The arguments of a list of rows, bound."""
+
+    predicate: Predicate = TRUE
+    order: tuple[OrderBy, ...] = ()
+    distinct_on: tuple[int, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+
+
+class Selections:
+    """Compiles selection sets and arguments of one operation. ``path``s are Hasura's: they name fields, not aliases."""
+
+    def __init__(self, schema: GraphQLSchema, collector: Collector) -> None:
+        self._schema = schema
+        self._collector = collector
+
+    def asked(self, source: Source, field: GraphQLField, node: FieldNode, path: str) -> Asked:
+        """Which rows a list's arguments ask for; ``path`` is that of the field."""
+        arguments = self._collector.arguments(field, node)
+        path = f"{path}.args"
+        row_type = source.row_type
+        predicate = self.where(source, arguments, path)
+        order = inputs.order_by(row_type, self._collector.in_document_order(node, "order_by"))
+        distinct, order = inputs.distinct_on(row_type, arguments.get("distinct_on"), order, path)
+        return Asked(
+            predicate,
+            order,
+            distinct,
+            inputs.window_bound(arguments.get("limit"), f"{path}.limit"),
+            inputs.window_bound(arguments.get("offset"), f"{path}.offset") or 0,
+        )
+
+    def where(self, source: Source, arguments: Mapping[str, Any], path: str) -> Predicate:
+        """The condition among a field's arguments, if there is one; ``path`` is that of the arguments."""
+        value = arguments.get("where")
+        return TRUE if value is None else inputs.where(source.row_type, value, f"{path}.where")
+
+    def row(self, source: Source, nodes: Sequence[FieldNode], type_name: str, path: str) -> encode.Selection:
+        """What is selected on a row; ``path`` is that of the field that holds it."""
+        fields: list[tuple[str, int | encode.Member | encode.Document]] = []
+        for key, inner in self._collector.inner(nodes).items():
+            name = inner[0].name.value
+            if name == "__typename":
+                fields.append((key, encode.TYPENAME))
+                continue
+            place = source.place_of[name]
+            if (shape := source.row_type.columns[place].document) is not None:
+                fields.append((key, encode.Document(place, self._object(shape, inner))))
+                continue
+            steps = self._steps(inner[0], type_name, f"{path}.selectionSet.{name}.args")
+            fields.append((key, encode.Member(place, steps) if steps else place))
+        return encode.Selection(type_name, tuple(fields))
+
+    def _object(self, shape: Shape, nodes: Sequence[FieldNode]) -> ObjectSelection:
+        """What is selected on an object, or on those in a list."""
+        while isinstance(shape, ListShape):
+            shape = shape.item
+        assert isinstance(shape, ObjectShape)
+        fields: list[tuple[str, str, ObjectSelection | None]] = []
+        for key, inner in self._collector.inner(nodes).items():
+            name = inner[0].name.value
+            selected = any(node.selection_set is not None for node in inner)
+            fields.append((key, name, self._object(shape.fields[name], inner) if selected else None))
+        return ObjectSelection(shape.name, tuple(fields))
+
+    def _steps(self, node: FieldNode, type_name: str, path: str) -> tuple[str, ...]:
+        """The ``path:`` of a JSON column, if it has one."""
+        if not node.arguments:
+            return ()
+        row: Any = self._schema.type_map[type_name]
+        given = self._collector.arguments(row.fields[node.name.value], node)
+        if "path" not in given:
+            return ()
+        if given["path"] is None:
+            raise null("String", f"{path}.path")
+        try:
+            return json_path(given["path"])
+        except ValueError as error:  # Hasura says it of the arguments together
+            raise RequestError("validation-failed", str(error), path=path) from None
+
+    def change_set(self, source: Source, nodes: Sequence[FieldNode]) -> encode.SetSelection:
+        """What is selected on the sets of a change feed."""
+        fields, changes = [], []
+        for key, inner in self._collector.inner(nodes).items():
+            field = inner[0].name.value
+            fields.append((key, field))
+            if field == "changes":
+                path = f"$.selectionSet.{nodes[0].name.value}.selectionSet.changes"
+                changes.append((key, self._change(source, inner, path)))
+        if len(changes) > 1:
+            raise RequestError(
+                "validation-failed",
+                "`changes` may be selected once",
+                path=f"$.selectionSet.{nodes[0].name.value}.selectionSet.{changes[1][0]}",
+            )
+        return encode.SetSelection(f"{source.row_type.source}_change_set", tuple(fields), tuple(changes))
+
+    def _change(self, source: Source, nodes: Sequence[FieldNode], path: str) -> encode.ChangeSelection:
+        name = source.row_type.source
+        fields, rows = [], []
+        for key, inner in self._collector.inner(nodes).items():
+            field = inner[0].name.value
+            fields.append((key, field))
+            if field in ("row", "old"):
+                type_name = name if field == "row" else f"{name}_old"
+                rows.append((key, self.row(source, inner, type_name, f"{path}.selectionSet.{field}")))
+        return encode.ChangeSelection(f"{name}_change", tuple(fields), tuple(rows))
