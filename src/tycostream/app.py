@@ -24,7 +24,6 @@ from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.config.model import Config, ServerConfig, SourceConfig
 from tycostream.config.reload import Changes, applicable, compare
-from tycostream.config.rules import SOURCE_FIELDS
 from tycostream.engines.base import Engine
 from tycostream.errors import Action, ConfigError, RequestError, TycoError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
@@ -285,6 +284,7 @@ class App:
         server = self.config.server
         return Planner(
             [self._row_types[name] for name in self.config.sources if name in self._row_types],
+            sources=self.config.sources,
             stringify_numbers=server.stringify_numbers,
             multi_root_subscriptions=server.multi_root_subscriptions,
         )
@@ -317,12 +317,8 @@ class App:
     def _explained(self, error: RequestError) -> RequestError:
         """An unknown field that a source will have once its database has described it is not the client's mistake."""
         match = _UNKNOWN_ROOT.fullmatch(error.message)
-        for name in self.config.sources if match else ():
-            if (
-                name not in self._row_types
-                and match
-                and match[1] in [f"{name}{end}" for end in SOURCE_FIELDS]
-            ):
+        for name, source in self.config.sources.items() if match else ():
+            if name not in self._row_types and match and match[1] in source.root_fields.values():
                 return RequestError(
                     "source-not-ready",
                     f"the source {name!r} is not known yet",

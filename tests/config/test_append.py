@@ -82,6 +82,13 @@ def test_a_file_in_blocks() -> None:
     assert config.server.port == 5000
 
 
+def test_a_root_field_of_another_name_is_taken_too() -> None:
+    for written in ("quotes", "{name: quotes}"):
+        text = f"databases: {{main: {{url: host=db}}}}\nsources: {{trades: {{custom_root_fields: {{select: {written}}}}}}}\n"
+        config = loads(add(text, QUOTES), environ={"TICKS_URL": "host=rw"})
+        assert list(config.sources) == ["trades", "ticks_quotes"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -67,6 +67,7 @@ MAIN: dict[str, Any] = {"main": {"engine": "postgres", "url": "${DATABASE_URL}"}
                 "a": {"primary_key": ["id"], "columns": ["id"], "column_config": {"id": {"name": "i"}}}
             }
         },
+        {"sources": {"a": {"custom_root_fields": {"select": "x", "select_by_pk": {"comment": ""}}}}},
         {"sources": {"a": {"live": {"log": {"keep": "5m", "bytes": "64MiB"}, "linger": "${LINGER:-1s}"}}}},
         {"server": {"port": "${PORT}", "graphiql": "${UI:-true}", "log_level": "debug", "cursor_key": "x"}},
         {

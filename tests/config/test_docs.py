@@ -25,6 +25,8 @@ SECTIONS = {
     "permissions": "PermissionConfig",
     "allowlist": "AllowConfig",
     "introspection": "IntrospectionConfig",
+    "custom_root_fields": "CustomRootFieldsConfig",
+    "root field": "RootFieldConfig",
     "live": "LiveConfig",
     "server": "ServerConfig",
 }

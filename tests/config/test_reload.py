@@ -42,6 +42,11 @@ def changes(before: str, after: str) -> Changes:
             ["~ source a: column_config.x.name, column_config.x.comment"],
         ),
         (
+            "sources: {a: {custom_root_fields: {select: as}}}",
+            "sources: {a: {custom_root_fields: {select: all, select_by_pk: {comment: one}}}}",
+            ["~ source a: custom_root_fields.select.name, custom_root_fields.select_by_pk.comment"],
+        ),
+        (
             "sources: {a: {fields: {f: {sql: x + 1}}}}",
             "sources: {a: {fields: {f: {sql: x + 2}}}}",
             ["~ source a: fields.f.sql"],

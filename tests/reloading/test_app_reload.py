@@ -119,6 +119,17 @@ async def test_a_comment_is_in_the_schema_and_disturbs_nobody(served: World) -> 
     await same.held(100)
 
 
+async def test_root_fields_have_other_names_at_once(served: World) -> None:
+    same = Untouched(served)
+    await served.reload(configuration("items: {custom_root_fields: {select: things}}, others: {}"))
+    client = served.client("subscription {things(where: {id: {_eq: 2}}) {n}}")
+    assert client.read().shown == [{"n": 2}]
+    with pytest.raises(InvalidRequest, match="field 'items' not found in type: 'subscription_root'"):
+        served.client(live("items"))
+    assert same.database.described.count("items") == 1, "its database has nothing to say to that"
+    await same.held(100)
+
+
 async def test_rows_of_another_table_are_told_as_the_difference(served: World) -> None:
     same, client = Untouched(served), served.client(feed("others"))
     query, cursor = served.client(live("others")), client.read().cursor

@@ -22,7 +22,9 @@ def schema(config: ConfigPath = DEFAULT_CONFIG) -> None:
         finally:
             await asked.close()
         ordered = [row_types[name] for name in loaded.sources]
-        return print_sdl(build_schema(ordered, stringify_numbers=loaded.server.stringify_numbers))
+        return print_sdl(
+            build_schema(ordered, sources=loaded.sources, stringify_numbers=loaded.server.stringify_numbers)
+        )
 
     typer.echo(run(work()))
 

@@ -40,7 +40,15 @@ def taken(text: str, file: str) -> Taken:
     databases, types, sources = (
         tuple(map(str, _mapping(tree, section))) for section in ("databases", "types", "sources")
     )
-    return Taken(databases, types, sources, enums)
+    customs = [
+        custom
+        for source in _mapping(tree, "sources").values()
+        if isinstance(source, dict)
+        for custom in _mapping(source, "custom_root_fields").values()
+    ]
+    names = (custom.get("name") if isinstance(custom, dict) else custom for custom in customs)
+    fields = tuple(str(name) for name in names if name is not None)
+    return Taken(databases, types, sources, enums, fields)
 
 
 def appended(text: str, file: str, draft: Draft) -> str:

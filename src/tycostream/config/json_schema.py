@@ -27,6 +27,8 @@ def json_schema() -> dict[str, Any]:
             properties[name] = _with_reference(_described(entry, definitions))
             properties[name].pop("title", None)  # pydantic's titles only repeat the names
             _spell_default(properties[name])
+    for key, entry in definitions["CustomRootFieldsConfig"]["properties"].items():
+        definitions["CustomRootFieldsConfig"]["properties"][key] = _or_text(entry)
     columns = source["properties"]["column_config"]
     columns["additionalProperties"] = _or_null(columns["additionalProperties"])
     sections = schema["properties"]
@@ -48,6 +50,12 @@ def _spell_default(entry: dict[str, Any]) -> None:
         unit, text = (1000, "s") if milliseconds % 1000 == 0 else (1, "ms")
         unit, text = (60_000, "m") if milliseconds and milliseconds % 60_000 == 0 else (unit, text)
         entry["default"] = f"{milliseconds // unit}{text}"
+
+
+def _or_text(entry: dict[str, Any]) -> dict[str, Any]:
+    """A name alone stands for the mapping that holds nothing else."""
+    rest = {key: value for key, value in entry.items() if key != "$ref"}
+    return {"anyOf": [{"type": "string"}, {"$ref": entry["$ref"]}], **rest}
 
 
 def _or_null(entry: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def unknown_key(path: Path) -> str:
     known = [name for name in model.model_fields if name not in LOADERS or not of_source]
     if of_source and key == "types":
         return "is not a setting of a source: write `types:` at the top of the file, for all sources"
-    if of_source and key == "name":
+    if of_source and key in ("name", "custom_name"):
         return (
             "is not a setting: a source's name is its key; rename the key, and write `table:` for the table"
         )

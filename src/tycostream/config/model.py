@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any, Final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tycostream.config.access import AllowConfig, IntrospectionConfig, PermissionConfig
 from tycostream.config.values import (
@@ -104,6 +105,44 @@ class ColumnConfig(Model):
     comment: str | None = Field(None, description="The column's description in the schema.")
 
 
+class RootFieldConfig(Model):
+    """What one root field of a source is called. A text in its place is the name."""
+
+    name: str | None = Field(None, description="Its name in GraphQL.")
+    comment: str | None = Field(None, description='Its description in the schema; "": none.')
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class CustomRootFieldsConfig(Model):
+    """The root fields of a source that are not called as they would be: Hasura's keys, and one for the change feed."""
+
+    select: RootFieldConfig = Field(default_factory=RootFieldConfig, description="Instead of T.")
+    select_by_pk: RootFieldConfig = Field(default_factory=RootFieldConfig, description="Instead of T_by_pk.")
+    select_aggregate: RootFieldConfig = Field(
+        default_factory=RootFieldConfig, description="Instead of T_aggregate."
+    )
+    select_stream: RootFieldConfig = Field(
+        default_factory=RootFieldConfig, description="Instead of T_stream."
+    )
+    select_changes: RootFieldConfig = Field(
+        default_factory=RootFieldConfig, description="Instead of T_changes."
+    )
+
+
+# What a root field is called if nothing else is said: the source's name, and this.
+ROOT_FIELDS: Final = {
+    "select": "",
+    "select_by_pk": "_by_pk",
+    "select_aggregate": "_aggregate",
+    "select_stream": "_stream",
+    "select_changes": "_changes",
+}
+
+
 class FieldConfig(Model):
     """A custom field: an expression over the columns of its row, computed by the database."""
 
@@ -196,6 +235,9 @@ class SourceConfig(Model):
     relationships: dict[str, RelationshipConfig] = Field(
         default_factory=dict, description="Fields that lead to rows of sources, by name."
     )
+    custom_root_fields: CustomRootFieldsConfig = Field(
+        default_factory=CustomRootFieldsConfig, description="Other names of its root fields."
+    )
     live: LiveConfig = Field(
         default_factory=LiveConfig, description="How it is delivered; over the top-level `live`."
     )
@@ -214,6 +256,14 @@ class SourceConfig(Model):
         """Which rows it has, however they are shown: another definition over the same columns is other rows."""
         fields = tuple((name, field.sql) for name, field in self.fields.items())
         return self.database, self.table, self.query, self.subscription, fields
+
+    @property
+    def root_fields(self) -> dict[str, str]:
+        """The names of its root fields, by the keys of ``custom_root_fields``."""
+        custom = self.custom_root_fields
+        return {
+            key: getattr(custom, key).name or f"{self.name}{suffix}" for key, suffix in ROOT_FIELDS.items()
+        }
 
     @property
     def asked(self) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ from tycostream.config.values import Model
 _RESTART: Final = frozenset({"name", "server.host", "server.port"})
 _UNSPOKEN: Final = frozenset({"server.cursor_key"})  # secrets: that they changed is all that is told
 # Of a source's settings those that its stream knows nothing of.
-_DELIVERY: Final = ("live.log.", "live.linger", "live.coalesce", "relationships")
+_DELIVERY: Final = ("live.log.", "live.linger", "live.coalesce", "relationships", "custom_root_fields.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tycostream.config.names import CLAUSES, GRAPHQL_NAME
-from tycostream.config.rules import ENUM_TYPES, FIXED_TYPES, SOURCE_FIELDS, SOURCE_TYPES
+from tycostream.config.schema_names import ENUM_TYPES, FIXED_TYPES, SOURCE_FIELDS, SOURCE_TYPES
 from tycostream.config.table_name import written
 from tycostream.scalars import config_scalar
 
@@ -85,6 +85,7 @@ class Taken:
     types: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     enums: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()  # root fields that are not called after their source
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ class _Names:
         self._types = {*FIXED_TYPES, *taken.types}
         self._types |= {name + end for name in taken.enums.values() for end in ENUM_TYPES}
         self._types |= {name + end for name in taken.sources for end in SOURCE_TYPES}
-        self._fields = {name + end for name in taken.sources for end in SOURCE_FIELDS}
+        self._fields = {name + end for name in taken.sources for end in SOURCE_FIELDS} | {*taken.fields}
 
     def source(self, name: str) -> str:
         """A free name like ``name`` for a source."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -13,25 +13,13 @@ from tycostream.config.messages import did_you_mean
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
 from tycostream.config.names import field_name_problem, name_problem
 from tycostream.config.relationships import check_relationships
+from tycostream.config.schema_names import FIXED_TYPES, Add, check_names
 from tycostream.config.sql_text import one_expression, one_query
 from tycostream.config.table_name import parts
 from tycostream.config.tree import Path, Report
 from tycostream.json_shape import innermost
 from tycostream.scalars import CONFIG_TYPES, SCALARS, config_scalar
 
-_BUILT_IN: Final = frozenset(
-    {"Int", "Float", "String", "Boolean", "ID", *(scalar.graphql for scalar in SCALARS.values())}
-)
-# The types that every schema has, whatever its sources.
-FIXED_TYPES: Final = (
-    _BUILT_IN
-    | {f"{name}{kind}_comparison_exp" for name in _BUILT_IN for kind in ("", "_array")}
-    | {"query_root", "mutation_root", "subscription_root", "order_by", "cursor_ordering"}
-    | {"change_phase", "change_operation", "coalesce_strategy", "Query", "Mutation", "Subscription"}
-)
-SOURCE_TYPES: Final = ("", "_bool_exp", "_order_by", "_select_column", "_change_set", "_change", "_old")
-SOURCE_FIELDS: Final = ("", "_by_pk", "_changes")
-ENUM_TYPES: Final = ("", "_comparison_exp")
 _LOG_BYTES_MIN: Final = 64 * 2**10
 _MESSAGE_BYTES_MIN: Final = 2**10
 _REFRESH_MIN: Final = timedelta(milliseconds=100)
@@ -49,7 +37,6 @@ _OURS: Final = {
     "application_name": "is tycostream's own; remove it",
 }
 
-_Add = Callable[..., None]
 _Names = Mapping[str, Sequence[str]]  # section → its keys
 
 
@@ -74,7 +61,7 @@ def check_rules(config: Config, names: _Names, report: Report) -> None:
         read_by = _database_of(source, config, report)
         if read_by is not None:
             _source_engine(source, ("sources", name), read_by, add)
-    _clashes(config, add)
+    check_names(config, add)
     check_access(config, names["sources"], add)
     _live(("live",), config.live, add)
     _server(config.server, add)
@@ -109,7 +96,7 @@ def _database_of(source: SourceConfig, config: Config, report: Report) -> Databa
     return config.databases[name]
 
 
-def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
+def _database(path: Path, database: DatabaseConfig, add: Add) -> None:
     for name in ("connect_timeout", "statement_timeout", "stall_after", "reconnect_delay_max"):
         if getattr(database, name).total_seconds() <= 0:
             add((*path, name), "must be longer than nothing, such as 10s")
@@ -131,7 +118,7 @@ def _database(path: Path, database: DatabaseConfig, add: _Add) -> None:
     _address(path, database, add)
 
 
-def _retention(path: Path, database: DatabaseConfig, add: _Add) -> None:
+def _retention(path: Path, database: DatabaseConfig, add: Add) -> None:
     if database.engine is not EngineName.RISINGWAVE:
         if "retention" in database.model_fields_set:
             add(path, "is a setting of engine risingwave only; remove it", key=True)
@@ -141,7 +128,7 @@ def _retention(path: Path, database: DatabaseConfig, add: _Add) -> None:
         add(path, "must be whole seconds: RisingWave knows no less")
 
 
-def _materialize(path: Path, database: DatabaseConfig, add: _Add) -> None:
+def _materialize(path: Path, database: DatabaseConfig, add: Add) -> None:
     if database.cluster is not None and (not database.cluster.strip() or "\0" in database.cluster):
         add((*path, "cluster"), "is not a cluster's name; name one, or remove it to use the user's default")
     for name, value in database.options.items():
@@ -154,7 +141,7 @@ def _materialize(path: Path, database: DatabaseConfig, add: _Add) -> None:
             add(here, "must be one line of printable text")
 
 
-def _address(path: Path, database: DatabaseConfig, add: _Add) -> None:
+def _address(path: Path, database: DatabaseConfig, add: Add) -> None:
     if database.embedded:
         if database.engine is not EngineName.POSTGRES:
             add(
@@ -184,7 +171,7 @@ def _address(path: Path, database: DatabaseConfig, add: _Add) -> None:
             add((*path, name), f"is a setting of an embedded database only{hint}; remove it", key=True)
 
 
-def _enum(name: str, labels: Sequence[str], add: _Add) -> None:
+def _enum(name: str, labels: Sequence[str], add: Add) -> None:
     path: Path = ("enums", name)
     if problem := name_problem(name):
         add(path, problem, key=True)
@@ -203,7 +190,7 @@ def _enum(name: str, labels: Sequence[str], add: _Add) -> None:
         first.add(label)
 
 
-def _source(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
+def _source(source: SourceConfig, path: Path, names: _Names, add: Add) -> None:
     if problem := name_problem(source.name):
         add(path, f"{problem}; choose a name, and write the table's in `table:`", key=True)
     _source_database(source, path, names["databases"], add)
@@ -220,7 +207,7 @@ def _source(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
     _live((*path, "live"), source.live, add)
 
 
-def _source_engine(source: SourceConfig, path: Path, database: DatabaseConfig, add: _Add) -> None:
+def _source_engine(source: SourceConfig, path: Path, database: DatabaseConfig, add: Add) -> None:
     engine = database.engine
     if engine is EngineName.RISINGWAVE:
         _subscribed(source, path, database, add)
@@ -235,7 +222,7 @@ def _source_engine(source: SourceConfig, path: Path, database: DatabaseConfig, a
                 add((*path, "live", name), said, key=True)
 
 
-def _subscribed(source: SourceConfig, path: Path, database: DatabaseConfig, add: _Add) -> None:
+def _subscribed(source: SourceConfig, path: Path, database: DatabaseConfig, add: Add) -> None:
     """RisingWave tells changes of tables and materialized views only; what is computed here has to become one."""
     computed = [name for name in ("query", "fields") if getattr(source, name)]
     for name in computed:
@@ -256,7 +243,7 @@ def _subscribed(source: SourceConfig, path: Path, database: DatabaseConfig, add:
         add((*path, "subscription"), str(error))
 
 
-def _query(source: SourceConfig, path: Path, add: _Add) -> None:
+def _query(source: SourceConfig, path: Path, add: Add) -> None:
     if source.query is None:
         return
     if source.table:
@@ -267,7 +254,7 @@ def _query(source: SourceConfig, path: Path, add: _Add) -> None:
         add((*path, "query"), str(error))
 
 
-def _fields(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
+def _fields(source: SourceConfig, path: Path, names: _Names, add: Add) -> None:
     for name, field in source.fields.items():
         here = (*path, "fields", name)
         if problem := field_name_problem(name):
@@ -283,7 +270,7 @@ def _fields(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
                 add((*here, "type"), f"is {field.type}, but {column_type} in `columns`; keep one of them")
 
 
-def _source_database(source: SourceConfig, path: Path, databases: Sequence[str], add: _Add) -> None:
+def _source_database(source: SourceConfig, path: Path, databases: Sequence[str], add: Add) -> None:
     if source.database and source.database not in databases:
         guess = did_you_mean(source.database, databases)
         listed = ", ".join(databases) or "none"
@@ -295,7 +282,7 @@ def _source_database(source: SourceConfig, path: Path, databases: Sequence[str],
         )
 
 
-def _columns(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None:
+def _columns(source: SourceConfig, path: Path, names: _Names, add: Add) -> None:
     if source.columns is None:
         return
     if not source.columns:
@@ -305,7 +292,7 @@ def _columns(source: SourceConfig, path: Path, names: _Names, add: _Add) -> None
             _type((*path, "columns", column), type_name, names, add)
 
 
-def _type(path: Path, type_name: str, names: _Names, add: _Add, *, inside: bool = False) -> None:
+def _type(path: Path, type_name: str, names: _Names, add: Add, *, inside: bool = False) -> None:
     """A type that is named; ``inside``: in a type of the file, where anything may be in a list."""
     name, lists = innermost(type_name)
     if name in names["types"]:
@@ -320,7 +307,7 @@ def _type(path: Path, type_name: str, names: _Names, add: _Add, *, inside: bool 
     )
 
 
-def _object_type(name: str, fields: Mapping[str, str], names: _Names, add: _Add) -> None:
+def _object_type(name: str, fields: Mapping[str, str], names: _Names, add: Add) -> None:
     path: Path = ("types", name)
     if problem := name_problem(name):
         add(path, problem, key=True)
@@ -334,7 +321,7 @@ def _object_type(name: str, fields: Mapping[str, str], names: _Names, add: _Add)
         _type((*path, field), type_name, names, add, inside=True)
 
 
-def _primary_key(source: SourceConfig, path: Path, add: _Add) -> None:
+def _primary_key(source: SourceConfig, path: Path, add: Add) -> None:
     def place(i: int) -> Path:
         return (*path, "primary_key", i)
 
@@ -349,7 +336,7 @@ def _primary_key(source: SourceConfig, path: Path, add: _Add) -> None:
             )
 
 
-def _column_config(source: SourceConfig, path: Path, add: _Add) -> None:
+def _column_config(source: SourceConfig, path: Path, add: Add) -> None:
     chosen = None if source.columns is None else {**source.columns, **dict.fromkeys(source.fields)}
     taken: dict[str, str] = {}
     for column in dict.fromkeys([*(chosen or ()), *source.fields, *source.column_config]):
@@ -385,45 +372,14 @@ def _name_place(source: SourceConfig, path: Path, column: str, renamed: bool) ->
     return (*path, "columns" if source.columns is not None else "column_config", column)
 
 
-def _clashes(config: Config, add: _Add) -> None:
-    """Names that the schema would hold twice. Types and fields are worlds of their own."""
-    types: dict[str, str] = {}
-    fields: dict[str, str] = {}
-    for name in config.enums:
-        _claim(("enums", name), f"enum {name}", (name + end for end in ENUM_TYPES), types, "type", add)
-    for name in config.types:
-        _claim(("types", name), f"type {name}", (name,), types, "type", add)
-    for name in config.sources:
-        path, owner = ("sources", name), f"source {name}"
-        if name in FIXED_TYPES:
-            add(
-                path,
-                f"{name} is the name of a type already; choose another, and write `table: {name}`",
-                key=True,
-            )
-        _claim(path, owner, (name + end for end in SOURCE_TYPES), types, "type", add)
-        _claim(path, owner, (name + end for end in SOURCE_FIELDS), fields, "field", add)
-
-
-def _claim(path: Path, owner: str, names: Iterable[str], taken: dict[str, str], what: str, add: _Add) -> None:
-    # a source's name is its own, whatever the table of its database is called
-    remedy = "; a source's `table:` may stay" if path[0] == "sources" else ""
-    for name in names:
-        if name in taken:
-            add(path, f"its {what} {name} is also one of {taken[name]}; rename one of them{remedy}", key=True)
-        elif name in FIXED_TYPES and what == "type" and name != path[-1]:
-            add(path, f"its {what} {name} is one that every schema has; rename it", key=True)
-        taken.setdefault(name, owner)
-
-
-def _live(path: Path, live: LiveConfig, add: _Add) -> None:
+def _live(path: Path, live: LiveConfig, add: Add) -> None:
     if live.log.bytes < _LOG_BYTES_MIN:
         add((*path, "log", "bytes"), "must be at least 64KiB: a log must hold a change of ordinary size")
     if live.refresh is not None and live.refresh < _REFRESH_MIN:
         add((*path, "refresh"), "must be at least 100ms: each time the whole query is run again")
 
 
-def _server(server: ServerConfig, add: _Add) -> None:
+def _server(server: ServerConfig, add: Add) -> None:
     if problem := public_host_problem(server):
         add(("server", "host"), problem)
     for name in ("message_bytes_max", "outbox_bytes_max"):

@@ -22,6 +22,7 @@ from tycostream.auth.session import Session
 from tycostream.errors import RequestError
 from tycostream.graphql import inputs
 from tycostream.graphql.fields import Collector, Fields
+from tycostream.graphql.naming import root_of
 from tycostream.graphql.plan import Coalesce, Mode, Plan, RootPlan, StaticRoot, Strategy
 from tycostream.graphql.selections import Selections
 from tycostream.graphql.source import Source
@@ -91,8 +92,9 @@ class Compiler:
             return StaticRoot(key, msgspec.json.encode(root_type.name))
         if name.startswith("__"):
             return StaticRoot(key, self._introspect(nodes))
-        source, mode = self._source_of(name)
         field = root_type.fields[name]
+        owner, mode = root_of(field)
+        source = self._sources[owner]
         path = f"$.selectionSet.{name}"  # Hasura's paths name fields, not aliases
         row_type = source.row_type
         if mode is Mode.CHANGES:
@@ -143,13 +145,6 @@ class Compiler:
             key=(row_type.source, Mode.CHANGES, predicate, encoder.key, self._session.role),
             row_type=row_type,
         )
-
-    def _source_of(self, field: str) -> tuple[Source, Mode]:
-        if field in self._sources:
-            return self._sources[field], Mode.LIST
-        if field.endswith("_by_pk"):
-            return self._sources[field.removesuffix("_by_pk")], Mode.BY_PK
-        return self._sources[field.removesuffix("_changes")], Mode.CHANGES
 
     def _introspect(self, nodes: list[FieldNode]) -> bytes:
         """Ask graphql-core, with a document that holds this field only."""

@@ -19,12 +19,13 @@ from graphql import (
 from graphql.execution.values import VariableValues, get_variable_values
 
 from tycostream.auth.session import Session
+from tycostream.config.model import SourceConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.compile import Compiler
 from tycostream.graphql.exact import exact_floats
 from tycostream.graphql.limits import SOURCE_CHARACTERS_MAX, TOKENS_MAX, check_limits
 from tycostream.graphql.plan import Plan, StaticRoot
-from tycostream.graphql.schema import build_schema
+from tycostream.graphql.schema import NO_SOURCES, build_schema
 from tycostream.graphql.source import Source
 from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
@@ -51,11 +52,12 @@ class Planner:
         self,
         row_types: Sequence[RowType],
         *,
+        sources: Mapping[str, SourceConfig] = NO_SOURCES,
         stringify_numbers: bool = False,
         multi_root_subscriptions: bool = False,
         cache_size: int = 1000,
     ) -> None:
-        self.schema = build_schema(row_types, stringify_numbers=stringify_numbers)
+        self.schema = build_schema(row_types, sources=sources, stringify_numbers=stringify_numbers)
         self._sources = {
             row_type.source: Source(row_type, stringify_numbers=stringify_numbers) for row_type in row_types
         }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from graphql import (
@@ -27,9 +28,12 @@ from graphql import (
     specified_directives,
 )
 
+from tycostream.config.model import SourceConfig
 from tycostream.errors import TycoError
 from tycostream.graphql.comparisons import LISTS
 from tycostream.graphql.exact import raw_scalar
+from tycostream.graphql.naming import SUBSCRIPTIONS_ONLY, named, root_of, table_of
+from tycostream.graphql.plan import Mode
 from tycostream.json_shape import ListShape, Shape
 from tycostream.rows import Column, RowType
 from tycostream.scalars import SCALARS, Scalar
@@ -77,6 +81,7 @@ _OPERATORS: Final = {
     "_has_keys_any": "do any of these strings exist as top-level keys in the column",
     "_has_keys_all": "do all of these strings exist as top-level keys in the column",
 }
+NO_SOURCES: Final[Mapping[str, SourceConfig]] = MappingProxyType({})
 _BUILT_IN = {"Int": GraphQLInt, "Float": GraphQLFloat, "String": GraphQLString, "Boolean": GraphQLBoolean}
 
 
@@ -99,9 +104,13 @@ def _taken(name: str) -> TycoError:
 
 
 class Types:
-    """The types made so far, by name: scalars and comparison inputs are shared by all sources."""
+    """The types made so far, by name: scalars and comparison inputs are shared by all sources.
 
-    def __init__(self) -> None:
+    ``sources``: what the configuration says of those that are not called as they are by default.
+    """
+
+    def __init__(self, sources: Mapping[str, SourceConfig]) -> None:
+        self._sources = sources
         self._outputs: dict[str, Any] = dict(_BUILT_IN)
         self._inputs: dict[str, Any] = {}
         self._labels: dict[str, tuple[str, ...]] = {}
@@ -114,6 +123,14 @@ class Types:
         )
         self.phase = _described_enum("change_phase", "where a change set stands in its feed", _PHASES)
         self.operation = _described_enum("change_operation", "what happened to a row", _OPERATIONS)
+
+    def source(self, row_type: RowType) -> SourceConfig:
+        """What the configuration says of a source."""
+        return self._sources.get(row_type.source) or SourceConfig(name=row_type.source)
+
+    def table(self, row_type: RowType) -> str:
+        """The table as descriptions name it."""
+        return table_of(self.source(row_type))
 
     def output(self, scalar: Scalar) -> Any:
         """The output type of a scalar."""
@@ -171,7 +188,7 @@ class Types:
                     field: GraphQLEnumValue(field, description="column name")
                     for field in sorted(column.field for column in row_type.columns)
                 },
-                description=f'select columns of table "{name}"',
+                description=f'select columns of table "{self.table(row_type)}"',
             )
         return self._select_columns[name]
 
@@ -219,15 +236,23 @@ class Types:
         return self._comparisons[name]
 
 
-def build_schema(row_types: Sequence[RowType], *, stringify_numbers: bool = False) -> GraphQLSchema:
-    """The schema of all sources. ``stringify_numbers`` changes values, not types: as in Hasura."""
-    types = Types()
-    query: dict[str, GraphQLField] = {}
+def build_schema(
+    row_types: Sequence[RowType],
+    *,
+    sources: Mapping[str, SourceConfig] = NO_SOURCES,
+    stringify_numbers: bool = False,
+) -> GraphQLSchema:
+    """The schema of all sources. ``stringify_numbers`` changes values, not types: as in Hasura.
+
+    ``sources``: what the configuration says of them, by name; a source that is not there has nothing said of it.
+    """
+    types = Types(sources)
     subscription: dict[str, GraphQLField] = {}
     for row_type in row_types:
-        shared, feed = _source_fields(row_type, types)
-        query |= shared
-        subscription |= shared | feed
+        subscription |= named(types.source(row_type), _source_fields(row_type, types))
+    query = {
+        name: field for name, field in subscription.items() if root_of(field).mode not in SUBSCRIPTIONS_ONLY
+    }
     for row_type in row_types:
         types.refuse_clash(row_type)
     if not query:
@@ -274,11 +299,9 @@ def _arguments(column: Column) -> dict[str, GraphQLArgument]:
     return {"path": GraphQLArgument(GraphQLString, description="JSON select path")}
 
 
-def _source_fields(
-    row_type: RowType, types: Types
-) -> tuple[dict[str, GraphQLField], dict[str, GraphQLField]]:
-    """The root fields of a source: those of queries and subscriptions alike, and its change feed."""
-    name = row_type.source
+def _source_fields(row_type: RowType, types: Types) -> dict[Mode, GraphQLField]:
+    """The root fields of a source."""
+    name, table = row_type.source, types.table(row_type)
     columns = sorted(row_type.columns, key=lambda column: column.field)
     row = GraphQLObjectType(
         name,
@@ -290,7 +313,7 @@ def _source_fields(
             )
             for column in columns
         },
-        description=row_type.comment or f'columns and relationships of "{name}"',
+        description=row_type.comment or f'columns and relationships of "{table}"',
     )
     ordered = [column for column in columns if "_gt" in column.scalar.operators]
     bool_exp: GraphQLInputObjectType = GraphQLInputObjectType(
@@ -307,7 +330,7 @@ def _source_fields(
                 }.items()
             )
         ),
-        description=f'Boolean expression to filter rows from the table "{name}". '
+        description=f'Boolean expression to filter rows from the table "{table}". '
         "All fields are combined with a logical 'AND'.",
     )
     where = GraphQLArgument(bool_exp, description="filter the rows returned")
@@ -319,7 +342,7 @@ def _source_fields(
         order_by = GraphQLInputObjectType(
             f"{name}_order_by",
             {column.field: GraphQLInputField(types.order_by) for column in ordered},
-            description=f'Ordering options when selecting data from "{name}".',
+            description=f'Ordering options when selecting data from "{table}".',
         )
         arguments["order_by"] = GraphQLArgument(
             GraphQLList(GraphQLNonNull(order_by)), description="sort the rows by one or more columns"
@@ -328,16 +351,16 @@ def _source_fields(
         arguments["distinct_on"] = GraphQLArgument(distinct, description="distinct select on columns")
     arguments["where"] = where
     arguments = dict(sorted(arguments.items()))
-    shared = {
-        name: GraphQLField(
+    fields = {
+        Mode.LIST: GraphQLField(
             GraphQLNonNull(GraphQLList(GraphQLNonNull(row))),
             arguments,
-            description=f'fetch data from the table: "{name}"',
+            description=f'fetch data from the table: "{table}"',
         )
     }
     # where equality is not ours to decide, a key cannot be looked up
     if row_type.keyed and all("_eq" in row_type.columns[i].scalar.operators for i in row_type.key):
-        shared[f"{name}_by_pk"] = GraphQLField(
+        fields[Mode.BY_PK] = GraphQLField(
             row,
             {
                 row_type.columns[i].field: GraphQLArgument(
@@ -345,20 +368,21 @@ def _source_fields(
                 )
                 for i in sorted(row_type.key, key=lambda i: row_type.columns[i].field)
             },
-            description=f'fetch data from the table: "{name}" using primary key columns',
+            description=f'fetch data from the table: "{table}" using primary key columns',
         )
-    return shared, {f"{name}_changes": _feed_field(row_type, row, where, types)}
+    fields[Mode.CHANGES] = _feed_field(row_type, row, where, types)
+    return fields
 
 
 def _feed_field(
     row_type: RowType, row: GraphQLObjectType, where: GraphQLArgument, types: Types
 ) -> GraphQLField:
-    name = row_type.source
+    name, table = row_type.source, types.table(row_type)
     columns = sorted(row_type.columns, key=lambda column: column.field)
     old = GraphQLObjectType(
         f"{name}_old",
         {column.field: GraphQLField(types.column(column), _arguments(column)) for column in columns},
-        description=f'a row of "{name}" before a change; a type of its own, so that caches keep the present row',
+        description=f'a row of "{table}" before a change; a type of its own, so that caches keep the present row',
     )
     select_column = types.select_column(row_type)
     boolean = GraphQLNonNull(GraphQLBoolean)
@@ -375,7 +399,7 @@ def _feed_field(
             ),
             "row": GraphQLField(row, description="the row after the change; null for a delete"),
         },
-        description=f'what happened to one row of "{name}"',
+        description=f'what happened to one row of "{table}"',
     )
     change_set = GraphQLObjectType(
         f"{name}_change_set",
@@ -405,7 +429,7 @@ def _feed_field(
             ),
             "where": where,
         },
-        description=f'a snapshot of the table: "{name}", then every change',
+        description=f'a snapshot of the table: "{table}", then every change',
     )
 
 
