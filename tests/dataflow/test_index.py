@@ -30,7 +30,7 @@ def test_an_index_finds_what_a_scan_finds(row_type: RowType, data: st.DataObject
     with patch.object(index_module, "ROWS_PER_STEP", 3):
         store = Store(row_type)
         store.fill([(n, Decimal(n % 3)) for n in range(data.draw(st.integers(0, 12)))])
-        index = store.add_index(1)
+        index = store.add_index((1,))
         for _ in range(data.draw(st.integers(0, 12))):
             if data.draw(st.booleans()):
                 index.step()
@@ -58,7 +58,7 @@ def test_an_index_finds_what_a_scan_finds(row_type: RowType, data: st.DataObject
 def test_a_batch_that_failed_leaves_the_index_as_it_was() -> None:
     store = Store(KINDS[2])
     store.fill([(1, Decimal(1)), (2, Decimal(2))])
-    index = store.add_index(1)
+    index = store.add_index((1,))
     index.step()
     with pytest.raises(UpstreamError):
         store.apply([Change(1, (1, Decimal(1)), (1, Decimal(5))), Change(9, (9, Decimal(9)), None)])
@@ -71,10 +71,10 @@ def test_what_can_be_looked_up() -> None:
     store.fill([(n, Decimal(n % 7)) for n in range(20_100)])
     by_key, by_cell = In(0, frozenset((3, 5, -1))), Compare(1, "eq", Decimal(3))
     assert set(store.given(by_key) or ()) == {3, 5}, "the key is an index already"
-    assert store.index_column(by_key) is None
-    assert store.index_column(by_cell) == 1
+    assert store.index_columns(by_key) is None
+    assert store.index_columns(by_cell) == (1,)
     assert store.given(by_cell) is None, "there is no index"
-    index = store.add_index(1)
+    index = store.add_index((1,))
     index.step()
     assert store.given(by_cell) is None, "it is in the making"
     while not index.step():
@@ -88,7 +88,7 @@ def test_what_can_be_looked_up() -> None:
 
 def test_a_column_of_distinct_cells_has_no_container_a_row() -> None:
     rows: dict[Hashable, Row] = {n: (n,) for n in range(1000)}
-    index = Index(0, rows)
+    index = Index((0,), rows)
     index.step()
     assert not index._shared
     assert index.bytes == 110_000

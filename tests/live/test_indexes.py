@@ -82,7 +82,7 @@ def test_an_index_over_many_rows_is_made_in_slices(
         turns += 1
         if turns % 20 == 0:
             put(hub, 1 + turns, (7 + turns // 20 * TAGS, -1, "other"))
-    assert index[2].ready
+    assert index[(2,)].ready
     assert turns > ROWS // 100
     clock.run()
     for client in (feed, live):
@@ -99,12 +99,12 @@ async def test_queries_use_it_and_it_goes_when_nobody_asks(hub: Hub, clock: Coun
     while not task.done():
         clock.run()
         await asyncio.sleep(0)
-    assert list(store.indexes) == [2]
+    assert list(store.indexes) == [(2,)]
     two = In(2, frozenset(("4", "5")))
     assert len(answer(hub, plan(ITEMS, Mode.LIST, two))["data"]["root"]) == 2 * ROWS // TAGS
     client = Client(hub, plan(ITEMS, Mode.CHANGES, by_tag(3)))
     clock.advance(1000)
-    assert list(store.indexes) == [2], "a cohort still names a constant of the column"
+    assert list(store.indexes) == [(2,)], "a cohort still names a constant of the column"
     client.subscription.cancel()
     clock.advance(1000)
     assert not store.indexes
@@ -128,6 +128,6 @@ def test_indexes_are_bounded_in_bytes(hub: Hub, clock: Counting, monkeypatch: py
         clock.advance(1)
         Client(hub, plan(ITEMS, Mode.CHANGES, Compare(column, "eq", cell)))
         clock.run()
-    assert set(composite.store.indexes) == {1, 2}, "the last one is kept, and one more is begun"
+    assert set(composite.store.indexes) == {(1,), (2,)}, "the last one is kept, and one more is begun"
     composite.indexes._make_room()
-    assert set(composite.store.indexes) == {2}
+    assert set(composite.store.indexes) == {(2,)}

@@ -39,7 +39,7 @@ def test_a_rendering_given_up_halfway_is_freed() -> None:
     source = hub.sources["items"]
     arrangement = Arrangement(source.store, root.predicate)
     arrangement.hydrate()
-    live = LiveRoot(root, root.encoder, View(arrangement))
+    live = LiveRoot(root, source, root.encoder, View(arrangement))
     rendering = Rendering(operation, [live], {}, kept=False)
     assert not rendering.step()
     assert rendering._encoding.bytes > 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tycostream.dataflow.edits import EditKind
 from tycostream.dataflow.hydration import Hydration
 from tycostream.dataflow.members import Members, Spot
-from tycostream.dataflow.order import SortKey, Term, compile_order, prefix_length
-from tycostream.dataflow.predicate import Predicate, compile_predicate
+from tycostream.dataflow.order import SortKey, Term, compile_order, prefix_length, unrelated
+from tycostream.dataflow.predicate import Predicate, compile_predicate, unbound
+from tycostream.dataflow.related import Related, reaches
 from tycostream.dataflow.store import Store
 from tycostream.rows import Change, Key, Row
 
@@ -24,15 +25,27 @@ class Arrangement:
 
     ``distinct`` shows only the first row of each group of rows that are equal in the first so many terms of the order.
     A group's rows lie side by side, so that a change looks at its two neighbours and at nothing else.
+
+    Where the condition or the order reads other sources (``reaches``), a row's place may be another one although the
+    row is the same: ``review`` looks again, and what is remembered of each member is its sort key.
     """
 
     def __init__(
-        self, store: Store, predicate: Predicate, order: tuple[Term, ...] = (), *, distinct: int = 0
+        self,
+        store: Store,
+        predicate: Predicate,
+        order: tuple[Term, ...] = (),
+        *,
+        distinct: int = 0,
+        related: Related | None = None,
     ) -> None:
         self.predicate = predicate
+        self.reaches = reaches(predicate, order)
         self._store = store
-        self._match = compile_predicate(predicate)
-        self._sort_key = compile_order(order, store.row_type)
+        bind, cell_of = (related.bind, related.cell_of) if related else (unbound, unrelated)
+        self._match = compile_predicate(predicate, bind)
+        self._sort_key = compile_order(order, store.row_type, cell_of)
+        self._sorts: dict[Key, SortKey] | None = {} if self.reaches else None
         self._group = prefix_length(order[:distinct], store.row_type)  # so much of a sort key names its group
         self._all = Members()
         self.members = self._all  # what is shown
@@ -59,10 +72,19 @@ class Arrangement:
             keys, images = list(rows), list(rows.values())
         else:
             images = [rows[key] for key in keys]
-        return Hydration(keys, images, self._match, self._sort_key, effort=effort, group=self._group)
+        return Hydration(
+            keys,
+            images,
+            self._match,
+            self._sort_key,
+            effort=effort,
+            group=self._group,
+            sorts=None if self._sorts is None else {},
+        )
 
     def adopt(self, hydration: Hydration) -> None:
         """Take over what a hydration found; what happened since it began must be pushed next."""
+        self._sorts = hydration.sorts
         self._show(hydration.members, hydration.firsts)
 
     def _show(self, members: Members, firsts: Members | None) -> None:
@@ -88,6 +110,10 @@ class Arrangement:
         sort_key = self._sort_key
         replaced: list[SortKey] = []
         moved: list[SortKey] = []
+        if self._sorts is not None:
+            for key, _, _ in changes:
+                self._review(key, self._sorts, replaced, moved)
+            return self._touched(replaced, moved)
         for key, old, new in changes:
             was = None if old is None else sort_key(key, old)
             now = None if new is None else sort_key(key, new)
@@ -98,11 +124,54 @@ class Arrangement:
                 self._remove(was, key, old, moved)  # type: ignore[arg-type]
             if now is not None:
                 self._add(now, key, new, moved)  # type: ignore[arg-type]
+        return self._touched(replaced, moved)
+
+    def _touched(self, replaced: list[SortKey], moved: list[SortKey]) -> list[View]:
         if not self.views or not (replaced or moved):
             return []
         moved.sort()
         touched = sorted(replaced + moved) if replaced else moved
         return [view for view in self.views if view.follow(touched, moved)]
+
+    def _review(
+        self, key: Key, sorts: dict[Key, SortKey], replaced: list[SortKey], moved: list[SortKey]
+    ) -> None:
+        """Put a row where it belongs now, by the stores as they are: its change, and that of others, is in them."""
+        row, was = self._store.rows.get(key), sorts.get(key)
+        now = self._sort_key(key, row) if row is not None and self._match(row) else None
+        if was is not None and was == now:
+            self._replace(was, key, row, replaced)  # type: ignore[arg-type]
+            return
+        if was is not None:
+            del sorts[key]
+            self._remove(was, key, self._all.row(was), moved)
+        if now is not None:
+            sorts[key] = now
+            self._add(now, key, row, moved)  # type: ignore[arg-type]
+
+    def review(self, keys: Iterable[Key]) -> list[Change]:
+        """What to ``push`` because something that rows with these keys lead to has changed."""
+        rows = self._store.rows
+        # a row that is gone has a change of its own
+        return [Change(key, None, row) for key in keys if (row := rows.get(key)) is not None]
+
+    def touch(self, view: View, keys: Iterable[Key]) -> bool:
+        """Rows with these keys look different to ``view``, although they are the same; whether it shows one of them."""
+        touched: list[SortKey] = []
+        for key in keys:
+            row = self._store.rows.get(key)
+            if row is None:
+                continue
+            sort = self._sort_key(key, row) if self._sorts is None else self._sorts.get(key)
+            if sort is None or sort not in self.members:
+                continue  # not a member, or about to be one at another place
+            touched.append(sort)
+            if view in self._following:
+                place = self.members.place_of(self.members.replace(sort, row), view.followed)
+                if not view.note(EditKind.REPLACE, place, key, row):
+                    self._following.remove(view)
+        touched.sort()
+        return bool(touched) and view.follow(touched, ())
 
     def _replace(self, sort: SortKey, key: Key, row: Row, replaced: list[SortKey]) -> None:
         spot = self._all.replace(sort, row)
@@ -158,9 +227,12 @@ class Arrangement:
         for view in lost:
             following.remove(view)
 
-    def released(self) -> list[list[Any]]:
+    def released(self) -> list[dict[Any, Any] | list[Any]]:
         """Empty it; gives what it held, for the caller to free at leisure."""
-        held = self._all.lists()
+        held: list[dict[Any, Any] | list[Any]] = [*self._all.lists()]
+        if self._sorts is not None:
+            held.append(self._sorts)
+            self._sorts = {}
         if self._group:
             held += self.members.lists()
         self._show(Members(), Members() if self._group else None)

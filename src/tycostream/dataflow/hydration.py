@@ -59,7 +59,8 @@ class Hydration:
     """The members of an arrangement, computed by ``step`` from rows as they were when it was made.
 
     ``effort`` multiplies what one step does: who has to start again because the backlog ran over takes larger steps.
-    With ``group``, ``firsts`` has the first of each run of members whose sort keys agree in so many items.
+    With ``group``, ``firsts`` has the first of each run of members whose sort keys agree in so many items; ``sorts``, if
+    given, receives the sort key of each member.
     """
 
     def __init__(
@@ -71,12 +72,14 @@ class Hydration:
         *,
         effort: int = 1,
         group: int = 0,
+        sorts: dict[Key, SortKey] | None = None,
     ) -> None:
         self._keys, self._rows = keys, rows
         self._match, self._sort_key = match, sort_key
         self._rows_per_step = ROWS_PER_STEP * effort
         self._effort = effort
         self._group = group
+        self.sorts = sorts
         self._last: SortKey | None = None  # what the group of the last member is called
         self.members = Members()
         self.firsts = Members() if group else None
@@ -87,11 +90,12 @@ class Hydration:
         """Do the next piece; True when ``members`` is complete."""
         return next(self._steps, True)
 
-    def released(self) -> list[list[Any]]:
+    def released(self) -> list[dict[Any, Any] | list[Any]]:
         """Give up; gives what it held, for the caller to free at leisure."""
         self._steps = iter(())
         firsts = self.firsts.lists() if self.firsts is not None else []
-        return [self._keys, self._rows, *self._runs, *self.members.lists(), *firsts]
+        sorts = [self.sorts] if self.sorts is not None else []
+        return [self._keys, self._rows, *self._runs, *self.members.lists(), *firsts, *sorts]
 
     def _work(self) -> Iterator[bool]:
         runs = self._runs
@@ -141,6 +145,8 @@ class Hydration:
         rows = self._rows[at : at + self._rows_per_step]
         run = [(sort_key(key, row), key, row) for key, row in zip(keys, rows, strict=True) if match(row)]
         run.sort(key=_sort_of)
+        if self.sorts is not None:
+            self.sorts.update([(key, sort) for sort, key, _ in run])
         return run
 
     def _cuts(self, runs: list[list[Entry]], count: int) -> list[SortKey]:

@@ -1,11 +1,12 @@
-"""Rows by the cells of one column: what an equality looks up instead of asking every row."""
+"""Rows by what they have in some columns: what an equality or a join looks up instead of asking every row."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from tycostream.rows import Cell, Change, Key, Row
+from tycostream.dataflow.relation import Value, value_of
+from tycostream.rows import Change, Key, Row
 
 ROWS_PER_STEP = 10_000  # a few milliseconds
 _NOTHING: Final = object()
@@ -13,20 +14,23 @@ _LONE_BYTES, _SHARED_BYTES, _ENTRY_BYTES = 110, 350, 60  # a cell of one row; of
 
 
 class Index:
-    """The keys of the rows that have a cell in ``column``; NULL equals nothing and is left out.
+    """The keys of the rows by their values in ``columns``; NULL equals nothing and is left out.
+
+    The value is the cell of one column, or the tuple of the cells of several.
 
     It is filled by ``step`` from the rows as they are *then*, and ``apply`` follows every batch meanwhile: to add what
     is there, or to remove what is not, does nothing, so the two may come in any order.
     """
 
-    def __init__(self, column: int, rows: Mapping[Key, Row]) -> None:
-        self.column = column
+    def __init__(self, columns: tuple[int, ...], rows: Mapping[Key, Row]) -> None:
+        self.columns = columns
+        self._value = value_of(columns)
         self.used_s = 0.0  # when it was last asked for
         self._rows = rows
         self._left = list(rows)  # keys that were not looked at
         # A cell of one row needs no container of its own: a unique column would cost a dictionary a row.
-        self._lone: dict[Cell, Key] = {}
-        self._shared: dict[Cell, dict[Key, None]] = {}
+        self._lone: dict[Value, Key] = {}
+        self._shared: dict[Value, dict[Key, None]] = {}
         self._entries = 0  # in the containers of _shared
 
     @property
@@ -45,26 +49,26 @@ class Index:
         """Look at some more rows; True when it is ready."""
         keys = self._left[-ROWS_PER_STEP:]
         del self._left[-ROWS_PER_STEP:]
-        rows, column, add = self._rows, self.column, self._add
+        rows, value, add = self._rows, self._value, self._add
         for key in keys:
             row = rows.get(key)  # it may be gone by now
-            if row is not None and (cell := row[column]) is not None:
+            if row is not None and (cell := value(row)) is not None:
                 add(cell, key)
         return not self._left
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Follow a batch: its net, one change a key."""
-        column = self.column
+        value = self._value
         for key, old, new in changes:
-            was = None if old is None else old[column]
-            now = None if new is None else new[column]
+            was = None if old is None else value(old)
+            now = None if new is None else value(new)
             if was is not now and was != now:
                 if was is not None:
                     self._discard(was, key)
                 if now is not None:
                     self._add(now, key)
 
-    def _add(self, cell: Cell, key: Key) -> None:
+    def _add(self, cell: Value, key: Key) -> None:
         shared = self._shared.get(cell)
         if shared is not None:
             before = len(shared)
@@ -77,7 +81,7 @@ class Index:
             self._shared[cell] = {there: None, key: None}
             self._entries += 2
 
-    def _discard(self, cell: Cell, key: Key) -> None:
+    def _discard(self, cell: Value, key: Key) -> None:
         shared = self._shared.get(cell)
         if shared is None:
             if self._lone.get(cell, _NOTHING) == key:
@@ -87,12 +91,12 @@ class Index:
             if not shared:
                 del self._shared[cell]
 
-    def count(self, cells: Collection[Cell]) -> int:
+    def count(self, cells: Collection[Value]) -> int:
         """How many rows have one of these cells."""
         lone, shared = self._lone, self._shared
         return sum(len(shared[cell]) if cell in shared else cell in lone for cell in cells)
 
-    def keys(self, cells: Collection[Cell]) -> list[Key]:
+    def keys(self, cells: Collection[Value]) -> list[Key]:
         """The keys of the rows that have one of these cells."""
         found: list[Key] = []
         for cell in cells:

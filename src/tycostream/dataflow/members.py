@@ -96,6 +96,11 @@ class Members:
         self._rows[b][i] = row
         return b, i
 
+    def row(self, sort: SortKey) -> Row:
+        """The row with this sort key; LookupError if there is none."""
+        b, i = self._find(sort)
+        return self._rows[b][i]
+
     def place_of(self, spot: Spot, most: int) -> int:
         """A spot's place, counted from 0; only as far as ``most``: any number from there on means at least that."""
         b, place = spot

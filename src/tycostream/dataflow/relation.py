@@ -5,7 +5,13 @@ Nothing here looks at a row; ``related.py`` does, with the stores at hand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
+
+from tycostream.rows import Cell, Row
+
+Value = Cell | tuple[Cell, ...]  # what a join compares: the cell, or of several columns the cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,16 @@ class Via:
 
     join: Join
     cell: int | Via | Aggregate
+
+
+def value_of(places: tuple[int, ...]) -> Callable[[Row], Value]:
+    """A function from a row to what it has in ``places``; None if that equals nothing: a cell of it is NULL."""
+    if len(places) == 1:
+        return itemgetter(places[0])
+    cells = itemgetter(*places)
+
+    def value(row: Row) -> Value:
+        found = cells(row)
+        return None if None in found else found
+
+    return value

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from tycostream.dataflow.difference import Difference, remove_identical
 from tycostream.dataflow.index import Index
 from tycostream.dataflow.predicate import Predicate, equality
+from tycostream.dataflow.relation import Value
 from tycostream.errors import Action, TycoError, UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unread
 
@@ -26,14 +28,14 @@ class Store:
     one in ``rows``, for keys that have several. It is empty exactly if the key is unique now; until it is, ``rows``
     is nothing to show to anybody.
 
-    ``indexes`` finds rows by a column's cell; ``apply`` keeps them, and who wants one adds it and fills it.
+    ``indexes`` finds rows by the cells of some columns; ``apply`` keeps them, and who wants one adds it and fills it.
     """
 
     def __init__(self, row_type: RowType) -> None:
         self.row_type = row_type
         self.rows: dict[Key, Row] = {}
         self.surplus: dict[Key, list[Row]] = {}
-        self.indexes: dict[int, Index] = {}
+        self.indexes: dict[tuple[int, ...], Index] = {}
         self._copies: dict[Hashable, int] = {}  # multiset only: identity of a row → how many
         self._surplus_was: dict[Key, list[Row]] = {}  # what the batch in progress changed in ``surplus``
 
@@ -51,15 +53,15 @@ class Store:
         self.rows, self._copies, self.surplus, self.indexes = {}, {}, {}, {}
         return held
 
-    def add_index(self, column: int) -> Index:
-        """A new index on ``column``, kept from now on; it serves once its ``step`` has filled it."""
-        self.indexes[column] = index = Index(column, self.rows)
+    def add_index(self, columns: tuple[int, ...]) -> Index:
+        """A new index on ``columns``, kept from now on; it serves once its ``step`` has filled it."""
+        self.indexes[columns] = index = Index(columns, self.rows)
         return index
 
-    def index_column(self, predicate: Predicate) -> int | None:
-        """The column whose index would serve ``predicate``; None if none would, or if the key does so already."""
+    def index_columns(self, predicate: Predicate) -> tuple[int, ...] | None:
+        """The columns whose index would serve ``predicate``; None if none would, or if the key does so already."""
         found = equality(predicate)
-        return None if found is None or self.row_type.key == (found[0],) else found[0]
+        return None if found is None or self.row_type.key == (found[0],) else (found[0],)
 
     def given(self, predicate: Predicate) -> list[Key] | None:
         """The keys of the rows that ``predicate`` may hold for, if they are few and can be looked up; None: ask every row."""
@@ -69,10 +71,26 @@ class Store:
         column, cells, _ = found
         if self.row_type.key == (column,):
             return [cell for cell in cells if cell in self.rows]
-        index = self.indexes.get(column)
+        index = self.indexes.get((column,))
         if index is None or not index.ready or index.count(cells) > _GIVEN_MAX:
             return None
         return index.keys(cells)
+
+    def finds(self, columns: tuple[int, ...]) -> bool:
+        """Whether the key itself finds rows by ``columns``, so that an index is of no use."""
+        return self.row_type.keyed and sorted(self.row_type.key) == sorted(columns)
+
+    def finder(self, columns: tuple[int, ...]) -> Callable[[Value], Sequence[Key]]:
+        """A function from a value in ``columns`` to the keys of the rows that have it now.
+
+        By the key where that ``finds`` them, else by an index, which must be there and ready at every call.
+        """
+        if not self.finds(columns):
+            return lambda value: self.indexes[columns].keys((value,))
+        if len(columns) == 1:
+            return lambda value: (value,) if value in self.rows else ()
+        sequence = itemgetter(*[columns.index(place) for place in self.row_type.key])
+        return lambda value: (key,) if (key := sequence(value)) in self.rows else ()
 
     def fill(self, rows: Sequence[Row]) -> None:
         """Add a part of the first snapshot: nobody reads the store yet, so nothing is told, and there is no index."""

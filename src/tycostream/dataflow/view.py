@@ -57,6 +57,10 @@ class View:
         """The arrangement holds something else altogether."""
         self._ends = self._edits = None
 
+    def lose_track(self) -> None:
+        """Something was done to the window that is not told as an edit."""
+        self._edits = None
+
     def follow(self, touched: Sequence[SortKey], moved: Sequence[SortKey]) -> bool:
         """Whether the window may look different now.
 

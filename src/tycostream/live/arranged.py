@@ -11,10 +11,11 @@ from tycostream.dataflow.hydration import ROWS_PER_STEP
 from tycostream.dataflow.log import Entry
 from tycostream.dataflow.view import View
 from tycostream.live.arranging import Arranging
+from tycostream.live.backlinks import Backlink
 from tycostream.live.collector import keep_out
 from tycostream.live.indexes import Indexes
 from tycostream.live.slices import Discard, Slices
-from tycostream.rows import Change
+from tycostream.rows import Change, Key
 
 
 class Reader(Protocol):
@@ -54,6 +55,7 @@ class Arranged:
         self._broken = broken
         self._arranging: Arranging | None = None
         self._kept_out = False
+        self.backlinks: list[Backlink] = []  # from the other sources that its condition or order reads
 
     def bring(self, rows_max: int) -> int:
         """Begin to make it unless that was done; at once if that is no more than ``rows_max`` rows. Gives how many."""
@@ -67,17 +69,37 @@ class Arranged:
         return 0
 
     def _ready(self) -> bool:
-        return self._indexes.ready(self.arrangement.predicate)
+        # not a generator in all(): whatever is missing shall begin to be made now
+        return all(
+            [self._indexes.ready(self.arrangement.predicate), *[each.ready for each in self.backlinks]]
+        )
 
     def _begin(self) -> Arranging:
         self._arranging = arranging = Arranging(
-            self.arrangement, self._ready, self._slices, self._sliced, self._failed
+            self.arrangement, self._ready, self._slices, self._sliced, self.failed
         )
         self._slices.add(arranging)
         return arranging
 
     def push(self, changes: Sequence[Change], _: Entry) -> None:
         """Follow a batch of the source, as the predicate sees it."""
+        self._follow(changes)
+
+    def review(self, keys: Sequence[Key]) -> None:
+        """Look again at rows with these keys: what they lead to has changed."""
+        self._follow(self.arrangement.review(keys))
+
+    def touch(self, view: View, keys: Sequence[Key]) -> None:
+        """Rows with these keys look different to ``view``, although they are the same."""
+        try:
+            if not self.current:
+                view.lose_track()
+            elif self.arrangement.touch(view, keys):
+                self.readers[view].touch()
+        except Exception as error:
+            self.failed(error)
+
+    def _follow(self, changes: Sequence[Change]) -> None:
         try:
             if self._arranging is not None:
                 self._arranging.push(changes)
@@ -89,7 +111,7 @@ class Arranged:
                 for view in self.arrangement.push(changes):
                     self.readers[view].touch()
         except Exception as error:
-            self._failed(error)
+            self.failed(error)
 
     def _take_slices(self, changes: Sequence[Change]) -> None:
         """Follow more changes than one step may take; after a change of a quarter a new sort is cheaper.
@@ -117,7 +139,7 @@ class Arranged:
         for reader in list(self.readers.values()):
             reader.caught_up()
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """Its state is worth nothing now: all who read it end, and whoever comes next has it made anew."""
         self.current = False
         if self._arranging is not None:
@@ -126,12 +148,19 @@ class Arranged:
         for reader in list(self.readers.values()):
             self._broken(self, reader, error)
 
+    def unlink(self) -> None:
+        """Follow other sources no more."""
+        for each in self.backlinks:
+            each.close()
+        self.backlinks.clear()
+
     def _release(self) -> None:
         self._slices.add(Discard(*self.arrangement.released()))
 
     def close(self) -> None:
         """Stop what goes on, and free it without a pause."""
         self.current = False
+        self.unlink()
         if self.idle is not None:
             self.idle.cancel()
             self.idle = None

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from tycostream.clock import Clock
 from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.bounds import EVERYTHING, Bounds, split
 from tycostream.dataflow.order import Term
-from tycostream.dataflow.predicate import Predicate
-from tycostream.dataflow.router import Router
-from tycostream.dataflow.store import Store
+from tycostream.dataflow.predicate import Predicate, row_local
+from tycostream.dataflow.related import Reach, Related
 from tycostream.dataflow.view import View
 from tycostream.graphql.plan import RootPlan
 from tycostream.live.arranged import Arranged, Reader
-from tycostream.live.indexes import Indexes
+from tycostream.live.backlinks import Backlink, Linked
 from tycostream.live.slices import Slices
-from tycostream.live.targets import Push
 
 _IDLE_ROWS_MIN: Final = (
     4000  # of fewer candidates it is made again in one step: it is not kept for who may come
@@ -33,16 +31,20 @@ class Arrangements:
 
     def __init__(
         self,
-        store: Store,
-        indexes: Indexes,
-        router: Router[Push],
+        source: Linked,
+        sources: Mapping[str, Linked],
+        related: Related,
         slices: Slices,
         clock: Clock,
         quarantine: Callable[[Reader, Exception], None],
     ) -> None:
-        self._store = store
-        self._indexes = indexes
-        self._router = router
+        """``sources``: all there are, for conditions and orders that read others."""
+        self._source = source
+        self._sources = sources
+        self._related = related
+        self._store = source.store
+        self._indexes = source.indexes
+        self._router = source.router
         self._slices = slices
         self._clock = clock
         self._quarantine = quarantine
@@ -107,13 +109,17 @@ class Arrangements:
 
     def _arrangement(self, name: _Name) -> Arrangement:
         predicate, order, distinct = name
-        return Arrangement(self._store, predicate, order, distinct=distinct)
+        return Arrangement(self._store, predicate, order, distinct=distinct, related=self._related)
 
     def _make(self, name: _Name) -> Arranged:
         arranged = Arranged(self._arrangement(name), self._indexes, self._slices, self._broken)
         self._known[name] = arranged
         self._names[arranged] = name
-        self._router.add(name[0], arranged.push)
+        self._router.add(row_local(name[0]), arranged.push)
+        arranged.backlinks = [
+            Backlink(self._source, reach, self._sources, arranged.review, arranged.failed)
+            for reach in arranged.arrangement.reaches
+        ]
         return arranged
 
     def _broken(self, arranged: Arranged, reader: Reader, error: Exception) -> None:
@@ -153,7 +159,8 @@ class Arrangements:
         name = self._names.pop(arranged, None)
         if name is None:
             return
-        self._router.remove(name[0], arranged.push)
+        self._router.remove(row_local(name[0]), arranged.push)
+        arranged.unlink()
         del self._known[name]
         whole = self._wholes.pop(arranged, None)
         if whole is not None:
@@ -165,11 +172,18 @@ class Arrangements:
         self._forget(arranged)
         arranged.close()
 
-    def clear(self) -> None:
-        """The source failed: what nobody reads would not be told what happens to it from now on."""
+    def clear(self, reading: str = "") -> None:
+        """The source failed, or the one called ``reading``: what nobody reads would not be told what happens to it.
+
+        Given a name, only what reads that source goes.
+        """
         for arranged in list(self._names):
-            if not arranged.readers:
+            if not arranged.readers and (not reading or _reads(arranged.arrangement.reaches, reading)):
                 self._drop(arranged)
+
+
+def _reads(reaches: tuple[Reach, ...], source: str) -> bool:
+    return any(reach.join.source == source or _reads(reach.further, source) for reach in reaches)
 
 
 def _name(root: RootPlan) -> _Name:

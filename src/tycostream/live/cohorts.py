@@ -8,6 +8,7 @@ from typing import cast
 
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
+from tycostream.dataflow.predicate import leaves_of
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, RowEncoder
 from tycostream.live.arranged import Reader
@@ -37,7 +38,7 @@ class Cohorts:
         self._slices = slices
         self.ticker = Ticker(clock, self.quarantine)
         self.known: dict[object, Cohort] = {}  # by key
-        self.sources: dict[Cohort, list[LiveSource]] = {}  # what each reads, root by root
+        self.sources: dict[Cohort, list[LiveSource]] = {}  # what each reads
         self._pushes: dict[FeedCohort, Push] = {}  # what the router knows a feed by
 
     def reading(self, source: LiveSource) -> list[Cohort]:
@@ -53,7 +54,7 @@ class Cohorts:
     ) -> Cohort:
         """The plan's cohort, found or made.
 
-        ``sources``: that of each root. ``bytes_max``: of the largest result that can be sent.
+        ``sources``: all that it reads. ``bytes_max``: of the largest result that can be sent.
         """
         return self.known.get(plan.cohort_key) or self._new(plan, roots, sources, bytes_max)
 
@@ -74,6 +75,8 @@ class Cohorts:
         return cohort
 
     def _new_feed(self, plan: Plan, root: RootPlan, source: LiveSource) -> FeedCohort:
+        if next(leaves_of(root.predicate), None) is not None:
+            raise RequestError("not-supported", "a change feed cannot be filtered through relationships yet")
         encoder = cast(ChangeEncoder, root.encoder)
         cohort = FeedCohort(
             plan, root, encoder, source, self.ticker, self._clock, self._cursors, self._linger
@@ -96,10 +99,13 @@ class Cohorts:
             floor_s=_floor_s(sources),
             bytes_max=bytes_max,
         )
-        for root, source in zip(roots, sources, strict=True):
-            encoder = cast(RowEncoder, root.encoder)
+        by_name = {source.row_type.source: source for source in sources}
+        for root in roots:
+            source, encoder = by_name[root.source], cast(RowEncoder, root.encoder)
             view, arranged = source.arrangements.view(root, cohort)
-            cohort.roots.append(LiveRoot(root, encoder, view, source.fragments.lease(encoder), arranged))
+            live = LiveRoot(root, source, encoder, view, source.fragments.lease(encoder), arranged=arranged)
+            live.listen()
+            cohort.roots.append(live)
         return cohort
 
     # how they end
@@ -152,16 +158,18 @@ class Cohorts:
                 sources[0].router.remove(cohort.predicate, self._pushes.pop(cohort))
         elif not cohort.closed:
             cohort.close(error)
-            for source, root in zip(sources, cohort.roots, strict=True):
-                self._release(source, root)
+            for root in cohort.roots:
+                self._release(root)
             cohort.roots.clear()
 
-    def _release(self, source: LiveSource, root: LiveRoot) -> None:
+    def _release(self, root: LiveRoot) -> None:
         assert root.arranged is not None
+        root.unlisten()
+        source = root.source
         source.arrangements.release(root.view, root.arranged, source.config.linger.total_seconds())
         unused = source.fragments.give_back(root.encoder)
-        if unused is not None:
-            self._slices.add(Discard(unused))
+        if unused:
+            self._slices.add(Discard(*unused))
 
 
 def _floor_s(sources: Sequence[LiveSource]) -> float:

@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Final, Protocol
 
 from tycostream.graphql.plan import RowEncoder
+from tycostream.live.backlinks import Touched
 from tycostream.rows import Key, Row
+
+Failed = Callable[[Exception], None]
 
 _BYTES_MAX: Final = 64 * 2**20  # of one projection of a source
 
 
-class Fragments:
-    """Encoded rows of one source and projection, shared by all its views and bounded in bytes."""
+Held = dict[Key, tuple[Row, bytes]]  # a cache
 
-    def __init__(self, encoder: RowEncoder, bytes_max: int) -> None:
-        self._encoder = encoder
+
+class Branch(Protocol):
+    """A relationship of encoded rows (``nested.py``)."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the related rows can be looked up now."""
+
+    def value(self, row: Row) -> bytes:
+        """The JSON of the relationship's field for a row."""
+
+    def close(self) -> list[Held]:
+        """It is not needed any more; gives what was held for it, for the caller to free at leisure."""
+
+
+class Effort:
+    """How many rows were encoded so far: what a step of work is measured in."""
+
+    rows = 0
+
+
+class Fragments:
+    """Encoded rows of one source and projection, shared by all its views and bounded in bytes.
+
+    With ``branches`` a row's JSON holds that of related rows: who changes those says so by ``touched``, and whoever
+    shows the row is told by what it gave to ``listen``.
+    """
+
+    def __init__(self, encoder: RowEncoder, effort: Effort, bytes_max: int = _BYTES_MAX) -> None:
+        self.encoder = encoder
+        self.branches: tuple[Branch, ...] = ()  # in the order of the encoder's; set once, by who made it
+        self.effort = effort
         self._bytes_max = bytes_max
-        self._cache: dict[Key, tuple[Row, bytes]] = {}
+        self._cache: Held = {}
+        self._listeners: dict[Touched, Failed] = {}
         self.bytes = 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether rows can be encoded now."""
+        return all(branch.ready for branch in self.branches)
+
     def of(self, key: Key, row: Row) -> bytes:
-        """The row's JSON; a fragment is good as long as the key has the very same row."""
+        """The row's JSON; a fragment is good as long as the key has the very same row, and was not touched."""
         hit = self._cache.get(key)
         if hit is not None and hit[0] is row:
             return hit[1]
-        fragment = self._encoder.row(row)
+        if self.branches:
+            fragment = self.encoder.row(row, *[branch.value(row) for branch in self.branches])
+        else:
+            fragment = self.encoder.row(row)
+        self.effort.rows += 1
         if hit is not None:
             self.bytes -= len(hit[1])
         self._cache[key] = (row, fragment)
@@ -43,16 +85,45 @@ class Fragments:
             for key, row in zip(keys, rows, strict=True)
         ]
 
-    def released(self) -> dict[Key, tuple[Row, bytes]]:
-        """Empty the cache; gives what it held, for the caller to free at leisure."""
-        held, self._cache, self.bytes = self._cache, {}, 0
+    def listen(self, listener: Touched, failed: Failed) -> None:
+        """Tell ``listener`` the keys of touched rows, until ``unlisten``; ``failed`` if it can be told so no more."""
+        self._listeners[listener] = failed
+
+    def unlisten(self, listener: Touched) -> None:
+        """Undo ``listen``."""
+        self._listeners.pop(listener, None)
+
+    def touched(self, keys: Sequence[Key]) -> None:
+        """What is related to rows with these keys has changed: they look different."""
+        self._forget(keys)
+        for listener in list(self._listeners):
+            listener(keys)
+
+    def failed(self, error: Exception) -> None:
+        """Something raised where it should have been told what to touch: what it has is worth nothing."""
+        for failed in list(self._listeners.values()):
+            failed(error)
+
+    def _forget(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            hit = self._cache.pop(key, None)
+            if hit is not None:
+                self.bytes -= len(hit[1])
+
+    def released(self) -> list[Held]:
+        """Empty the cache, and let the branches go; gives what was held, for the caller to free at leisure."""
+        held = [self._cache]
+        for branch in self.branches:
+            held += branch.close()
+        self._cache, self.branches, self.bytes = {}, (), 0
         return held
 
 
 class FragmentCaches:
     """The caches of one source by projection. Each is there as long as a cohort uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[RowEncoder], Fragments]) -> None:
+        self._make = make
         self._caches: dict[Hashable, tuple[Fragments, int]] = {}  # and how many use it
 
     def __len__(self) -> int:
@@ -60,15 +131,15 @@ class FragmentCaches:
 
     def lease(self, encoder: RowEncoder) -> Fragments:
         """The cache of a projection, until ``give_back``."""
-        fragments, users = self._caches.get(encoder.key) or (Fragments(encoder, _BYTES_MAX), 0)
+        fragments, users = self._caches.get(encoder.key) or (self._make(encoder), 0)
         self._caches[encoder.key] = fragments, users + 1
         return fragments
 
-    def give_back(self, encoder: RowEncoder) -> dict[Key, tuple[Row, bytes]] | None:
-        """One user less; of the last one it gives what the cache held, for the caller to free at leisure."""
+    def give_back(self, encoder: RowEncoder) -> list[Held]:
+        """One user less; of the last one it gives what was held, for the caller to free at leisure."""
         fragments, users = self._caches[encoder.key]
         if users > 1:
             self._caches[encoder.key] = fragments, users - 1
-            return None
+            return []
         del self._caches[encoder.key]
         return fragments.released()

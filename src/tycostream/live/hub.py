@@ -25,6 +25,7 @@ from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
+from tycostream.live.fragments import FragmentCaches
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.indexes import Indexes
 from tycostream.live.joining import Joining
@@ -37,6 +38,7 @@ from tycostream.live.live_source import (
     failed,
     removed,
 )
+from tycostream.live.nested import Budget, Nesting, TooMuch
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
@@ -59,6 +61,7 @@ class Hub:
         self.outbox_bytes_max = outbox_bytes_max  # of connections from now on
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
+        self._nesting = Nesting(self.sources)
         self._cohorts = Cohorts(clock, emit, cursors, self._slices)
 
     # the engine side
@@ -82,11 +85,10 @@ class Hub:
         )
         store, router = Store(row_type), Router[Push]()
         indexes = Indexes(store, self._slices, self._clock)
-        arrangements = Arrangements(
-            store, indexes, router, self._slices, self._clock, self._cohorts.quarantine
-        )
-        source = LiveSource(
-            row_type, config, store, log, indexes, router, arrangements, definition=definition
+        fragments = FragmentCaches(functools.partial(self._nesting.kept, name))
+        source = LiveSource(row_type, config, store, log, indexes, router, fragments, definition=definition)
+        source.arrangements = Arrangements(
+            source, self.sources, self._nesting.related, self._slices, self._clock, self._cohorts.quarantine
         )
         self.sources[name] = source
         self._heartbeat(source)
@@ -118,8 +120,14 @@ class Hub:
         source.waiting.clear()
         for cohort in self._cohorts.reading(source):
             self._cohorts.fail(cohort, error)
-        source.arrangements.clear()
+        self._clear(source)
         self._free(source.store)
+
+    def _clear(self, source: LiveSource) -> None:
+        """Nobody is told any more what happens to a source: what is kept for who may come would go stale."""
+        source.arrangements.clear()
+        for other in self.sources.values():
+            other.arrangements.clear(reading=source.row_type.source)
 
     def _free(self, store: Store) -> None:
         self._slices.add(Discard(*store.released()))
@@ -245,7 +253,7 @@ class Hub:
             source.waiting.clear()
             for cohort in self._cohorts.reading(source):
                 self._cohorts.fail(cohort, failed(source))
-            source.arrangements.clear()
+            self._clear(source)
             return
         for cohort in self._cohorts.reading(source):
             cohort.tell_stale(any_stale(self._cohorts.sources[cohort]))
@@ -263,12 +271,15 @@ class Hub:
     async def query(self, plan: Plan) -> bytes:
         """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
-        sources = [self._readable(root) for root in roots]
+        sources = self._read_by(roots)
+        for source in sources:
+            _expect_snapshot(source, roots[0])
         cohort = self._cohorts.known.get(plan.cohort_key)
-        if isinstance(cohort, QueryCohort) and cohort.hydrated:
-            rendering = cohort.rendering()
-        else:
-            rendering = self._at_once(plan, roots, sources) or await self._captured(plan, roots, sources)
+        rendering = None
+        if not (isinstance(cohort, QueryCohort) and cohort.hydrated):
+            rendering = self._at_once(plan, roots)
+        if rendering is None:
+            rendering = await self._captured(plan, roots, sources)
         stale = any_stale(sources) or None
         if rendering.step():
             return rendering.payload(stale)
@@ -277,21 +288,29 @@ class Hub:
         await self._slices.run(joining.step)
         return joining.payload()
 
-    def _at_once(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Rendering | None:
+    def _at_once(self, plan: Plan, roots: list[RootPlan]) -> Rendering | None:
         """The result, if all that is not arranged already can be in this step."""
         left = ROWS_AT_ONCE
+        budget = Budget(ROWS_AT_ONCE)
         live: list[LiveRoot] = []
-        for root, source in zip(roots, sources, strict=True):
+        for root in roots:
+            source, encoder = self.sources[root.source], cast(RowEncoder, root.encoder)
+            if encoder.nested and not self._nesting.ready(encoder):
+                return None
             view = source.arrangements.current(root)
             if view is None:
                 arrangement = source.arrangements.alone(root)
                 left -= arrangement.candidates
-                if left < 0:
+                if left < 0 or not self._nesting.finds(arrangement.reaches):
                     return None
                 arrangement.hydrate()
                 view = View(arrangement, limit=root.limit, offset=root.offset)
-            live.append(LiveRoot(root, cast(RowEncoder, root.encoder), view))
-        return Rendering(plan, live, plan.statics, kept=False)
+            passing = self._nesting.passing(encoder, budget) if encoder.nested else None
+            live.append(LiveRoot(root, source, encoder, view, passing=passing))
+        try:
+            return Rendering(plan, live, plan.statics, kept=False)
+        except TooMuch:
+            return None
 
     async def _captured(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource]) -> Rendering:
         """The result of a cohort that has to be hydrated first: one in the making, or one made for this."""
@@ -307,29 +326,21 @@ class Hub:
                 cohort.hydrate()
                 if not cohort.hydrated:
                     await cohort.hydration()
-            return cohort.rendering()
+            rendering = cohort.rendering()
+            if not rendering.capture():
+                await self._slices.run(cohort.while_hydrated(rendering.capture))
+            return rendering
         finally:
             cohort.queries -= 1
             if not (cohort.queries or cohort.members or cohort.linger or cohort.closed):
                 self._cohorts.drop(cohort)
-
-    def _readable(self, root: RootPlan) -> LiveSource:
-        source = self._source(root)
-        if source.state is SourceState.STARTING:
-            raise RequestError(
-                "source-not-ready",
-                f"the source {root.source!r} has no snapshot yet",
-                path=f"$.selectionSet.{root.response_key}",
-                hint="try again shortly; /readyz says what it waits for",
-            )
-        return source
 
     def subscribe(
         self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
     ) -> Subscriber:
         """Start a subscription. Its cohort is found or made; what it gets first is made when its socket can take it."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
-        sources = [self._source(root) for root in roots]
+        sources = self._read_by(roots)
         cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)
         self._cohorts.stop_linger(cohort)
         start: Callable[[], None]
@@ -376,12 +387,28 @@ class Hub:
             return Coalesce(floor_ms) if floor_ms else None
         return Coalesce(max(plan.coalesce.ms, floor_ms), plan.coalesce.strategy)
 
-    def _source(self, root: RootPlan) -> LiveSource:
-        source = self.sources.get(root.source)
+    def _read_by(self, roots: Sequence[RootPlan]) -> list[LiveSource]:
+        """All sources that an operation reads: each root's own, in their order, then the others."""
+        sources = [self._source(root.source, root.row_type) for root in roots]
+        sources += [self._source(read.source, read) for root in roots for read in root.reads]
+        return list(dict.fromkeys(sources))
+
+    def _source(self, name: str, row_type: RowType | None) -> LiveSource:
+        source = self.sources.get(name)
         if source is None:
-            raise removed(root.source)
-        if root.row_type is not None and root.row_type.layout != source.row_type.layout:
-            raise changed(root.source)  # planned by the schema of a moment ago
+            raise removed(name)
+        if row_type is not None and row_type.layout != source.row_type.layout:
+            raise changed(name)  # planned by the schema of a moment ago
         if source.state is SourceState.FAILED:
             raise failed(source)
         return source
+
+
+def _expect_snapshot(source: LiveSource, root: RootPlan) -> None:
+    if source.state is SourceState.STARTING:
+        raise RequestError(
+            "source-not-ready",
+            f"the source {source.row_type.source!r} has no snapshot yet",
+            path=f"$.selectionSet.{root.response_key}",
+            hint="try again shortly; /readyz says what it waits for",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from tycostream.clock import Clock
@@ -23,17 +24,36 @@ class Indexes:
         self._store = store
         self._slices = slices
         self._clock = clock
+        self._held: Counter[tuple[int, ...]] = Counter()
 
     def ready(self, predicate: Predicate) -> bool:
         """Whether rows can be looked for now; False while the index that serves the condition is being made."""
         store = self._store
-        column = store.index_column(predicate)
-        if column is None or (len(store.rows) < ROWS_MIN and column not in store.indexes):
+        columns = store.index_columns(predicate)
+        if columns is None or (len(store.rows) < ROWS_MIN and columns not in store.indexes):
             return True
-        index = store.indexes.get(column)
+        return self._there(columns)
+
+    def finds(self, columns: tuple[int, ...]) -> bool:
+        """Whether the store's ``finder`` of ``columns`` serves now; False while its index is being made."""
+        return self._store.finds(columns) or self._there(columns)
+
+    def hold(self, columns: tuple[int, ...]) -> None:
+        """Keep the index on ``columns``, which ``finds`` makes, until ``release``: a join goes by it."""
+        self._held[columns] += 1
+
+    def release(self, columns: tuple[int, ...]) -> None:
+        """Undo one ``hold``."""
+        self._held[columns] -= 1
+        if not self._held[columns]:
+            del self._held[columns]
+
+    def _there(self, columns: tuple[int, ...]) -> bool:
+        store = self._store
+        index = store.indexes.get(columns)
         if index is None:
             self._make_room()
-            index = store.add_index(column)
+            index = store.add_index(columns)
             if not index.step():
                 self._slices.add(_Making(store, index))
         index.used_s = self._clock.monotonic()
@@ -46,19 +66,26 @@ class Indexes:
         return list(rows.values()) if keys is None else [rows[key] for key in keys]
 
     def expire(self, idle_s: float, named: Callable[[int], bool]) -> None:
-        """Drop what nobody asked for in so long, unless a cohort names a constant of the column."""
+        """Drop what nobody asked for in so long, unless it is held, or a cohort names a constant of the column."""
         since = self._clock.monotonic() - idle_s
-        for column, index in list(self._store.indexes.items()):
-            if index.used_s <= since and not named(column):
-                self._drop(column)
+        for columns, index in list(self._store.indexes.items()):
+            if (
+                index.used_s <= since
+                and columns not in self._held
+                and not (len(columns) == 1 and named(columns[0]))
+            ):
+                self._drop(columns)
 
     def _make_room(self) -> None:
         indexes = self._store.indexes
         while len(indexes) > 1 and sum(index.bytes for index in indexes.values()) > _BYTES_MAX:
-            self._drop(min(indexes, key=lambda column: indexes[column].used_s))
+            free = [columns for columns in indexes if columns not in self._held]
+            if not free:
+                break
+            self._drop(min(free, key=lambda columns: indexes[columns].used_s))
 
-    def _drop(self, column: int) -> None:
-        self._slices.add(Discard(*self._store.indexes.pop(column).released()))
+    def _drop(self, columns: tuple[int, ...]) -> None:
+        self._slices.add(Discard(*self._store.indexes.pop(columns).released()))
 
 
 class _Making:
@@ -70,7 +97,7 @@ class _Making:
 
     def step(self) -> bool:
         """See Job."""
-        if self._store.indexes.get(self._index.column) is not self._index:
+        if self._store.indexes.get(self._index.columns) is not self._index:
             return True  # dropped meanwhile
         done = self._index.step()
         if done:
@@ -79,4 +106,4 @@ class _Making:
 
     def failed(self, error: Exception) -> None:
         """See Job. Without the index every row is asked."""
-        self._store.indexes.pop(self._index.column, None)
+        self._store.indexes.pop(self._index.columns, None)

@@ -44,8 +44,8 @@ class LiveSource:
     log: Log
     indexes: Indexes
     router: Router[Push]
-    arrangements: Arrangements
-    fragments: FragmentCaches = field(default_factory=FragmentCaches)
+    fragments: FragmentCaches
+    arrangements: Arrangements = field(init=False)  # made with the source itself
     state: SourceState = SourceState.STARTING
     error: TycoError | None = None
     crowded: bool = False  # FAILED because a watched key is not unique

@@ -53,6 +53,8 @@ class QueryCohort:
         self.closed = False
         self.error: RequestError | None = None  # why it was closed
         self.stale = False
+        self._joined = False  # whether nested rows can be found: once they can, it stays so
+        self._joining: _Joining | None = None
         self._awaiting: list[asyncio.Future[None]] = []
         # the result
         self.version = 0
@@ -78,7 +80,7 @@ class QueryCohort:
         for root in self.roots:  # asked at every flush: no generator
             if root.arranged is None or not root.arranged.current:
                 return False
-        return not self.closed
+        return self._joined and not self.closed
 
     @property
     def lasting(self) -> bool:
@@ -91,6 +93,14 @@ class QueryCohort:
         for root in self.roots:
             if root.arranged is not None:
                 left -= root.arranged.bring(left)
+        if not self._joined and self._joining is None and not self._join():
+            self._joining = _Joining(self, self._join)
+            self._slices.add(self._joining)
+
+    def _join(self) -> bool:
+        """Whether nested rows can be found; the indexes for that are made meanwhile."""
+        self._joined = all(root.fragments is None or root.fragments.ready for root in self.roots)
+        return self._joined
 
     async def hydration(self) -> None:
         """Return when the views are there, or the cohort was closed."""
@@ -171,8 +181,7 @@ class QueryCohort:
         self._dirty = False
         self._captured += 1
         rendering = Rendering(self.plan, self.roots, self.statics, bytes_max=self._bytes_max)
-        if rendering.small:
-            rendering.step()
+        if rendering.small and rendering.step():
             self._finish(rendering, self._captured, started, held)
         else:
             self._rendering = _Encoding(self, rendering, self._captured, held)
@@ -195,6 +204,16 @@ class QueryCohort:
     def rendering(self) -> Rendering:
         """The result as it is now, for a one-shot query; only when hydrated."""
         return Rendering(self.plan, self.roots, self.statics, kept=False)
+
+    def while_hydrated(self, step: Callable[[], bool]) -> Callable[[], bool]:
+        """``step``, as long as the views show a moment; raises when the cohort was closed."""
+
+        def guarded() -> bool:
+            if self.closed:
+                raise self.error or RequestError("unexpected", "internal error: this operation was ended")
+            return self.hydrated and step()
+
+        return guarded
 
     def encoded(self, rendering: Rendering, capture: int, spent_s: float, held: bool) -> None:
         """A large result is encoded."""
@@ -297,11 +316,34 @@ class _Encoding:
         """See Job."""
         if self.cancelled:
             return True
+        if not (self._rendering.captured or self._cohort.hydrated):
+            return False  # its views show no moment now; when they do again, it goes on
         started = self._cohort.clock.monotonic()
         done = self._rendering.step()
         self._spent_s += self._cohort.clock.monotonic() - started
         if done:
             self._cohort.encoded(self._rendering, self._capture, self._spent_s, self._held)
+        return done
+
+    def failed(self, error: Exception) -> None:
+        """See Job."""
+        self._cohort.broken(error)
+
+
+class _Joining:
+    """Waits for the indexes by which nested rows are found; they are jobs of their own. See Job."""
+
+    def __init__(self, cohort: QueryCohort, ready: Callable[[], bool]) -> None:
+        self._cohort = cohort
+        self._ready = ready
+
+    def step(self) -> bool:
+        """See Job."""
+        if self._cohort.closed:
+            return True
+        done = self._ready()
+        if done:
+            self._cohort.caught_up()
         return done
 
     def failed(self, error: Exception) -> None:

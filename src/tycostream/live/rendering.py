@@ -4,28 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tycostream.dataflow.view import View
 from tycostream.graphql.documents import gathered
 from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder
 from tycostream.live.arranged import Arranged
 from tycostream.live.fragments import Fragments
+from tycostream.live.live_source import LiveSource
+from tycostream.live.nested import PassingRows
 from tycostream.live.pieces import Pieces
 from tycostream.rows import Key, Row
 
 ROWS_PER_STEP = 2000
+_PASSES_MAX = 8  # over rows that others keep touching, before they are encoded in one step after all
+_ROWS_AT_ONCE = 20  # with rows in them: a step is looked at after so many
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LiveRoot:
     """One root field of a live query: its view and how its rows are encoded."""
 
     plan: RootPlan
+    source: LiveSource
     encoder: RowEncoder
     view: View
     fragments: Fragments | None = None  # what is kept of a live query's rows
+    passing: PassingRows | None = (
+        None  # or, of a query that is answered once, what encodes rows with others in them
+    )
     arranged: Arranged | None = None  # what the view of a live query is of
     pieces: Pieces = field(default_factory=Pieces)
+
+    @property
+    def nested(self) -> bool:
+        """Whether its rows have rows of other sources in them: they must be encoded in the step that captures them."""
+        return bool(self.encoder.nested)
+
+    def listen(self) -> None:
+        """Let the view know when rows look different because of what is nested in them, until ``unlisten``."""
+        if self.nested and self.fragments is not None and self.arranged is not None:
+            self.fragments.listen(self._touched, self.arranged.failed)
+
+    def unlisten(self) -> None:
+        """Undo ``listen``."""
+        if self.fragments is not None:
+            self.fragments.unlisten(self._touched)
+
+    def _touched(self, keys: Sequence[Key]) -> None:
+        assert self.arranged is not None
+        self.arranged.touch(self.view, keys)
 
 
 class Rendering:
@@ -33,6 +61,10 @@ class Rendering:
 
     ``bytes_max`` gives up on a result that nobody could be sent (``too_large``). ``kept`` puts the encoded rows into
     the cache, for a live query that will need most of them again.
+
+    What is nested in a row is read when the row is encoded. So rows of that kind are encoded into the cache first, in
+    as many steps as it takes, while whatever changes touches them there; when hardly any is left, all is captured. Until
+    it is ``captured`` the views must be good.
     """
 
     def __init__(
@@ -56,6 +88,17 @@ class Rendering:
         """Whether it was given up because nobody could be sent it."""
         return self._encoding.too_large
 
+    @property
+    def captured(self) -> bool:
+        """Whether it needs the views no more."""
+        return self._encoding.captured
+
+    def capture(self) -> bool:
+        """``step`` until it is ``captured``; gives that."""
+        if not self.captured:
+            next(self._steps, True)
+        return self.captured
+
     def step(self) -> bool:
         """Encode the next rows; True when there are no more, or too many bytes."""
         return next(self._steps, True)
@@ -73,6 +116,11 @@ class Rendering:
         )
 
 
+class _Window(NamedTuple):
+    keys: list[Key]
+    rows: list[Row]
+
+
 class _Encoding:
     """The values of a result's roots, as far as they are encoded."""
 
@@ -80,51 +128,73 @@ class _Encoding:
         self._roots = list(roots)
         self._kept = kept
         self._bytes_max = bytes_max
-        # of a root whose last rendering was kept and that can be followed there is no window: its pieces have all
-        self._windows = [None if self._followed(root) else root.view.window() for root in roots]
+        self._todo: list[Sequence[bytes] | _Window] = []  # per root its value, or what it is to be made of
+        self.captured = False
         self.bytes = 0
         self.too_large = False
         self.values: list[Sequence[bytes]] = []
+        self._nested = [
+            (root.view, root.fragments) for root in roots if root.nested and root.fragments is not None
+        ]
+        if not self._nested:
+            self._capture()
+
+    def _capture(self) -> None:
+        for root in self._roots:
+            if self._followed(root):  # its pieces have all
+                self._todo.append(root.pieces.value())
+            elif root.nested:
+                self._todo.append(self._whole(root, root.view.window()))
+            else:
+                self._todo.append(_Window(*root.view.window()))
+        self.captured = True
 
     def _followed(self, root: LiveRoot) -> bool:
         if not self._kept or root.fragments is None or root.plan.mode is not Mode.LIST:
             return False
         return root.pieces.follow(root.view, root.fragments.of)
 
+    def _warm_up(self) -> Iterator[bool]:
+        """Have nested rows encoded; ends in a step in which hardly any was left to do."""
+        for _ in range(_PASSES_MAX):
+            steps = 0
+            for view, fragments in self._nested:
+                effort = fragments.effort
+                enough = effort.rows + ROWS_PER_STEP
+                keys, rows = view.window()
+                for at in range(0, len(keys), _ROWS_AT_ONCE):
+                    fragments.all(keys[at : at + _ROWS_AT_ONCE], rows[at : at + _ROWS_AT_ONCE])
+                    if effort.rows > enough:
+                        steps += 1
+                        yield False
+                        enough = effort.rows + ROWS_PER_STEP
+            if not steps:
+                return
+
     def work(self) -> Iterator[bool]:
         """Encode rows until the next one would be too many for a step."""
+        if not self.captured:
+            yield from self._warm_up()
+            self._capture()
         budget = ROWS_PER_STEP
-        for root, window in zip(self._roots, self._windows, strict=True):
-            if window is None or (self._kept and root.plan.mode is Mode.LIST and len(window[0]) <= budget):
-                if window is not None:
-                    budget -= len(window[0])
-                    root.pieces.fill(self._encoded(root, *window))
-                value_pieces = root.pieces.value()
-                self.bytes += sum(map(len, value_pieces))
-                self.values.append(value_pieces)
-                if self._over():
-                    return
-                continue
-            keys, rows = window
-            if root.plan.mode is Mode.BY_PK or len(keys) <= budget:
-                if root.plan.mode is Mode.BY_PK:
-                    keys, rows = keys[:1], rows[:1]
-                budget -= len(keys)
-                value = root.encoder.result(self._encoded(root, keys, rows))
-                self.bytes += len(value)
-                self.values.append((value,))
+        for root, todo in zip(self._roots, self._todo, strict=True):
+            if not isinstance(todo, _Window):
+                self._add(todo)
+            elif len(todo.keys) <= budget or root.plan.mode is Mode.BY_PK:
+                budget -= len(todo.keys)
+                self._add(self._whole(root, todo))
             else:
                 # several rows in one piece, the commas between them included: a list of LIST's is only pieces
                 pieces = [b"["]
                 self.values.append(pieces)
-                for at in range(0, len(keys), ROWS_PER_STEP):
+                for at in range(0, len(todo.keys), ROWS_PER_STEP):
                     if at or budget < ROWS_PER_STEP:
                         yield False
                     budget = 0
                     end = at + ROWS_PER_STEP
                     if at:
                         pieces.append(b",")
-                    encoded = self._encoded(root, keys[at:end], rows[at:end])
+                    encoded = self._encoded(root, todo.keys[at:end], todo.rows[at:end])
                     pieces.append(gathered(b",".join(encoded), encoded, first=at))
                     self.bytes += len(pieces[-1]) + 1
                     if self._over():
@@ -133,8 +203,25 @@ class _Encoding:
             if self._over():
                 return
 
+    def _add(self, value: Sequence[bytes]) -> None:
+        self.values.append(value)
+        self.bytes += sum(map(len, value))
+
+    def _whole(self, root: LiveRoot, window: tuple[list[Key], list[Row]]) -> Sequence[bytes]:
+        """The value of a root, in pieces, from all rows of its window."""
+        keys, rows = window
+        if root.plan.mode is Mode.BY_PK:
+            return (root.encoder.result(self._encoded(root, keys[:1], rows[:1])),)
+        encoded = self._encoded(root, keys, rows)
+        if not self._kept:
+            return (root.encoder.result(encoded),)
+        root.pieces.fill(encoded)
+        return root.pieces.value()
+
     def _encoded(self, root: LiveRoot, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
-        if self._kept and root.fragments is not None:
+        if root.passing is not None:
+            return root.passing.all(keys, rows)
+        if root.fragments is not None and (self._kept or root.nested):
             return root.fragments.all(keys, rows)
         row = root.encoder.row
         return [row(each) for each in rows]

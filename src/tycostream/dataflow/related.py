@@ -1,0 +1,124 @@
+"""Following joins with the stores at hand: conditions and order terms that a row alone does not decide, as functions of it.
+
+What they give is true of the stores as they are at the call. Where a join goes by an index, that must be ready:
+``lookups`` says which ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tycostream.dataflow.order import OrderVia, Term, compile_order
+from tycostream.dataflow.predicate import (
+    TRUE,
+    Aggregated,
+    Exists,
+    Leaf,
+    Predicate,
+    compile_predicate,
+    leaves_of,
+    row_local,
+)
+from tycostream.dataflow.relation import Aggregate, Join, Via, value_of
+from tycostream.dataflow.store import Store
+from tycostream.rows import Cell, Key, Row
+
+Lookup = tuple[str, tuple[int, ...]]  # a source, and the columns by which its rows are looked up
+
+
+class Related:
+    """Follows joins from row to row. ``store_of`` gives a source's store by name."""
+
+    def __init__(self, store_of: Callable[[str], Store]) -> None:
+        self._store_of = store_of
+
+    def keys(self, join: Join) -> Callable[[Row], Sequence[Key]]:
+        """A function from a row to the keys of the rows that ``join`` leads to."""
+        value, find = value_of(join.local), self._store_of(join.source).finder(join.remote)
+
+        def keys(row: Row) -> Sequence[Key]:
+            found = value(row)
+            return () if found is None else find(found)
+
+        return keys
+
+    def bind(self, leaf: Leaf) -> Callable[[Row], bool]:
+        """See Bind."""
+        if isinstance(leaf, Exists):
+            return self._exists(leaf)
+        return self._aggregated(leaf)
+
+    def _aggregated(self, leaf: Aggregated) -> Callable[[Row], bool]:
+        raise NotImplementedError
+
+    def _exists(self, leaf: Exists) -> Callable[[Row], bool]:
+        keys, store = self.keys(leaf.join), self._store_of(leaf.join.source)
+        match = compile_predicate(leaf.predicate, self.bind)
+        negated = leaf.negated
+
+        def exists(row: Row) -> bool:
+            rows = store.rows
+            for key in keys(row):
+                if match(rows[key]):
+                    return not negated
+            return negated
+
+        return exists
+
+    def cell_of(self, via: Via) -> tuple[Callable[[Row], Cell], str]:
+        """See CellOf."""
+        keys, store = self.keys(via.join), self._store_of(via.join.source)
+        if isinstance(via.cell, Aggregate):
+            raise NotImplementedError
+        first = first_of(store)
+        if isinstance(via.cell, Via):
+            inner, scalar = self.cell_of(via.cell)
+        else:
+            place = via.cell
+            inner, scalar = (lambda row: row[place]), store.row_type.columns[place].scalar.name
+
+        def cell(row: Row) -> Cell:
+            found = keys(row)
+            return inner(store.rows[first(found)]) if found else None
+
+        return cell, scalar
+
+
+def first_of(store: Store) -> Callable[[Sequence[Key]], Key]:
+    """A function from some keys to the first of them, in the order of the key: where one row was expected, it is that."""
+    sort_key = compile_order((), store.row_type)
+
+    def first(keys: Sequence[Key]) -> Key:
+        return keys[0] if len(keys) == 1 else min(keys, key=lambda key: sort_key(key, store.rows[key]))
+
+    return first
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a condition or an order reads beyond a row: the rows of ``join``, as far as ``predicate`` says by itself."""
+
+    join: Join
+    predicate: Predicate
+    further: tuple[Reach, ...] = ()  # and what is read beyond those
+
+
+def reaches(predicate: Predicate, terms: Iterable[Term] = ()) -> tuple[Reach, ...]:
+    """All that a condition and an order read of other sources, each once."""
+    found = [
+        Reach(leaf.join, row_local(leaf.predicate), reaches(leaf.predicate)) for leaf in leaves_of(predicate)
+    ]
+    found += [_of_via(term.via) for term in terms if isinstance(term, OrderVia)]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_via(via: Via) -> Reach:
+    return Reach(via.join, TRUE, (_of_via(via.cell),) if isinstance(via.cell, Via) else ())
+
+
+def lookups(reach: Reach) -> Iterator[Lookup]:
+    """What is looked up to follow it from a row."""
+    yield reach.join.source, reach.join.remote
+    for further in reach.further:
+        yield from lookups(further)
