@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+from tests.graphql.limit_cases import LIMITS
 from tycostream.graphql.documents import MISFIT
 from tycostream.transports.close_codes import CLOSE_CODES
 
@@ -42,3 +43,15 @@ def test_what_comes_beside_data_is_documented() -> None:
 def test_every_close_code_is_documented() -> None:
     rows = re.findall(r"^\| (\d{4}) \| (.+) \| (yes|no) \|$", TEXT, re.MULTILINE)
     assert {int(code): (meaning, again == "yes") for code, meaning, again in rows} == CLOSE_CODES
+
+
+def limit_messages() -> dict[str, set[str]]:
+    """Setting → the messages that the page has for it."""
+    found: dict[str, set[str]] = {}
+    for message, setting in re.findall(r"^\| (.+?) \| `(\w+_limit)` \| .+ \|$", TEXT, re.MULTILINE):
+        found.setdefault(setting, set()).add(message)
+    return found
+
+
+def test_every_limit_is_documented_with_its_message() -> None:
+    assert limit_messages() == {setting: set(messages) for setting, (_, messages) in LIMITS.items()}

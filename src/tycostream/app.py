@@ -285,6 +285,7 @@ class App:
         return Planner(
             [self._row_types[name] for name in self.config.sources if name in self._row_types],
             sources=self.config.sources,
+            limits=self.config.limits,
             stringify_numbers=server.stringify_numbers,
             multi_root_subscriptions=server.multi_root_subscriptions,
         )

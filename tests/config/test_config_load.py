@@ -186,7 +186,8 @@ def test_a_wrong_secret_is_not_shown() -> None:
     ("key", "text"),
     [
         ("auth", "auth: {jwt: {}}"),
-        ("limits", "limits: {memory: 2GiB}"),
+        ("limits.memory", "limits: {memory: 2GiB}"),
+        ("limits.rate_limit", "limits: {rate_limit: {global: 60}}"),
         ("state", "state: sqlite:///x.db"),
         ("bus", "bus: null"),
         ("sources.a.permissions", "sources: {a: {permissions: {}}}"),

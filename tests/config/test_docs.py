@@ -28,6 +28,7 @@ SECTIONS = {
     "custom_root_fields": "CustomRootFieldsConfig",
     "root field": "RootFieldConfig",
     "live": "LiveConfig",
+    "limits": "LimitsConfig",
     "server": "ServerConfig",
 }
 
@@ -72,7 +73,9 @@ def test_every_setting_is_documented_with_its_default(section: str) -> None:
 
 
 def test_every_model_has_its_section() -> None:
-    assert {"Config", *SCHEMA["$defs"]} - {"LogConfig", "EngineName", "Consistency"} == set(SECTIONS.values())
+    assert {"Config", *SCHEMA["$defs"]} - {"LogConfig", "RoleLimits", "EngineName", "Consistency"} == set(
+        SECTIONS.values()
+    )
 
 
 def test_the_variables_of_0x_are_documented_with_their_defaults() -> None:

@@ -33,7 +33,7 @@ def json_schema() -> dict[str, Any]:
     columns["additionalProperties"] = _or_null(columns["additionalProperties"])
     sections = schema["properties"]
     sections["sources"]["additionalProperties"] = _or_null(sections["sources"]["additionalProperties"])
-    for name in ("live", "server"):
+    for name in ("live", "limits", "server"):
         reference = sections[name].pop("$ref")
         sections[name]["anyOf"] = [{"$ref": reference}, {"type": "null"}]
     sections["databases"]["description"] = "The databases by name; absent: one from DATABASE_* variables."

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -26,11 +26,10 @@ from tycostream.config.rules import check_rules
 from tycostream.config.sql_text import one_query
 from tycostream.config.tree import INIT_HINT, Report, read_tree
 from tycostream.config.unenforced import refuse_unenforced
-from tycostream.config.values import Model
+from tycostream.config.values import merged
 from tycostream.errors import ConfigError, Problem
 from tycostream.json_shape import innermost
 
-_AnyModel = TypeVar("_AnyModel", bound=Model)
 _SPELLED_OUT: Final = ("fields", "relationships", "permissions")
 # Where a null is a value: without it a condition would let more through.
 _VERBATIM: Final = ("columns", "where")
@@ -144,7 +143,8 @@ def _keys(section: object) -> list[str]:
 
 def _refuse_later(tree: dict[str, Any], report: Report) -> None:
     """Take out what only a later version knows, and what would be mistaken for the loader's own mark."""
-    places: list[tuple[yaml_tree.Path, Any]] = [((), tree), (("live",), tree.get("live"))]
+    places: list[tuple[yaml_tree.Path, Any]] = [((), tree)]
+    places += [((section,), tree.get(section)) for section in ("live", "limits")]
     sources = tree.get("sources")
     for name, source in sources.items() if isinstance(sources, dict) else ():
         if isinstance(source, dict):
@@ -167,7 +167,7 @@ def _fill_nulls(tree: dict[str, Any]) -> None:
         if isinstance(entries, dict):
             for name, entry in entries.items():
                 entries[name] = _without_nulls(_spelled_out({} if entry is None else entry))
-    for section in ("live", "server"):
+    for section in ("live", "limits", "server"):
         tree[section] = _without_nulls(tree.get(section))
     for key in [key for key, value in tree.items() if value is None]:
         del tree[key]
@@ -267,12 +267,3 @@ def _finish_source(source: SourceConfig, config: Config, only: str) -> SourceCon
     else:
         update["query"] = one_query(source.query)
     return source.model_copy(update=update)
-
-
-def merged(base: _AnyModel, over: _AnyModel) -> _AnyModel:
-    """``base`` with what was explicitly set in ``over``, at every depth."""
-    update: dict[str, Any] = {}
-    for name in over.model_fields_set:
-        mine, its = getattr(base, name), getattr(over, name)
-        update[name] = merged(mine, its) if isinstance(its, Model) else its
-    return base.model_copy(update=update)

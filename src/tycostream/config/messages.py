@@ -17,10 +17,15 @@ from tycostream.config.tree import Path
 _SECRET: Final = frozenset({"url", "cursor_key"})
 _LATER_TOP: Final = {
     "auth": "authentication is not built into this version",
-    "limits": "limits are not enforced by this version",
     "state": "shared state is not kept by this version",
     "bus": "a bus between servers is not used by this version",
     "triggers": "triggers are not run by this version",
+}
+_LATER_LIMITS: Final = {
+    "memory": "memory is not limited by this version",
+    "rate_limit": "requests are not counted over time by this version",
+    "time_limit": "the time of a request is not limited by this version",
+    "batch_limit": "batches of operations are not read by this version",
 }
 _LATER_SOURCE: Final = {
     "triggers": "triggers are not run by this version",
@@ -34,12 +39,14 @@ def later(path: Path) -> str | None:
             why = _LATER_TOP.get(key)
         case ("sources", _, str() as key):
             why = _LATER_SOURCE.get(key)
+        case ("limits", str() as key):
+            why = _LATER_LIMITS.get(key)
         case _:
             return None
     if why is None:
         return None
     pronoun = "them" if " are " in why else "it"
-    return refused(why, pronoun, f"{'enforces' if path[-1] == 'limits' else 'does'} {pronoun}")
+    return refused(why, pronoun, f"does {pronoun}")
 
 
 def refused(why: str, pronoun: str, what: str) -> str:

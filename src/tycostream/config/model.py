@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from tycostream.config.access import AllowConfig, IntrospectionConfig, PermissionConfig
+from tycostream.config.limits import LimitsConfig
 from tycostream.config.values import (
     Columns,
     Duration,
@@ -337,4 +338,5 @@ class Config(Model):
         default_factory=IntrospectionConfig, description="Who may look at the schema."
     )
     live: LiveConfig = Field(default_factory=LiveConfig, description="Defaults for every source's `live`.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="What one request may cost.")
     server: ServerConfig = Field(default_factory=ServerConfig, description="The port that serves everything.")

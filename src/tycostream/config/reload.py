@@ -162,6 +162,14 @@ def _spelled(value: Any) -> str:
         return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:g}ms"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Model):
+        return (
+            "{"
+            + ", ".join(
+                f"{name}: {_spelled(getattr(value, name))}" for name in sorted(value.model_fields_set)
+            )
+            + "}"
+        )
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return str(value)

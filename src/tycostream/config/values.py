@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
@@ -172,3 +172,15 @@ class Model(BaseModel):
     """Frozen, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_enum_values=False)
+
+
+_AnyModel = TypeVar("_AnyModel", bound=Model)
+
+
+def merged(base: _AnyModel, over: _AnyModel) -> _AnyModel:
+    """``base`` with what was explicitly set in ``over``, at every depth."""
+    update: dict[str, Any] = {}
+    for name in over.model_fields_set:
+        mine, its = getattr(base, name), getattr(over, name)
+        update[name] = merged(mine, its) if isinstance(its, Model) else its
+    return base.model_copy(update=update)

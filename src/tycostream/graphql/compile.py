@@ -19,8 +19,10 @@ from graphql import (
 from graphql.execution.values import VariableValues, get_directive_values
 
 from tycostream.auth.session import Session
+from tycostream.config.limits import RoleLimits
 from tycostream.errors import RequestError
 from tycostream.graphql import inputs
+from tycostream.graphql.budget import Budget
 from tycostream.graphql.fields import Collector, Fields
 from tycostream.graphql.naming import root_of
 from tycostream.graphql.plan import Coalesce, Mode, Plan, RootPlan, StaticRoot, Strategy
@@ -42,13 +44,16 @@ class Compiler:
         variables: VariableValues,
         given: Mapping[str, object],
         session: Session,
+        limits: RoleLimits,
     ) -> None:
         self._schema = schema
         self._sources = sources
         self._operation = operation
         self._session = session
         self._collector = Collector(document, variables, given)
-        self._selections = Selections(schema, self._collector)
+        self._selections = Selections(schema, self._collector, Budget(limits))
+        live = operation.operation is OperationType.SUBSCRIPTION
+        self._rows_max = limits.live_rows_limit if live else limits.rows_limit
 
     def plan(self, *, multi_root: bool) -> Plan:
         """The bound plan; RequestError if a value or a combination is not allowed."""
@@ -111,6 +116,7 @@ class Compiler:
                 encoder,
                 key=(row_type.source, mode, predicate, encoder.key, self._session.role),
                 row_type=row_type,
+                rows_max=self._rows_max,
             )
         asked = self._selections.asked(source, field, nodes[0], path)
         return RootPlan(
@@ -125,6 +131,7 @@ class Compiler:
             key=(row_type.source, mode, asked, encoder.key, self._session.role),
             row_type=row_type,
             distinct_on=asked.distinct_on,
+            rows_max=self._rows_max,
         )
 
     def _feed_root(

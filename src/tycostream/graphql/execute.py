@@ -19,17 +19,26 @@ from graphql import (
 from graphql.execution.values import VariableValues, get_variable_values
 
 from tycostream.auth.session import Session
+from tycostream.config.limits import LimitsConfig, RoleLimits
 from tycostream.config.model import SourceConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.compile import Compiler
 from tycostream.graphql.exact import exact_floats
-from tycostream.graphql.limits import SOURCE_CHARACTERS_MAX, TOKENS_MAX, check_limits
+from tycostream.graphql.limits import (
+    SOURCE_CHARACTERS_MAX,
+    Weight,
+    check_introspection,
+    check_variables,
+    check_weight,
+    weigh,
+)
 from tycostream.graphql.plan import Plan, StaticRoot
 from tycostream.graphql.schema import NO_SOURCES, build_schema
 from tycostream.graphql.source import Source
 from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
 
+_LIMITS = LimitsConfig()
 _ERRORS_MAX = 20
 _CACHED_CHARACTERS_MAX = 4 * 2**20  # of all cached documents: a tree takes about a hundred times its text
 _STATIC_PLANS_MAX = 8  # introspection of a large schema is megabytes, and half a second
@@ -53,6 +62,7 @@ class Planner:
         row_types: Sequence[RowType],
         *,
         sources: Mapping[str, SourceConfig] = NO_SOURCES,
+        limits: LimitsConfig = _LIMITS,
         stringify_numbers: bool = False,
         multi_root_subscriptions: bool = False,
         cache_size: int = 1000,
@@ -61,9 +71,11 @@ class Planner:
         self._sources = {
             row_type.source: Source(row_type, stringify_numbers=stringify_numbers) for row_type in row_types
         }
+        self._limits = limits
+        self._limits_of_roles = {role: limits.of(role) for role in limits.per_role}
         self._multi_root = multi_root_subscriptions
         self._cache_size = cache_size
-        self._documents: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._documents: OrderedDict[str, tuple[DocumentNode, Weight]] = OrderedDict()
         self._cached_characters = 0
         self._static: OrderedDict[tuple[str, str | None, str, str], Plan] = OrderedDict()
 
@@ -75,15 +87,17 @@ class Planner:
         session: Session,
     ) -> Plan:
         """The bound plan of an operation; InvalidRequest if it has none."""
+        limits = self._limits_of_roles.get(session.role, self._limits)
         try:
+            check_variables(variables or {}, limits)
             given = exact_floats(variables or {})
             if "__schema" not in query:
-                return self._compile(query, operation_name, given, session)
+                return self._compile(query, operation_name, given, session, limits)
             static_key = (query, operation_name, repr(given), session.role)
             if static_key in self._static:
                 self._static.move_to_end(static_key)
                 return self._static[static_key]
-            plan = self._compile(query, operation_name, given, session)
+            plan = self._compile(query, operation_name, given, session, limits)
             if all(isinstance(root, StaticRoot) for root in plan.roots):
                 self._static[static_key] = plan
                 if len(self._static) > _STATIC_PLANS_MAX:
@@ -99,49 +113,64 @@ class Planner:
             ) from None
 
     def _compile(
-        self, query: str, operation_name: str | None, given: dict[str, object], session: Session
+        self,
+        query: str,
+        operation_name: str | None,
+        given: dict[str, object],
+        session: Session,
+        limits: RoleLimits,
     ) -> Plan:
-        document = self._document(query)
+        document = self._document(query, limits)
         operation = self._operation(document, operation_name)
         values = self._variables(operation, given)
-        compiler = Compiler(self.schema, self._sources, document, operation, values, given, session)
+        compiler = Compiler(self.schema, self._sources, document, operation, values, given, session, limits)
         return compiler.plan(multi_root=self._multi_root)
 
-    def _document(self, query: str) -> DocumentNode:
-        document = self._documents.get(query)
-        if document is not None:
+    def _document(self, query: str, limits: RoleLimits) -> DocumentNode:
+        """The document of a text, parsed and validated; RequestError if it is none, or heavier than allowed."""
+        known = self._documents.get(query)
+        if known is not None:
             self._documents.move_to_end(query)
-            return document
+            check_weight(known[1], limits)
+            return known[0]
+        document = self._parse(query)
+        weight = weigh(document)
+        check_weight(weight, limits)
+        check_introspection(document)
+        errors = validate(self.schema, document, _RULES, max_errors=_ERRORS_MAX)
+        if errors:
+            raise InvalidRequest([translated(error, document) for error in errors])
+        self._documents[query] = document, weight
+        self._cached_characters += len(query)
+        while len(self._documents) > self._cache_size or self._cached_characters > _CACHED_CHARACTERS_MAX:
+            dropped, _ = self._documents.popitem(last=False)
+            self._cached_characters -= len(dropped)
+        return document
+
+    def _parse(self, query: str) -> DocumentNode:
         if len(query) > SOURCE_CHARACTERS_MAX:
             raise RequestError(
                 "validation-failed",
                 f"the document has more than {SOURCE_CHARACTERS_MAX} characters",
                 path="$.query",
             )
+        most = self._limits.token_limit
         try:
-            document = parse(query, max_tokens=TOKENS_MAX, allow_empty_selection_sets=False)
+            document = parse(query, max_tokens=most, allow_empty_selection_sets=False)
         except GraphQLSyntaxError as error:
+            if "Parsing aborted" in error.message:
+                said, hint = f"the document has more than {most} tokens", "limits.token_limit is the limit"
+                raise RequestError("validation-failed", said, path="$.query", hint=hint) from None
             raise RequestError(
                 "validation-failed", "not a valid graphql query", path="$.query", detail=error.message
             ) from None
-        if any(
-            isinstance(node, OperationDefinitionNode) and node.operation is OperationType.MUTATION
-            for node in document.definitions
-        ):
+        operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+        if any(node.operation is OperationType.MUTATION for node in operations):
             raise RequestError(
                 "validation-failed", "no mutations exist", hint="this API reads; write to the database itself"
             )
-        if not any(isinstance(node, OperationDefinitionNode) for node in document.definitions):
+        if not operations:
             raise RequestError("validation-failed", "the document holds no operation", path="$.query")
-        check_limits(document)
-        errors = validate(self.schema, document, _RULES, max_errors=_ERRORS_MAX)
-        if errors:
-            raise InvalidRequest([translated(error, document) for error in errors])
-        self._documents[query] = document
-        self._cached_characters += len(query)
-        while len(self._documents) > self._cache_size or self._cached_characters > _CACHED_CHARACTERS_MAX:
-            dropped, _ = self._documents.popitem(last=False)
-            self._cached_characters -= len(dropped)
         return document
 
     def _operation(self, document: DocumentNode, name: str | None) -> OperationDefinitionNode:

@@ -16,39 +16,20 @@ from tycostream.dataflow.predicate import (
     negate,
 )
 from tycostream.errors import RequestError
+from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import cell_of, comparison, null
 from tycostream.rows import RowType
 
 _INT32_MAX = 2**31 - 1
-_CONDITIONS_MAX = 5_000  # in one where: they become one expression of Python
 _DEPTH_MAX = 30  # CPython's parser takes 200 parentheses, and a level can take several
 
 
-def where(row_type: RowType, value: Mapping[str, Any], path: str) -> Predicate:
+def where(row_type: RowType, value: Mapping[str, Any], path: str, budget: Budget) -> Predicate:
     """``T_bool_exp``: its fields are and-ed, ``{}`` is true."""
-    return _where(row_type, value, path, 1, _Budget(path))
+    return _where(row_type, value, path, 1, budget)
 
 
-class _Budget:
-    """Counts the conditions of one where."""
-
-    def __init__(self, path: str) -> None:
-        self._left = _CONDITIONS_MAX
-        self._path = path
-
-    def spend(self) -> None:
-        """One condition more."""
-        self._left -= 1
-        if self._left < 0:
-            raise RequestError(
-                "validation-failed",
-                f"a condition of more than {_CONDITIONS_MAX} comparisons",
-                path=self._path,
-                hint="many values of one column belong into one _in",
-            )
-
-
-def _where(row_type: RowType, value: Mapping[str, Any], path: str, depth: int, budget: _Budget) -> Predicate:
+def _where(row_type: RowType, value: Mapping[str, Any], path: str, depth: int, budget: Budget) -> Predicate:
     if depth > _DEPTH_MAX:
         raise RequestError(
             "validation-failed", f"a condition nested deeper than {_DEPTH_MAX} levels", path=path
@@ -87,13 +68,13 @@ def field_index(row_type: RowType, field: str) -> int:
 
 
 def _comparison(
-    row_type: RowType, field: str, operators: Mapping[str, Any], path: str, budget: _Budget
+    row_type: RowType, field: str, operators: Mapping[str, Any], path: str, budget: Budget
 ) -> Predicate:
     place = field_index(row_type, field)
     scalar = row_type.columns[place].scalar
     parts: list[Predicate] = []
     for operator, value in operators.items():
-        budget.spend()
+        budget.condition(f"{path}.{operator}", value)
         parts.append(comparison(scalar, place, operator, value, f"{path}.{operator}"))
     return conjunction(parts)
 

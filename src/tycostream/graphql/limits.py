@@ -1,8 +1,14 @@
-"""What a document may cost before anybody validates it: one pass over its tree, and one over its introspection."""
+"""What a request may cost before anybody validates it: its document weighed in one pass, its variables in another.
+
+graphql-core validates 20,000 aliases without complaint, in 0.7 s; fragments that spread fragments grow exponentially
+when they are collected; and it coerces what variables hold before anybody has looked at them.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from graphql import (
     DocumentNode,
@@ -14,62 +20,130 @@ from graphql import (
     SelectionSetNode,
 )
 
+from tycostream.config.limits import RoleLimits
 from tycostream.errors import RequestError
 
-FIELDS_MAX: Final = 5_000
-DEPTH_MAX: Final = 50
-TOKENS_MAX: Final = 15_000
 SOURCE_CHARACTERS_MAX: Final = 256 * 1024
 INTROSPECTION_LISTS_MAX: Final = 40  # the standard introspection query has nine
+INTROSPECTION_FIELDS_MAX: Final = 2000
 _TYPE_LISTS: Final = {"fields", "inputFields", "interfaces", "possibleTypes"}
 _LISTS: Final = _TYPE_LISTS | {"types", "directives", "args", "enumValues"}
+_INTROSPECTION: Final = ("__schema", "__type")
 
 
-def check_limits(document: DocumentNode) -> None:
-    """Refuse too many fields (fragments counted where they are spread), too deep a nesting, too much introspection.
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What is selected, with fragments wherever they are spread. Introspection has bounds of its own."""
 
-    graphql-core validates 20,000 aliases without complaint, in 0.7 s; and fragments that spread fragments grow
-    exponentially when they are collected.
-    """
+    depth: int = 0  # of fields in fields
+    nodes: int = 0  # fields with a selection
+    fields: int = 0
+    aliases: int = 0
+    introspected: int = 0  # fields in __schema and __type
+
+    def beside(self, other: Weight) -> Weight:
+        """Both in one selection set, or in one document."""
+        return Weight(
+            max(self.depth, other.depth),
+            self.nodes + other.nodes,
+            self.fields + other.fields,
+            self.aliases + other.aliases,
+            self.introspected + other.introspected,
+        )
+
+
+def weigh(document: DocumentNode) -> Weight:
+    """What a document selects: of all its operations together, for all are validated. In time linear in its text."""
+    return _Scale(document).total()
+
+
+class _Scale:
+    """Weighs each fragment once, however often it is spread."""
+
+    def __init__(self, document: DocumentNode) -> None:
+        self._document = document
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        self._weights: dict[str, Weight] = {}
+
+    def total(self) -> Weight:
+        """The sum of the operations."""
+        total = Weight()
+        for node in self._document.definitions:
+            if isinstance(node, OperationDefinitionNode):
+                total = total.beside(self._selected(node.selection_set))
+            elif isinstance(node, FragmentDefinitionNode):
+                self._fragment(node.name.value)  # one that nothing spreads is validated too
+        return total
+
+    def _selected(self, selection_set: SelectionSetNode | None) -> Weight:
+        depth = nodes = fields = aliases = introspected = 0
+        for node in selection_set.selections if selection_set is not None else ():
+            if isinstance(node, FieldNode):
+                inner = self._field(node)
+            elif isinstance(node, InlineFragmentNode):
+                inner = self._selected(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode):
+                inner = self._fragment(node.name.value)
+            depth = max(depth, inner.depth)
+            nodes += inner.nodes
+            fields += inner.fields
+            aliases += inner.aliases
+            introspected += inner.introspected
+        return Weight(depth, nodes, fields, aliases, introspected)
+
+    def _field(self, node: FieldNode) -> Weight:
+        inner = self._selected(node.selection_set)
+        if node.name.value in _INTROSPECTION:  # tools ask for much there, and it multiplies no rows
+            return Weight(introspected=1 + inner.fields + inner.introspected)
+        return Weight(
+            inner.depth + 1,
+            inner.nodes + (node.selection_set is not None),
+            inner.fields + 1,
+            inner.aliases + (node.alias is not None),
+            inner.introspected,
+        )
+
+    def _fragment(self, name: str) -> Weight:
+        if name not in self._weights:
+            self._weights[name] = (
+                Weight()
+            )  # a cycle ends here; validation names it, and fragments that are not there
+            if name in self._fragments:
+                self._weights[name] = self._selected(self._fragments[name].selection_set)
+        return self._weights[name]
+
+
+def check_weight(weight: Weight, limits: RoleLimits) -> None:
+    """Refuse what is heavier than a role may ask for."""
+    for name, found, most, said in (
+        ("depth_limit", weight.depth, limits.depth_limit, "nests fields more than {} levels deep"),
+        (
+            "node_limit",
+            weight.nodes,
+            limits.node_limit,
+            "selects more than {} nodes, fields that have fields",
+        ),
+        ("field_limit", weight.fields, limits.field_limit, "selects more than {} fields"),
+        ("alias_limit", weight.aliases, limits.alias_limit, "gives more than {} aliases"),
+    ):
+        if found > most:
+            raise RequestError(
+                "validation-failed",
+                f"the document {said.format(most)}",
+                path="$.query",
+                hint=f"ask for less in one document; limits.{name} is the limit",
+            )
+    if weight.introspected > INTROSPECTION_FIELDS_MAX:
+        raise _introspects()
+
+
+def check_introspection(document: DocumentNode) -> None:
+    """Bound what introspection multiplies: a list of all types costs 0.1 s, under a hundred aliases 10 s."""
     fragments = {
         node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
     }
-    weights: dict[str, int] = {}
-
-    def weigh(selection_set: SelectionSetNode | None, depth: int, path: frozenset[str]) -> int:
-        if selection_set is None:
-            return 0
-        if depth > DEPTH_MAX:
-            raise _refusal(f"the document is nested deeper than {DEPTH_MAX} levels")
-        total = 0
-        for node in selection_set.selections:
-            if isinstance(node, FragmentSpreadNode):
-                total += fragment(node.name.value, depth, path)
-            elif isinstance(node, FieldNode | InlineFragmentNode):
-                total += weigh(node.selection_set, depth + 1, path) + isinstance(node, FieldNode)
-            if total > FIELDS_MAX:
-                raise _refusal(f"the document selects more than {FIELDS_MAX} fields")
-        return total
-
-    def fragment(name: str, depth: int, path: frozenset[str]) -> int:
-        if name in path or name not in fragments:
-            return 0  # validation names cycles and unknown fragments
-        if name not in weights:
-            weights[name] = weigh(fragments[name].selection_set, depth + 1, path | {name})
-        return weights[name]
-
-    total = 0
-    for node in document.definitions:
-        if isinstance(node, OperationDefinitionNode | FragmentDefinitionNode):
-            weight = weigh(node.selection_set, 0, frozenset())
-            total += weight if isinstance(node, OperationDefinitionNode) else 0
-    if total > FIELDS_MAX:  # each operation alone may be small
-        raise _refusal(f"the document selects more than {FIELDS_MAX} fields")
-    _check_introspection(document, fragments)
-
-
-def _check_introspection(document: DocumentNode, fragments: dict[str, FragmentDefinitionNode]) -> None:
-    """Bound what introspection multiplies: a list of all types costs 0.1 s, under a hundred aliases 10 s."""
     counted: dict[tuple[object, ...], int] = {}
 
     def lists(selection_set: SelectionSetNode | None, inside: bool, all_types: bool, nested: int) -> int:
@@ -90,14 +164,14 @@ def _check_introspection(document: DocumentNode, fragments: dict[str, FragmentDe
                 total += inside and name in _LISTS
                 total += lists(
                     node.selection_set,
-                    inside or name in ("__schema", "__type"),
+                    inside or name in _INTROSPECTION,
                     all_types or (inside and name == "types"),
                     deeper,
                 )
                 if deeper > 1:
                     total = INTROSPECTION_LISTS_MAX + 1
             if total > INTROSPECTION_LISTS_MAX:
-                raise _refusal("the document asks for too much introspection")
+                raise _introspects()
         return total
 
     for definition in document.definitions:
@@ -105,5 +179,41 @@ def _check_introspection(document: DocumentNode, fragments: dict[str, FragmentDe
             lists(definition.selection_set, False, False, 0)
 
 
-def _refusal(message: str) -> RequestError:
-    return RequestError("validation-failed", message, path="$.query", hint="ask for less in one document")
+def _introspects() -> RequestError:
+    return RequestError(
+        "validation-failed",
+        "the document asks for too much introspection",
+        path="$.query",
+        hint="ask for less in one document",
+    )
+
+
+def check_variables(variables: Mapping[str, object], limits: RoleLimits) -> None:
+    """Refuse more values than ``value_limit``, at any depth: each is coerced, at twenty times what counting it costs."""
+    left = limits.value_limit
+    waiting: list[Any] = [variables]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            left -= len(value)
+            waiting += value.values()
+        elif isinstance(value, list):
+            left -= len(value)
+            waiting += value
+        if left < 0:
+            raise RequestError(
+                "validation-failed",
+                f"the variables hold more than {limits.value_limit} values",
+                path="$.variables",
+                hint="ask for less in one request; limits.value_limit is the limit",
+            )
+
+
+def too_many_rows(most: int, path: str, *, live: bool) -> RequestError:
+    """The error of an operation whose result has more rows than a plan's ``rows_max``; ``path`` is the root's."""
+    return RequestError(
+        "result-too-large",
+        f"the result has more than {most} rows, with those nested in it",
+        path=path,
+        hint=f"ask for fewer with where: or limit:; limits.{'live_' if live else ''}rows_limit is the limit",
+    )

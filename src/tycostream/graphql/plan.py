@@ -127,6 +127,9 @@ class RootPlan:
     row_type: RowType | None = None  # what it was compiled for: rows of another layout would be misread
     distinct_on: tuple[int, ...] = ()  # LIST: of rows equal in these places only the first, before the window
     reads: tuple[RowType, ...] = ()  # of the other sources that it reads, each once
+    # The most rows of its result, with those nested in it; more are refused with ``limits.too_many_rows``. Not part of
+    # the key: it is the server's, and all of a role have it.
+    rows_max: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
