@@ -232,7 +232,7 @@ class Nesting:
     """Makes what encodes the rows of a source, with what is nested in them."""
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
-        self._sources = sources
+        self.sources = sources
         self.effort = Effort()
         self.related = Related(lambda name: sources[name].store)
 
@@ -240,7 +240,7 @@ class Nesting:
         """Rows of the source ``name`` that are kept encoded, for its ``FragmentCaches``."""
         fragments = Fragments(encoder, self.effort)
         fragments.branches = tuple(
-            LiveBranch(self._sources[name], nested, self._sources, self.related, fragments)
+            LiveBranch(self.sources[name], nested, self.sources, self.related, fragments)
             for nested in encoder.nested
         )
         return fragments
@@ -251,7 +251,7 @@ class Nesting:
         for nested in encoder.nested:
             encoder_of_rows = rows_of(nested)
             rows = None if encoder_of_rows is None else self.passing(encoder_of_rows, budget)
-            relatives.append(Relative(nested, self._sources[nested.join.source], self.related, rows))
+            relatives.append(Relative(nested, self.sources[nested.join.source], self.related, rows))
         return PassingRows(encoder, relatives, budget)
 
     def ready(self, encoder: RowEncoder) -> bool:
@@ -261,13 +261,13 @@ class Nesting:
     def _found(self, nested: Nested) -> bool:
         encoder = rows_of(nested)
         inner = encoder is None or self.ready(encoder)
-        own = self._sources[nested.join.source].indexes.finds(nested.join.remote)
+        own = self.sources[nested.join.source].indexes.finds(nested.join.remote)
         return self.finds(reaches(nested.predicate, nested.order)) and own and inner
 
     def finds(self, reached: Sequence[Reach]) -> bool:
         """Whether a condition and an order can look up what they read of other sources; see ``ready``."""
         found = [lookup for reach in reached for lookup in lookups(reach)]
-        return all(self._sources[source].indexes.finds(columns) for source, columns in found)
+        return all(self.sources[source].indexes.finds(columns) for source, columns in found)
 
 
 _sort_of = itemgetter(0)
