@@ -12,6 +12,7 @@ from tycostream.cli.common import cli, config_cli
 from tycostream.cli.demo import demo
 from tycostream.cli.dev import dev
 from tycostream.cli.init import init
+from tycostream.cli.metadata import export_metadata, import_metadata, metadata_cli
 from tycostream.cli.schema import config_json_schema, schema
 from tycostream.cli.serve import serve
 from tycostream.errors import TycoError
@@ -19,6 +20,9 @@ from tycostream.errors import TycoError
 for command in (demo, init, check, dev, serve, schema, cleanup):
     cli.command()(command)
 config_cli.command("json-schema")(config_json_schema)
+metadata_cli.command("import")(import_metadata)
+metadata_cli.command("export")(export_metadata)
+cli.add_typer(metadata_cli, name="metadata")
 
 __all__ = ["cli", "main"]
 

@@ -11,7 +11,7 @@ from tycostream.cli.common import run
 from tycostream.errors import TycoError
 
 if TYPE_CHECKING:
-    from tycostream.config.render import TableFacts
+    from tycostream.config.render import Reference, TableFacts
     from tycostream.engines.base import CatalogueTable
 
 
@@ -59,7 +59,7 @@ def init(
         )
     kept = output.read_text(encoding="utf-8") if append and output is not None else ""
     there = taken(kept, str(output)) if append else None
-    engine, tables = run(_catalogue(database_url))
+    engine, tables = run(catalogue(database_url))
     keyless = everything or engine == "materialize"
     named = _named(tables, source or [])
     chosen = named + [table for table in _in_schemas(tables, schema, source) if table not in named]
@@ -87,7 +87,7 @@ def init(
 
 
 def _facts(table: CatalogueTable, *, wanted: bool) -> TableFacts:
-    from tycostream.config.render import Reference, TableFacts
+    from tycostream.config.render import TableFacts
 
     return TableFacts(
         table.schema,
@@ -97,14 +97,21 @@ def _facts(table: CatalogueTable, *, wanted: bool) -> TableFacts:
         table.enums,
         table.comment,
         table.comments,
-        tuple(Reference(key.columns, key.schema, key.table, key.referenced) for key in table.foreign_keys),
+        references(table),
         table.remedy,
         wanted,
         table.view,
     )
 
 
-async def _catalogue(url: str) -> tuple[str, list[CatalogueTable]]:
+def references(table: CatalogueTable) -> tuple[Reference, ...]:
+    """A table's foreign keys."""
+    from tycostream.config.render import Reference
+
+    return tuple(Reference(key.columns, key.schema, key.table, key.referenced) for key in table.foreign_keys)
+
+
+async def catalogue(url: str) -> tuple[str, list[CatalogueTable]]:
     """What a database is, and what it offers as sources."""
     from tycostream.clock import SystemClock
     from tycostream.config.model import Config, DatabaseConfig, EngineName

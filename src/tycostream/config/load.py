@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from tycostream.config.values import merged
 from tycostream.errors import ConfigError, Problem
 from tycostream.json_shape import innermost
 
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
 _SPELLED_OUT: Final = ("fields", "relationships", "permissions")
 # Where a null is a value: without it a condition would let more through.
 _VERBATIM: Final = ("columns", "where")
@@ -62,12 +63,28 @@ def written(path: Path, environ: Mapping[str, str] | None = None) -> dict[str, A
     text = _read(path)
     environment = with_dotenv(os.environ if environ is None else environ, path.parent, report)
     urls = _urls(text, report.file)
-    for name in re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*)", "".join(urls.values())):
-        environment.values.setdefault(name, "host=unset")
+    _with_urls(text, report.file, environment)
     found = _checked(text, environment, report, served=False).model_dump(exclude_unset=True)
     for name, url in urls.items():
         found["databases"][name]["url"] = url
     return found
+
+
+def mistakes(text: str, file: str) -> Sequence[Problem]:
+    """What is wrong in a text, wherever its urls come from, and whether or not it would be served yet."""
+    report = Report(file)
+    try:
+        _checked(text, _with_urls(text, file, Environment({})), report, served=False)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _with_urls(text: str, file: str, environment: Environment) -> Environment:
+    """The environment with something in each variable of a url."""
+    for name in _VARIABLE.findall("".join(_urls(text, file).values())):
+        environment.values.setdefault(name, "host=unset")
+    return environment
 
 
 def _urls(text: str, file: str) -> dict[str, str]:

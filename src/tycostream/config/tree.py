@@ -250,15 +250,7 @@ class _Constructor:
 
 def read_tree(text: str, report: Report, substitute: Callable[[str], str]) -> dict[str, Any]:
     """The file's mapping; raises ConfigError where nothing can be read, else notes problems in the report."""
-    try:
-        root = _Composer(yaml.parse(text, Loader=_Loader), report.file).document()
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError([_syntax_problem(error, report.file)]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([_character_problem(error, text, report.file)]) from None
-    except UnicodeEncodeError as error:
-        line, column = _line_column(text, error.start)
-        raise ConfigError([Problem(report.file, line, column, "", "is not valid Unicode")]) from None
+    root = _root(text, report)
     if root is None or (root.kind == "scalar" and root.plain and root.value in ("", "~", "null")):
         raise ConfigError([Problem(report.file, 1, 1, "", "is empty; it needs `sources:`")], hint=INIT_HINT)
     if root.kind != "mapping":
@@ -267,6 +259,28 @@ def read_tree(text: str, report: Report, substitute: Callable[[str], str]) -> di
         raise ConfigError([Problem(report.file, root.line, root.column, "", message)], hint=INIT_HINT)
     tree: dict[str, Any] = _Constructor(report, substitute).value(root, ())
     return tree
+
+
+def read_value(text: str, file: str) -> Any:
+    """Whatever a file of another program holds, None if nothing; ConfigError with every mistake in it."""
+    report = Report(file)
+    root = _root(text, report)
+    value = None if root is None else _Constructor(report, lambda text: text).value(root, ())
+    if report.problems:
+        raise report.error()
+    return value
+
+
+def _root(text: str, report: Report) -> _Node | None:
+    try:
+        return _Composer(yaml.parse(text, Loader=_Loader), report.file).document()
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError([_syntax_problem(error, report.file)]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([_character_problem(error, text, report.file)]) from None
+    except UnicodeEncodeError as error:
+        line, column = _line_column(text, error.start)
+        raise ConfigError([Problem(report.file, line, column, "", "is not valid Unicode")]) from None
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
