@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tycostream.dataflow.aggregate import aggregated, scalar_of
 from tycostream.dataflow.order import OrderVia, Term, compile_order
 from tycostream.dataflow.predicate import (
     TRUE,
@@ -49,9 +50,6 @@ class Related:
             return self._exists(leaf)
         return self._aggregated(leaf)
 
-    def _aggregated(self, leaf: Aggregated) -> Callable[[Row], bool]:
-        raise NotImplementedError
-
     def _exists(self, leaf: Exists) -> Callable[[Row], bool]:
         keys, store = self.keys(leaf.join), self._store_of(leaf.join.source)
         match = compile_predicate(leaf.predicate, self.bind)
@@ -66,11 +64,30 @@ class Related:
 
         return exists
 
+    def _aggregated(self, leaf: Aggregated) -> Callable[[Row], bool]:
+        keys, store = self.keys(leaf.join), self._store_of(leaf.join.source)
+        match = compile_predicate(leaf.predicate, self.bind)
+        holds = compile_predicate(leaf.condition)
+        specs = (leaf.aggregate,)
+
+        def satisfied(row: Row) -> bool:
+            rows = store.rows
+            seen = [each for key in keys(row) if match(each := rows[key])]
+            return holds(aggregated(specs, store.row_type, seen))
+
+        return satisfied
+
     def cell_of(self, via: Via) -> tuple[Callable[[Row], Cell], str]:
         """See CellOf."""
         keys, store = self.keys(via.join), self._store_of(via.join.source)
         if isinstance(via.cell, Aggregate):
-            raise NotImplementedError
+            specs, row_type = (via.cell,), store.row_type
+
+            def total(row: Row) -> Cell:
+                rows = store.rows
+                return aggregated(specs, row_type, [rows[key] for key in keys(row)])[0]
+
+            return total, scalar_of(via.cell, row_type).name
         first = first_of(store)
         if isinstance(via.cell, Via):
             inner, scalar = self.cell_of(via.cell)

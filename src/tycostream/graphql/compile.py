@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -26,8 +26,10 @@ from tycostream.graphql.budget import Budget
 from tycostream.graphql.fields import Collector, Fields
 from tycostream.graphql.naming import root_of
 from tycostream.graphql.plan import Coalesce, Mode, Plan, RootPlan, StaticRoot, Strategy
+from tycostream.graphql.reading import sources_read
 from tycostream.graphql.selections import Selections
 from tycostream.graphql.source import Source
+from tycostream.rows import RowType
 
 _COALESCE_MS_MAX = 3_600_000
 
@@ -117,6 +119,7 @@ class Compiler:
                 key=(row_type.source, mode, predicate, encoder.key, self._session.role),
                 row_type=row_type,
                 rows_max=self._rows_max,
+                reads=self._reads(source, sources_read(predicate, (), encoder)),
             )
         asked = self._selections.asked(source, field, nodes[0], path)
         return RootPlan(
@@ -132,6 +135,7 @@ class Compiler:
             row_type=row_type,
             distinct_on=asked.distinct_on,
             rows_max=self._rows_max,
+            reads=self._reads(source, sources_read(asked.predicate, asked.order, encoder)),
         )
 
     def _feed_root(
@@ -151,7 +155,12 @@ class Compiler:
             snapshot=True if snapshot is None else snapshot,
             key=(row_type.source, Mode.CHANGES, predicate, encoder.key, self._session.role),
             row_type=row_type,
+            reads=self._reads(source, sources_read(predicate)),
         )
+
+    def _reads(self, own: Source, names: Iterable[str]) -> tuple[RowType, ...]:
+        """The row types of the other sources among ``names``."""
+        return tuple(self._sources[name].row_type for name in sorted(names) if name != own.row_type.source)
 
     def _introspect(self, nodes: list[FieldNode]) -> bytes:
         """Ask graphql-core, with a document that holds this field only."""

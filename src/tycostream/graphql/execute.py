@@ -33,8 +33,9 @@ from tycostream.graphql.limits import (
     weigh,
 )
 from tycostream.graphql.plan import Plan, StaticRoot
+from tycostream.graphql.relationships import resolved
 from tycostream.graphql.schema import NO_SOURCES, build_schema
-from tycostream.graphql.source import Source
+from tycostream.graphql.source import compiled_sources
 from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
 
@@ -68,9 +69,8 @@ class Planner:
         cache_size: int = 1000,
     ) -> None:
         self.schema = build_schema(row_types, sources=sources, stringify_numbers=stringify_numbers)
-        self._sources = {
-            row_type.source: Source(row_type, stringify_numbers=stringify_numbers) for row_type in row_types
-        }
+        relationships, _ = resolved(sources, {row_type.source: row_type for row_type in row_types})
+        self._sources = compiled_sources(row_types, relationships, stringify_numbers=stringify_numbers)
         self._limits = limits
         self._limits_of_roles = {role: limits.of(role) for role in limits.per_role}
         self._multi_root = multi_root_subscriptions

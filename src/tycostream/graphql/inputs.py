@@ -2,64 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from graphql import Undefined
 
-from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.order import OrderBy, OrderVia, Term
 from tycostream.dataflow.predicate import (
+    FALSE,
     Compare,
+    Exists,
     Predicate,
     conjunction,
     disjunction,
     negate,
 )
+from tycostream.dataflow.relation import Join, Via
 from tycostream.errors import RequestError
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import cell_of, comparison, null
+from tycostream.graphql.source import Source
 from tycostream.rows import RowType
 
 _INT32_MAX = 2**31 - 1
+_VIAS_MAX = 100  # in one order: each is looked up for every row that comes or goes
+_ORDER_DEPTH_MAX = 10
 _DEPTH_MAX = 30  # CPython's parser takes 200 parentheses, and a level can take several
 
 
-def where(row_type: RowType, value: Mapping[str, Any], path: str, budget: Budget) -> Predicate:
+def where(source: Source, value: Mapping[str, Any], path: str, budget: Budget) -> Predicate:
     """``T_bool_exp``: its fields are and-ed, ``{}`` is true."""
-    return _where(row_type, value, path, 1, budget)
+    return _where(source, value, path, 1, budget)
 
 
-def _where(row_type: RowType, value: Mapping[str, Any], path: str, depth: int, budget: Budget) -> Predicate:
+def _where(source: Source, value: Mapping[str, Any], path: str, depth: int, budget: Budget) -> Predicate:
     if depth > _DEPTH_MAX:
         raise RequestError(
             "validation-failed", f"a condition nested deeper than {_DEPTH_MAX} levels", path=path
         )
 
-    def inside(item: Mapping[str, Any], here: str) -> Predicate:
-        return _where(row_type, item, here, depth + 1, budget)
+    def inside(item: Mapping[str, Any], here: str, of: Source = source) -> Predicate:
+        return _where(of, item, here, depth + 1, budget)
 
     parts: list[Predicate] = []
     for name, inner in value.items():
         here = f"{path}.{name}"
         if inner is None:
-            raise null(_input_type(row_type, name), here)
+            raise null(_input_type(source, name), here)
         if name == "_and":
             parts.append(conjunction(inside(item, f"{here}[{n}]") for n, item in enumerate(inner)))
         elif name == "_or":
             parts.append(disjunction(inside(item, f"{here}[{n}]") for n, item in enumerate(inner)))
         elif name == "_not":
             parts.append(negate(inside(inner, here)))
+        elif name in source.related:
+            budget.condition(here)
+            relationship, target = source.related[name]
+            parts.append(_exists(relationship.join, inside(inner, here, target)))
         else:
-            parts.append(_comparison(row_type, name, inner, here, budget))
+            parts.append(_comparison(source.row_type, name, inner, here, budget))
     return conjunction(parts)
 
 
-def _input_type(row_type: RowType, name: str) -> str:
+def _exists(join: Join, predicate: Predicate) -> Predicate:
+    """That there is such a row: known to be false where no row could be."""
+    return FALSE if predicate == FALSE else Exists(join, predicate)
+
+
+def _input_type(source: Source, name: str) -> str:
     if name in ("_and", "_or"):
-        return f"[{row_type.source}_bool_exp!]"
+        return f"[{source.row_type.source}_bool_exp!]"
     if name == "_not":
-        return f"{row_type.source}_bool_exp"
-    return row_type.columns[field_index(row_type, name)].scalar.comparison
+        return f"{source.row_type.source}_bool_exp"
+    if name in source.related:
+        return f"{source.related[name][1].row_type.source}_bool_exp"
+    return source.row_type.columns[source.place_of[name]].scalar.comparison
 
 
 def field_index(row_type: RowType, field: str) -> int:
@@ -79,23 +96,53 @@ def _comparison(
     return conjunction(parts)
 
 
-def order_by(row_type: RowType, value: Sequence[Mapping[str, Any]]) -> tuple[OrderBy, ...]:
-    """``[T_order_by!]``: Hasura's defaults are PostgreSQL's, asc puts NULLs last and desc puts them first."""
-    terms: dict[int, OrderBy] = {}
+def order_by(source: Source, value: Sequence[Mapping[str, Any]], path: str) -> tuple[Term, ...]:
+    """``[T_order_by!]``: Hasura's defaults are PostgreSQL's, asc puts NULLs last and desc puts them first.
+
+    What is ordered by twice counts where it stands first. ``path`` is that of the argument.
+    """
+    terms: dict[int | Via, Term] = {}
+    vias = 0
     for item in value:
-        for field, direction in item.items():
-            if direction is None or direction is Undefined:  # Undefined: a variable that was not given
-                continue
-            place = field_index(row_type, field)
+        for cell, direction in _ordered(source, item, path, 0):
             descending = direction.startswith("desc")
             nulls_first = direction.endswith("_nulls_first") or direction == "desc"
-            terms.setdefault(place, OrderBy(place, descending, nulls_first))
+            vias += isinstance(cell, Via)
+            if vias > _VIAS_MAX:
+                raise RequestError(
+                    "validation-failed",
+                    f"an order by more than {_VIAS_MAX} columns of related rows",
+                    path=path,
+                )
+            if isinstance(cell, Via):
+                terms.setdefault(cell, OrderVia(cell, descending, nulls_first))
+            else:
+                terms.setdefault(cell, OrderBy(cell, descending, nulls_first))
     return tuple(terms.values())
 
 
+def _ordered(
+    source: Source, item: Mapping[str, Any], path: str, depth: int
+) -> Iterator[tuple[int | Via, str]]:
+    """What a ``T_order_by`` orders by, as it was written, and in which direction."""
+    if depth > _ORDER_DEPTH_MAX:
+        raise RequestError(
+            "validation-failed", f"an order through more than {_ORDER_DEPTH_MAX} relationships", path=path
+        )
+    for name, inner in item.items():
+        if inner is None or inner is Undefined:  # Undefined: a variable that was not given
+            continue
+        if name in source.related:
+            relationship, target = source.related[name]
+            for cell, direction in _ordered(target, inner, path, depth + 1):
+                yield Via(relationship.join, cell), direction
+        else:
+            yield source.place_of[name], inner
+
+
 def distinct_on(
-    row_type: RowType, value: Sequence[str] | None, order: tuple[OrderBy, ...], path: str
-) -> tuple[tuple[int, ...], tuple[OrderBy, ...]]:
+    row_type: RowType, value: Sequence[str] | None, order: tuple[Term, ...], path: str
+) -> tuple[tuple[int, ...], tuple[Term, ...]]:
     """``[T_select_column!]``: the places of the columns of which each combination is shown once, and the order it takes.
 
     The first row of each combination in that order is the one. Given an order, its first columns must be these, in any
@@ -114,7 +161,8 @@ def distinct_on(
             )
     if not order:
         return places, tuple(OrderBy(place) for place in places)
-    if {term.column for term in order[: len(places)]} != set(places):
+    first = {term.column if isinstance(term, OrderBy) else None for term in order[: len(places)]}
+    if first != set(places):
         raise RequestError(
             "validation-failed", '"distinct_on" columns must match initial "order_by" columns', path=path
         )

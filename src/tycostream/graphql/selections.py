@@ -8,7 +8,7 @@ from typing import Any
 
 from graphql import FieldNode, GraphQLField, GraphQLSchema
 
-from tycostream.dataflow.order import OrderBy
+from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import TRUE, Predicate
 from tycostream.errors import RequestError
 from tycostream.graphql import encode, inputs
@@ -17,6 +17,7 @@ from tycostream.graphql.comparisons import null
 from tycostream.graphql.documents import ObjectSelection
 from tycostream.graphql.fields import Collector
 from tycostream.graphql.json_path import json_path
+from tycostream.graphql.plan import Mode, Nested
 from tycostream.graphql.source import Source
 from tycostream.json_shape import ListShape, ObjectShape, Shape
 
@@ -26,7 +27,7 @@ class Asked:
     """The arguments of a list of rows, bound."""
 
     predicate: Predicate = TRUE
-    order: tuple[OrderBy, ...] = ()
+    order: tuple[Term, ...] = ()
     distinct_on: tuple[int, ...] = ()
     limit: int | None = None
     offset: int = 0
@@ -48,7 +49,7 @@ class Selections:
         predicate = self.where(source, arguments, path)
         written = self._collector.in_document_order(node, "order_by")
         self._budget.values(f"{path}.order_by", written)
-        order = inputs.order_by(row_type, written)
+        order = inputs.order_by(source, written, f"{path}.order_by")
         distinct, order = inputs.distinct_on(row_type, arguments.get("distinct_on"), order, path)
         return Asked(
             predicate,
@@ -61,23 +62,56 @@ class Selections:
     def where(self, source: Source, arguments: Mapping[str, Any], path: str) -> Predicate:
         """The condition among a field's arguments, if there is one; ``path`` is that of the arguments."""
         value = arguments.get("where")
-        return TRUE if value is None else inputs.where(source.row_type, value, f"{path}.where", self._budget)
+        return TRUE if value is None else inputs.where(source, value, f"{path}.where", self._budget)
 
     def row(self, source: Source, nodes: Sequence[FieldNode], type_name: str, path: str) -> encode.Selection:
         """What is selected on a row; ``path`` is that of the field that holds it."""
-        fields: list[tuple[str, int | encode.Member | encode.Document]] = []
+        fields: list[tuple[str, int | encode.Member | encode.Document | Nested]] = []
         for key, inner in self._collector.inner(nodes).items():
             name = inner[0].name.value
+            here = f"{path}.selectionSet.{name}"
             if name == "__typename":
                 fields.append((key, encode.TYPENAME))
-                continue
-            place = source.place_of[name]
-            if (shape := source.row_type.columns[place].document) is not None:
-                fields.append((key, encode.Document(place, self._object(shape, inner))))
-                continue
-            steps = self._steps(inner[0], type_name, f"{path}.selectionSet.{name}.args")
-            fields.append((key, encode.Member(place, steps) if steps else place))
+            elif name in source.related:
+                fields.append((key, self._nested(source, type_name, inner, here)))
+            else:
+                fields.append((key, self._column(source, type_name, inner, here)))
         return encode.Selection(type_name, tuple(fields))
+
+    def _nested(self, source: Source, type_name: str, nodes: Sequence[FieldNode], path: str) -> Nested:
+        """A relationship selected on a row of ``source``."""
+        relationship, target = source.related[nodes[0].name.value]
+        selection = self.row(target, nodes, target.row_type.source, path)
+        encoder = target.rows(selection, not relationship.many)
+        join = relationship.join
+        if not relationship.many:
+            return Nested(join, Mode.BY_PK, TRUE, encoder, key=(join, Mode.BY_PK, encoder.key))
+        asked = self.asked(target, self._field(type_name, nodes[0]), nodes[0], path)
+        return Nested(
+            join,
+            Mode.LIST,
+            asked.predicate,
+            encoder,
+            asked.order,
+            asked.limit,
+            asked.offset,
+            asked.distinct_on,
+            key=(join, Mode.LIST, asked, encoder.key),
+        )
+
+    def _column(
+        self, source: Source, type_name: str, nodes: Sequence[FieldNode], path: str
+    ) -> int | encode.Member | encode.Document:
+        place = source.place_of[nodes[0].name.value]
+        if (shape := source.row_type.columns[place].document) is not None:
+            return encode.Document(place, self._object(shape, nodes))
+        steps = self._steps(nodes[0], type_name, f"{path}.args")
+        return encode.Member(place, steps) if steps else place
+
+    def _field(self, type_name: str, node: FieldNode) -> GraphQLField:
+        row: Any = self._schema.type_map[type_name]
+        field: GraphQLField = row.fields[node.name.value]
+        return field
 
     def _object(self, shape: Shape, nodes: Sequence[FieldNode]) -> ObjectSelection:
         """What is selected on an object, or on those in a list."""
@@ -95,8 +129,7 @@ class Selections:
         """The ``path:`` of a JSON column, if it has one."""
         if not node.arguments:
             return ()
-        row: Any = self._schema.type_map[type_name]
-        given = self._collector.arguments(row.fields[node.name.value], node)
+        given = self._collector.arguments(self._field(type_name, node), node)
         if "path" not in given:
             return ()
         if given["path"] is None:
@@ -130,6 +163,24 @@ class Selections:
             field = inner[0].name.value
             fields.append((key, field))
             if field in ("row", "old"):
-                type_name = name if field == "row" else f"{name}_old"
-                rows.append((key, self.row(source, inner, type_name, f"{path}.selectionSet.{field}")))
+                here = f"{path}.selectionSet.{field}"
+                selection = self.row(source, inner, name if field == "row" else f"{name}_old", here)
+                self._refuse_nested(source, inner, selection, here)
+                rows.append((key, selection))
         return encode.ChangeSelection(f"{name}_change", tuple(fields), tuple(rows))
+
+    def _refuse_nested(
+        self, source: Source, nodes: Sequence[FieldNode], selection: encode.Selection, path: str
+    ) -> None:
+        """A change is of one source: what a row leads to may change when it does not."""
+        if not selection.nested:
+            return
+        selected = self._collector.inner(nodes)
+        name = selected[selection.nested[0][0]][0].name.value
+        raise RequestError(
+            "validation-failed",
+            f"a row of a change feed has columns only, and {name!r} is a relationship",
+            path=f"{path}.selectionSet.{name}",
+            hint=f"subscribe to the rows of {source.row_type.source} for it, "
+            f"or to the changes of {source.related[name][1].row_type.source} besides",
+        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
 from tycostream.graphql import encode
+from tycostream.graphql.relationships import Relationship, Relationships
 from tycostream.rows import RowType
 
 _ENCODERS_MAX = 256  # per source and kind
@@ -13,7 +15,7 @@ _Encoder = TypeVar("_Encoder", encode.Rows, encode.Changes)
 
 
 class Source:
-    """A source as the compiler sees it: its row type and how its cells are written."""
+    """A source as the compiler sees it: its row type, how its cells are written, and to which sources its rows lead."""
 
     def __init__(self, row_type: RowType, *, stringify_numbers: bool) -> None:
         self.row_type = row_type
@@ -25,6 +27,7 @@ class Source:
         self.rows = lru_cache(_ENCODERS_MAX)(self._rows)
         self.changes = lru_cache(_ENCODERS_MAX)(self._changes)
         self.place_of = {column.field: i for i, column in enumerate(row_type.columns)}
+        self.related: Mapping[str, tuple[Relationship, Source]] = {}  # by the relationship's name
 
     def _rows(self, selection: encode.Selection, single: bool) -> encode.Rows:
         return self._keyed(encode.Rows(selection, self._cells, single=single))
@@ -39,3 +42,15 @@ class Source:
         if self._stringify:
             encoder.key = ("stringified", encoder.key)
         return encoder
+
+
+def compiled_sources(
+    row_types: Iterable[RowType], relationships: Relationships, *, stringify_numbers: bool
+) -> dict[str, Source]:
+    """The sources of a schema, by name, each knowing those that its rows lead to."""
+    sources = {each.source: Source(each, stringify_numbers=stringify_numbers) for each in row_types}
+    for name, source in sources.items():
+        source.related = {
+            each.name: (each, sources[each.join.source]) for each in relationships.get(name, ())
+        }
+    return sources

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
-from tycostream.dataflow.predicate import leaves_of
+from tycostream.dataflow.predicate import TRUE, leaves_of
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, RowEncoder
 from tycostream.live.arranged import Reader
 from tycostream.live.cursor import CursorBox
-from tycostream.live.feed_cohort import FeedCohort
+from tycostream.live.feed_cohort import Changes, FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.live_source import LiveSource, Subscriber, any_stale
+from tycostream.live.nested import Nesting
 from tycostream.live.outbox import Flushable, Puller, Ticker
 from tycostream.live.query_cohort import QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.live.rendering import LiveRoot
+from tycostream.live.sight import Sight
 from tycostream.live.slices import Discard, Slices
 from tycostream.live.targets import Push
 from tycostream.observe.events import CohortQuarantined, Emit
@@ -31,7 +34,12 @@ Cohort = FeedCohort | QueryCohort
 class Cohorts:
     """Who asks ``of_plan`` gets the cohort of a plan; it goes by itself some time after its last member, or by ``fail``."""
 
-    def __init__(self, clock: Clock, emit: Emit, cursors: CursorBox, slices: Slices) -> None:
+    def __init__(
+        self, clock: Clock, emit: Emit, cursors: CursorBox, slices: Slices, nesting: Nesting
+    ) -> None:
+        self._nesting = nesting
+        self._unsettled: list[Sight] = []
+        self._sights_made = 0
         self._clock = clock
         self._emit = emit
         self._cursors = cursors
@@ -40,6 +48,7 @@ class Cohorts:
         self.known: dict[object, Cohort] = {}  # by key
         self.sources: dict[Cohort, list[LiveSource]] = {}  # what each reads
         self._pushes: dict[FeedCohort, Push] = {}  # what the router knows a feed by
+        self.sights: dict[FeedCohort, Sight] = {}  # of feeds that read several sources
 
     def reading(self, source: LiveSource) -> list[Cohort]:
         """The cohorts that read ``source``."""
@@ -76,14 +85,39 @@ class Cohorts:
 
     def _new_feed(self, plan: Plan, root: RootPlan, source: LiveSource) -> FeedCohort:
         if next(leaves_of(root.predicate), None) is not None:
-            raise RequestError("not-supported", "a change feed cannot be filtered through relationships yet")
-        encoder = cast(ChangeEncoder, root.encoder)
-        cohort = FeedCohort(
-            plan, root, encoder, source, self.ticker, self._clock, self._cursors, self._linger
-        )
+            return self._new_sighted(plan, root, source)
+        cohort = self._feed_of(plan, root, source)
         self._pushes[cohort] = push = functools.partial(self._guarded, cohort)
         source.router.add(root.predicate, push)
         return cohort
+
+    def _feed_of(self, plan: Plan, root: RootPlan, changes: Changes) -> FeedCohort:
+        encoder = cast(ChangeEncoder, root.encoder)
+        return FeedCohort(plan, root, encoder, changes, self.ticker, self._clock, self._cursors, self._linger)
+
+    def _new_sighted(self, plan: Plan, root: RootPlan, source: LiveSource) -> FeedCohort:
+        """A feed whose condition reads other sources."""
+        self._sights_made += 1
+        sight = Sight(
+            source,
+            self._nesting.sources,
+            self._nesting.related,
+            root.predicate,
+            self._slices,
+            self._clock,
+            incarnation=f"sight {self._clock.random():.17f} {self._sights_made}",
+            push=lambda changes, entry: self._guarded(cohort, changes, entry),
+            unsettled=self._unsettled.append,
+            failed=lambda error: self.quarantine(cohort, error),
+        )
+        cohort = self._feed_of(plan, replace(root, predicate=TRUE), sight)
+        self.sights[cohort] = sight
+        return cohort
+
+    def settle(self, *, resync: bool) -> None:
+        """A batch was routed: feeds that read several sources tell what came of it."""
+        while self._unsettled:
+            self._unsettled.pop().settle(resync=resync)
 
     def _new_query(
         self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], bytes_max: int
@@ -154,7 +188,9 @@ class Cohorts:
         if self.known.get(cohort.key) is cohort:
             del self.known[cohort.key]
         if isinstance(cohort, FeedCohort):
-            if cohort in self._pushes:
+            if cohort in self.sights:
+                self.sights.pop(cohort).close()
+            elif cohort in self._pushes:
                 sources[0].router.remove(cohort.predicate, self._pushes.pop(cohort))
         elif not cohort.closed:
             cohort.close(error)

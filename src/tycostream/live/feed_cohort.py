@@ -7,13 +7,12 @@ from typing import Protocol
 
 from tycostream.clock import Clock, Timer
 from tycostream.dataflow.log import Entry, Log
-from tycostream.dataflow.predicate import TRUE, compile_predicate
+from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate
 from tycostream.dataflow.router import mask
 from tycostream.graphql.plan import ChangeEncoder, Phase, Plan, RootPlan, with_stale
 from tycostream.live.change_chunks import ChangeChunks
 from tycostream.live.cursor import CursorBox, plan_digest
 from tycostream.live.feed_subscriber import FeedSubscriber
-from tycostream.live.indexes import Indexes
 from tycostream.live.outbox import Ticker
 from tycostream.live.subscriber import offer_all
 from tycostream.rows import Change, Row
@@ -24,12 +23,28 @@ _BROADCAST_CHANGES_MAX = 200  # a larger transaction is sliced: members pull it 
 Chunks = ChangeChunks[Row] | ChangeChunks[tuple[Row | None, Row | None]]
 
 
+class Finds(Protocol):
+    """What finds the rows that a condition may hold for."""
+
+    def ready(self, predicate: Predicate, /) -> bool:
+        """See Indexes."""
+
+    def rows(self, predicate: Predicate, /) -> list[Row]:
+        """See Indexes."""
+
+
 class Changes(Protocol):
     """What a cohort reads of its source."""
 
-    indexes: Indexes
     log: Log
-    definition: Hashable
+
+    @property
+    def indexes(self) -> Finds:
+        """See Indexes."""
+
+    @property
+    def definition(self) -> Hashable:
+        """See LiveSource."""
 
 
 class FeedCohort:

@@ -62,7 +62,7 @@ class Hub:
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
         self._nesting = Nesting(self.sources)
-        self._cohorts = Cohorts(clock, emit, cursors, self._slices)
+        self._cohorts = Cohorts(clock, emit, cursors, self._slices, self._nesting)
 
     # the engine side
 
@@ -189,6 +189,7 @@ class Hub:
             for push, seen in source.router.route(resolved).items():
                 reached += 1
                 push(seen, entry)
+        self._cohorts.settle(resync=batch.resync)
         self._emit(BatchApplied(database, count, reached, self._clock.monotonic() - started))
 
     def _stored(self, batch: Batch) -> list[tuple[LiveSource, list[Change]]]:
@@ -347,17 +348,14 @@ class Hub:
         subscriber: Subscriber
         if isinstance(cohort, FeedCohort):
             feed = FeedSubscriber(cohort, outbox, operation_id, self._policy(plan, sources), on_end)
-            subscriber, start = feed, functools.partial(feed.start, roots[0].after, roots[0].snapshot)
+            subscriber, start = feed, functools.partial(self._start_feed, feed, cohort, roots[0], sources)
         else:
             pace_ms = plan.coalesce.ms if plan.coalesce else 0  # the source's floor is the cohort's
             query = QuerySubscriber(cohort, outbox, operation_id, pace_ms, on_end)
             subscriber, start = query, functools.partial(self._start_query, query, cohort, sources)
-        unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
         try:
-            if unloaded is None:
+            if not self._waits(subscriber, sources, start):
                 start()
-            else:
-                unloaded.wait(subscriber, start)
         except BaseException:
             subscriber.cancel()
             raise
@@ -373,13 +371,29 @@ class Hub:
             except Exception as error:
                 self._cohorts.quarantine(subscriber, error)
 
-    def _start_query(self, query: QuerySubscriber, cohort: QueryCohort, sources: list[LiveSource]) -> None:
+    def _start_feed(
+        self, feed: FeedSubscriber, cohort: FeedCohort, root: RootPlan, sources: list[LiveSource]
+    ) -> None:
+        start = functools.partial(feed.start, root.after, root.snapshot)
+        sight = self._cohorts.sights.get(cohort)
+        if sight is None:
+            start()
+        elif not self._waits(feed, sources, functools.partial(self._start_feed, feed, cohort, root, sources)):
+            sight.begin(functools.partial(self._start_waiting, feed, start))
+
+    def _waits(
+        self, subscriber: Subscriber, sources: Sequence[LiveSource], start: Callable[[], None]
+    ) -> bool:
+        """Whether it has to wait for one of its sources to be loaded, and then starts."""
         unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
         if unloaded is not None:
-            unloaded.wait(query, functools.partial(self._start_query, query, cohort, sources))
-            return
-        cohort.hydrate()
-        query.start()
+            unloaded.wait(subscriber, start)
+        return unloaded is not None
+
+    def _start_query(self, query: QuerySubscriber, cohort: QueryCohort, sources: list[LiveSource]) -> None:
+        if not self._waits(query, sources, functools.partial(self._start_query, query, cohort, sources)):
+            cohort.hydrate()
+            query.start()
 
     def _policy(self, plan: Plan, sources: Sequence[LiveSource]) -> Coalesce | None:
         floor_ms = max((source.config.coalesce // timedelta(milliseconds=1) for source in sources), default=0)

@@ -1,0 +1,71 @@
+"""Relationships in the schema: fields of rows, of conditions and of orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+)
+
+from tycostream.graphql.relationships import Relationship, Relationships
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTypes:
+    """What a source has in the schema that relationships lead to: ``arguments`` are those of a list of its rows."""
+
+    row: GraphQLObjectType
+    bool_exp: GraphQLInputObjectType
+    order_by: GraphQLInputObjectType | None
+    arguments: dict[str, GraphQLArgument]
+
+
+class RelationshipTypes:
+    """The fields that relationships give to the types of sources. ``sources`` is complete when the first is asked for."""
+
+    def __init__(self, relationships: Relationships) -> None:
+        self.sources: dict[str, SourceTypes] = {}
+        self._relationships = relationships
+
+    def _of(self, source: str) -> Iterator[tuple[Relationship, SourceTypes]]:
+        for relationship in self._relationships.get(source, ()):
+            yield relationship, self.sources[relationship.join.source]
+
+    def fields(self, source: str) -> dict[str, GraphQLField]:
+        """What can be selected on a row of ``source``."""
+        return {relationship.name: _field(relationship, types) for relationship, types in self._of(source)}
+
+    def conditions(self, source: str) -> dict[str, GraphQLInputField]:
+        """What ``T_bool_exp`` can say of related rows."""
+        return {
+            relationship.name: GraphQLInputField(types.bool_exp) for relationship, types in self._of(source)
+        }
+
+    def orders(self, source: str) -> dict[str, GraphQLInputField]:
+        """The related rows by which ``T_order_by`` can order: those of which there is one."""
+        return {
+            relationship.name: GraphQLInputField(types.order_by)
+            for relationship, types in self._of(source)
+            if not relationship.many and types.order_by is not None
+        }
+
+
+def _field(relationship: Relationship, types: SourceTypes) -> GraphQLField:
+    if relationship.many:
+        return GraphQLField(
+            GraphQLNonNull(GraphQLList(GraphQLNonNull(types.row))),
+            types.arguments,
+            description=relationship.comment or "An array relationship",
+        )
+    return GraphQLField(
+        GraphQLNonNull(types.row) if relationship.required else types.row,
+        description=relationship.comment or "An object relationship",
+    )

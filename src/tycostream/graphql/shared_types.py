@@ -1,0 +1,223 @@
+"""The types that sources share: scalars, enums, object types for JSON, comparisons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLEnumValue,
+    GraphQLField,
+    GraphQLFloat,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLString,
+)
+
+from tycostream.config.model import SourceConfig
+from tycostream.errors import TycoError
+from tycostream.graphql.comparisons import LISTS
+from tycostream.graphql.exact import raw_scalar
+from tycostream.graphql.naming import table_of
+from tycostream.json_shape import ListShape, Shape
+from tycostream.rows import Column, RowType
+from tycostream.scalars import SCALARS, Scalar
+
+_ORDER_BY: Final = {
+    "asc": "in ascending order, nulls last",
+    "asc_nulls_first": "in ascending order, nulls first",
+    "asc_nulls_last": "in ascending order, nulls last",
+    "desc": "in descending order, nulls first",
+    "desc_nulls_first": "in descending order, nulls first",
+    "desc_nulls_last": "in descending order, nulls last",
+}
+_PHASES: Final = {
+    "live": "a change that just happened",
+    "ready": "the snapshot is complete: show it now",
+    "reset": "a new snapshot follows: keep what you show until it is ready",
+    "snapshot": "a part of the rows as they are",
+}
+_OPERATIONS: Final = {
+    "delete": "the row is gone, or can no longer be seen",
+    "insert": "the row is new, or can be seen now",
+    "update": "the row changed",
+}
+_NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
+_SUFFIXES: Final = ("", "_bool_exp", "_order_by", "_change_set", "_change", "_old", "_select_column")
+_OPERATORS: Final = {
+    "_like": "does the column match the given pattern",
+    "_nlike": "does the column NOT match the given pattern",
+    "_ilike": "does the column match the given case-insensitive pattern",
+    "_nilike": "does the column NOT match the given case-insensitive pattern",
+    "_similar": "does the column match the given SQL regular expression",
+    "_nsimilar": "does the column NOT match the given SQL regular expression",
+    "_regex": "does the column match the given POSIX regular expression, case sensitive",
+    "_nregex": "does the column NOT match the given POSIX regular expression, case sensitive",
+    "_iregex": "does the column match the given POSIX regular expression, case insensitive",
+    "_niregex": "does the column NOT match the given POSIX regular expression, case insensitive",
+    "_contains": "does the column contain the given value",
+    "_contained_in": "is the column contained in the given value",
+    "_has_key": "does the string exist as a top-level key in the column",
+    "_has_keys_any": "do any of these strings exist as top-level keys in the column",
+    "_has_keys_all": "do all of these strings exist as top-level keys in the column",
+}
+_BUILT_IN = {"Int": GraphQLInt, "Float": GraphQLFloat, "String": GraphQLString, "Boolean": GraphQLBoolean}
+
+
+def described_enum(name: str, description: str, values: dict[str, str]) -> GraphQLEnumType:
+    """An enum whose values are told about."""
+    described = {value: GraphQLEnumValue(value, description=text) for value, text in values.items()}
+    return GraphQLEnumType(name, described, description=description)
+
+
+def _enum_value(label: str) -> bool:
+    """Whether GraphQL can have ``label`` as an enum's value."""
+    return bool(_NAME.fullmatch(label)) and label not in ("true", "false", "null") and label[:2] != "__"
+
+
+def _taken(name: str) -> TycoError:
+    return TycoError(
+        "type-name-taken",
+        f"{name!r} is a type of the configuration, and the type of a column in the database too",
+        hint="give the type in `types:` another name",
+    )
+
+
+class Types:
+    """The types made so far, by name: scalars and comparison inputs are shared by all sources.
+
+    ``sources``: what the configuration says of those that are not called as they are by default.
+    """
+
+    def __init__(self, sources: Mapping[str, SourceConfig]) -> None:
+        self._sources = sources
+        self._outputs: dict[str, Any] = dict(_BUILT_IN)
+        self._inputs: dict[str, Any] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}
+        self._comparisons: dict[str, GraphQLInputObjectType] = {}
+        self._select_columns: dict[str, GraphQLEnumType] = {}
+        self.order_by = GraphQLEnumType(
+            "order_by",
+            {name: GraphQLEnumValue(name, description=text) for name, text in _ORDER_BY.items()},
+            description="column ordering options",
+        )
+        self.phase = described_enum("change_phase", "where a change set stands in its feed", _PHASES)
+        self.operation = described_enum("change_operation", "what happened to a row", _OPERATIONS)
+
+    def source(self, row_type: RowType) -> SourceConfig:
+        """What the configuration says of a source."""
+        return self._sources.get(row_type.source) or SourceConfig(name=row_type.source)
+
+    def table(self, row_type: RowType) -> str:
+        """The table as descriptions name it."""
+        return table_of(self.source(row_type))
+
+    def output(self, scalar: Scalar) -> Any:
+        """The output type of a scalar."""
+        if scalar.element is not None:
+            return GraphQLList(GraphQLNonNull(self.output(scalar.element)))
+        name = scalar.graphql
+        if scalar.enum is not None and self._labels.setdefault(name, scalar.enum) != scalar.enum:
+            raise TycoError(
+                "enum-ambiguous",
+                f"there are two enums called {name!r} with different labels",
+                hint="give the columns an enum of the configuration, in `columns:` and `enums:`",
+            )
+        if isinstance(self._outputs.get(name), GraphQLObjectType):
+            raise _taken(name)
+        if name not in self._outputs:
+            # a database's labels may be any text; Hasura too makes such an enum a scalar
+            if scalar.enum is not None and all(map(_enum_value, scalar.enum)):
+                self._outputs[name] = GraphQLEnumType(name, {label: label for label in scalar.enum})
+            else:
+                self._outputs[name] = raw_scalar(name)
+        return self._outputs[name]
+
+    def column(self, column: Column) -> Any:
+        """The output type of a column."""
+        return self.output(column.scalar) if column.document is None else self._shaped(column.document)
+
+    def _shaped(self, shape: Shape) -> Any:
+        """The output type of a JSON value; whatever is in it may be null, for it may not fit."""
+        if isinstance(shape, ListShape):
+            return GraphQLList(self._shaped(shape.item))
+        if isinstance(shape, Scalar):
+            return self.output(shape)
+        name = shape.name
+        if name not in self._outputs:
+            self._outputs[name] = GraphQLObjectType(
+                name,
+                lambda: {key: GraphQLField(self._shaped(each)) for key, each in sorted(shape.fields.items())},
+                description=f'"{name}", read from JSON; what does not fit is null, and told in `errors`',
+            )
+        return self._object(name)
+
+    def _object(self, name: str) -> GraphQLObjectType:
+        found = self._outputs[name]
+        if not isinstance(found, GraphQLObjectType):
+            raise _taken(name)
+        return found
+
+    def select_column(self, row_type: RowType) -> GraphQLEnumType:
+        """``T_select_column``: the columns by name."""
+        name = row_type.source
+        if name not in self._select_columns:
+            self._select_columns[name] = GraphQLEnumType(
+                f"{name}_select_column",
+                {
+                    field: GraphQLEnumValue(field, description="column name")
+                    for field in sorted(column.field for column in row_type.columns)
+                },
+                description=f'select columns of table "{self.table(row_type)}"',
+            )
+        return self._select_columns[name]
+
+    def refuse_clash(self, row_type: RowType) -> None:
+        """The database names the types of columns, the configuration those of sources: they may meet here first."""
+        for suffix in _SUFFIXES:
+            if (name := row_type.source + suffix) in self._outputs:
+                raise TycoError(
+                    "type-name-taken",
+                    f"the type {name!r} of a column is also a type of source {row_type.source!r}",
+                    hint="rename the source; its `table:` may stay",
+                )
+
+    def comparison(self, scalar: Scalar) -> GraphQLInputObjectType:
+        """``<Scalar>_comparison_exp`` with the operators that are exact for it."""
+        name = scalar.comparison
+        if name not in self._comparisons:
+            fields = {
+                op: GraphQLInputField(self._operand(scalar, op), description=_OPERATORS.get(op))
+                for op in sorted(scalar.operators)
+            }
+            self._comparisons[name] = GraphQLInputObjectType(
+                name,
+                fields,
+                description=f'Boolean expression to compare columns of type "{(scalar.element or scalar).graphql}". '
+                "All fields are combined with logical 'AND'.",
+            )
+        return self._comparisons[name]
+
+    def _operand(self, scalar: Scalar, operator: str) -> Any:
+        """The type of an operator's value."""
+        if operator == "_is_null":
+            return GraphQLBoolean
+        if operator == "_cast":
+            return self._cast(scalar)
+        value = GraphQLString if operator.startswith("_has_key") else self.output(scalar)
+        return GraphQLList(GraphQLNonNull(value)) if operator in LISTS else value
+
+    def _cast(self, scalar: Scalar) -> GraphQLInputObjectType:
+        """``<Scalar>_cast_exp``: the types whose operators a column has after a cast."""
+        name = f"{scalar.graphql}_cast_exp"
+        if name not in self._comparisons:
+            text = self.comparison(SCALARS["text"])
+            self._comparisons[name] = GraphQLInputObjectType(name, {"String": GraphQLInputField(text)})
+        return self._comparisons[name]
