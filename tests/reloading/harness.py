@@ -79,7 +79,7 @@ class Client:
         self.outbox: Outbox = app.outbox(LineFraming(), self.sink)
         self.sink.outbox = self.outbox
         self.rows: dict[int, Any] = dict(rows or {})  # what it had when it left, if it resumes
-        self.shown: list[Any] | None = None
+        self.shown: Any = None
         self.phases: list[str] = []
         self.cursor: str | None = None
         self.stale = False
@@ -116,10 +116,10 @@ class Client:
             result: Any = message["next"]
             self.stale = result.get("extensions", {}).get("stale", self.stale)
             ((value,),) = [tuple(result["data"].values())]
-            if isinstance(value, list):
-                self.shown = value
-            else:
+            if isinstance(value, dict) and "phase" in value:
                 self._fold(value)
+            else:
+                self.shown = value
         return self
 
     def _fold(self, value: dict[str, Any]) -> None:
