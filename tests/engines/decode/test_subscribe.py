@@ -27,9 +27,10 @@ KEYED = RowType(
     key=(1,),
     watched=True,
 )
+PAIRED = replace(KEYED, key=(1, 0))
 COPIES = RowType("view", (Column("n", SCALARS["numeric"]), Column("note", SCALARS["text"])))
-PLACES = {"keyed": (3, 0, 2), "copies": (2, 3)}
-TYPES = {"keyed": KEYED, "copies": COPIES}
+PLACES = {"keyed": (3, 0, 2), "paired": (3, 0, 2), "copies": (2, 3)}
+TYPES = {"keyed": KEYED, "paired": PAIRED, "copies": COPIES}
 
 TEXTS = tuple[str, str, str, str | None]
 ROWS = st.tuples(
@@ -150,7 +151,7 @@ def lines_of(history: History, told: list[bool], shuffled: st.DataObject, *, res
     return found
 
 
-@given(histories(), st.data(), st.sampled_from(["keyed", "copies"]), st.booleans(), st.integers(1, 30))
+@given(histories(), st.data(), st.sampled_from([*TYPES]), st.booleans(), st.integers(1, 30))
 def test_the_items_fold_to_the_model_at_every_closed_timestamp(
     history: History, data: st.DataObject, kind: str, resumed: bool, size: int
 ) -> None:

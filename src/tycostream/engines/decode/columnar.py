@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Final
 
@@ -10,6 +10,7 @@ from tycostream.engines.decode.copytext import unescaped
 from tycostream.rows import Cell, Column, Repeats, Row
 
 _REPEATING: Final = frozenset({"text", "varchar", "name", "citext"})
+_NOTHING: Final[Mapping[int, Sequence[Cell]]] = {}
 
 Read = Callable[[Iterable[str]], Iterable[Cell]]
 """The cells of a column from their texts, none of which is NULL; it may be lazy."""
@@ -61,17 +62,33 @@ class ColumnarReader:
         ]
         self._width = width
 
-    def rows(self, cells: Sequence[str], escaped: bool, chosen: Sequence[bool] | None = None) -> list[Row]:
+    def column(
+        self, i: int, cells: Sequence[str], escaped: bool, chosen: Sequence[bool] | None = None
+    ) -> Iterable[Cell]:
+        """The cells of the ``i``-th column, of the lines that are ``chosen`` (None: all); see ``rows``. It may be lazy."""
+        place, read = self._columns[i]
+        texts = cells[place :: self._width]
+        if chosen is not None:
+            texts = list(compress(texts, chosen))
+        return with_nulls(read, texts) if escaped else read(texts)
+
+    def rows(
+        self,
+        cells: Sequence[str],
+        escaped: bool,
+        chosen: Sequence[bool] | None = None,
+        known: Mapping[int, Sequence[Cell]] = _NOTHING,
+    ) -> list[Row]:
         """The rows of the lines that are ``chosen`` (None: all); ``escaped``: a cell may be NULL or hold an escape.
 
-        An error of ``Scalar.parse`` if a value does not read.
+        ``known``: columns that were read already, of all lines. An error of ``Scalar.parse`` if a value does not read.
         """
         columns = []
-        for place, read in self._columns:
-            texts = cells[place :: self._width]
-            if chosen is not None:
-                texts = list(compress(texts, chosen))
-            columns.append(with_nulls(read, texts) if escaped else read(texts))
+        for i in range(len(self._columns)):
+            if (column := known.get(i)) is None:
+                columns.append(self.column(i, cells, escaped, chosen))
+            else:
+                columns.append(column if chosen is None else compress(column, chosen))
         return list(zip(*columns, strict=True))
 
     def later(self, cells: Sequence[str], escaped: bool) -> Callable[[int], Row]:

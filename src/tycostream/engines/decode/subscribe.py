@@ -7,11 +7,11 @@ the end of the stream all that are left: nothing is given out before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress, repeat
-from operator import and_, gt
+from operator import and_, not_
 from typing import Final, cast
 
 from tycostream.engines.decode.columnar import ColumnarReader, cut
@@ -58,7 +58,7 @@ Item = Rows | SnapshotEnd | Closed | Frontier
 
 @dataclass(slots=True)
 class _Block:
-    """Updates of one count. ``keys``: of a source that has a key, else empty; rows that go may be Unread then."""
+    """Updates of one count. ``keys``: of a source that has a key, and not of its snapshot; rows that go may be Unread then."""
 
     count: int
     keys: Sequence[Hashable]
@@ -93,10 +93,6 @@ class SubscribeDecoder:
         self._width = width + _HEAD
         columns, at = row_type.columns, [place + _HEAD for place in places]
         self._reader = ColumnarReader(at, columns, self._width)
-        self._key_reader = ColumnarReader(
-            [at[i] for i in row_type.key], [columns[i] for i in row_type.key], self._width
-        )
-        self._key_is_cell = len(row_type.key) == 1
         self._places = at
         self._open_bytes_max = open_bytes_max
         self._snapshot_at: int | None = None  # AS OF, told by the first line; None again once it is complete
@@ -162,33 +158,23 @@ class SubscribeDecoder:
 
     def _blocks(self, cells: list[str], escaped: bool, *, snapshot: bool) -> list[_Block]:
         """The updates of one timestamp by their counts; an error of ``Scalar.parse`` if a value does not read."""
-        keyed, key_of = self._row_type.keyed, self._row_type.key_of
-        counts = cells[2 :: self._width]
-        blocks: list[_Block] = []
-        # "1" before "-1": of a row that another one replaces only the key is read
-        for text in sorted(set(counts), reverse=True):
-            count = _number(text)
-            chosen = None if counts.count(text) == len(counts) else [other == text for other in counts]
-            if count == -1 and keyed and not snapshot and blocks:
-                come = set().union(*(block.keys for block in blocks))
-                replaced, chosen = self._replaced(cells, escaped, chosen, come)
-                blocks.append(replaced)
-            rows = self._reader.rows(cells, escaped, chosen)
-            blocks.append(_Block(count, list(map(key_of, rows)) if keyed else (), rows))
-        return blocks
-
-    def _replaced(
-        self, cells: list[str], escaped: bool, chosen: Sequence[bool] | None, come: Container[Hashable]
-    ) -> tuple[_Block, list[bool]]:
-        """Of the rows that go, those whose key is in ``come``, unread, for the store has them; and which lines are left."""
-        tuples = self._key_reader.rows(cells, escaped)
-        keys: list[Hashable] = [cell for (cell,) in tuples] if self._key_is_cell else [*tuples]
-        follows = [key in come for key in keys]
-        gone = chosen if chosen is not None else repeat(True)
-        unread = list(map(and_, gone, follows))
-        read = self._reader.later(cells, escaped)
-        rows = [Unread(read, place) for place in compress(range(0, len(cells), self._width), unread)]
-        return _Block(-1, list(compress(keys, unread)), rows), list(map(gt, gone, follows))
+        counts, keyed = cells[2 :: self._width], self._row_type.keyed and not snapshot
+        if not keyed or counts.count("1") + counts.count("-1") < len(counts):
+            rows = self._reader.rows(cells, escaped)
+            return _by_count(counts, list(map(self._row_type.key_of, rows)) if keyed else [], rows)
+        # as nearly all are; a key column is read once, for it also tells which rows need not be read at all
+        columns = {i: list(self._reader.column(i, cells, escaped)) for i in self._row_type.key}
+        first, *more = columns.values()
+        keys = list(zip(first, *more, strict=True)) if more else first
+        replaced = _replaced(counts, keys)
+        if replaced is None:
+            return _by_count(counts, keys, self._reader.rows(cells, escaped, None, columns))
+        read, places = self._reader.later(cells, escaped), range(0, len(cells), self._width)
+        unread = [Unread(read, place) for place in compress(places, replaced)]
+        left = list(map(not_, replaced))
+        rows = self._reader.rows(cells, escaped, left, columns)
+        blocks = _by_count(list(compress(counts, left)), list(compress(keys, left)), rows)
+        return [*blocks, _Block(-1, list(compress(keys, replaced)), unread)]
 
     def _keep(self, timestamp: int, blocks: list[_Block], size: int) -> None:
         """Hold updates of a timestamp that is not closed."""
@@ -299,10 +285,31 @@ class SubscribeDecoder:
             )
         if len(come) != sizes[1] or len(gone) != sizes[-1]:
             return None
-        if not gone:
-            return list(map(_change, zip(come, repeat(None), come.values())))
         changes = list(map(_change, zip(come, map(gone.get, come), come.values(), strict=True)))
-        return changes + [Change(key, row, None) for key, row in gone.items() if key not in come]
+        only = gone if gone.keys().isdisjoint(come) else {key: gone[key] for key in gone if key not in come}
+        changes += map(_change, zip(only, only.values(), repeat(None)))
+        return changes
+
+
+def _by_count(counts: Sequence[str], keys: list[Hashable], rows: list[Row]) -> list[_Block]:
+    """Rows, and their keys if the source has one, parted."""
+    if counts.count(counts[0]) == len(counts):
+        return [_Block(_number(counts[0]), keys, rows)]
+    blocks = []
+    for text in set(counts):
+        chosen = list(map(text.__eq__, counts))
+        blocks.append(_Block(_number(text), list(compress(keys, chosen)), list(compress(rows, chosen))))
+    return blocks
+
+
+def _replaced(counts: Sequence[str], keys: Sequence[Hashable]) -> list[bool] | None:
+    """Of updates that are each one row: which of them go as another row of their key comes. None if none do."""
+    goes = list(map("-1".__eq__, counts))
+    if True not in goes or False not in goes:
+        return None
+    come = set(compress(keys, map(not_, goes)))
+    replaced = list(map(and_, goes, map(come.__contains__, keys)))
+    return replaced if True in replaced else None
 
 
 # Change._make would run a function of Python's for each.
