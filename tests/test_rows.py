@@ -37,3 +37,16 @@ def test_a_table_that_no_longer_fits_is_begun_anew() -> None:
     first = fresh("new")
     assert repeats[first] is first
     assert repeats[fresh("new")] is first
+
+
+def test_equal_texts_are_parsed_once() -> None:
+    parsed: list[str] = []
+
+    def parse(text: str) -> int:
+        parsed.append(text)
+        return int(text)
+
+    repeats = Repeats(parse)
+    assert [repeats["1000"], repeats["2000"], repeats[fresh("1000")]] == [1000, 2000, 1000]
+    assert parsed == ["1000", "2000"]
+    assert repeats.missed == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Final
@@ -215,6 +215,11 @@ def parse_numeric(text: str) -> Cell:
         return Decimal(text)
     except InvalidOperation:
         raise ValueError(f"invalid value for type 'numeric': '{shown(text)}'") from None
+
+
+def parse_numerics(texts: Sequence[str]) -> Iterable[Cell]:
+    """``parse_numeric`` of many, lazily, without a call of ours for each; ValueError or InvalidOperation."""
+    return map(parse_numeric, texts) if "NaN" in texts else map(Decimal, texts)
 
 
 def numeric_text(cell: Cell) -> str:

@@ -41,32 +41,37 @@ def same_text(a: Cell, b: Cell, text: Callable[[Cell], str]) -> bool:
     return text(a) == text(b)
 
 
-class Repeats(dict[str, str]):
-    """One string for all equal texts of a column: ``repeats[text]`` gives ``text``, or the equal one that came before.
+class Repeats(dict[str, Cell]):
+    """One cell for all equal texts of a column: ``repeats[text]`` is what ``parse`` makes of it, or made of an equal one before.
 
     Half a million rows over five hundred symbols hold five hundred strings then, rather than half a million of 60
     bytes. Long texts pass through, and so does what finds no room; a table that no longer fits its column is begun anew.
+    ``missed`` counts the texts that were not found.
     """
 
-    __slots__ = ("_passed",)
+    __slots__ = ("_parse", "_passed", "missed")
     ENTRIES_MAX: Final = 4096
     LENGTH_MAX: Final = 64
     PASSED_MAX: Final = 100_000  # texts that found no room before the table is begun anew
 
-    def __init__(self) -> None:
+    def __init__(self, parse: Callable[[str], Cell] = str) -> None:
         super().__init__()
+        self._parse = parse
         self._passed = 0
+        self.missed = 0
 
-    def __missing__(self, text: str) -> str:
+    def __missing__(self, text: str) -> Cell:
+        cell = self._parse(text)
+        self.missed += 1
         if len(text) <= self.LENGTH_MAX:
             if len(self) < self.ENTRIES_MAX:
-                self[text] = text
+                self[text] = cell
             else:
                 self._passed += 1
                 if self._passed > self.PASSED_MAX:
                     self._passed = 0
                     self.clear()
-        return text
+        return cell
 
 
 class Unread:
