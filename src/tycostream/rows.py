@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from tycostream.json_shape import ListShape, ObjectShape
@@ -111,6 +111,11 @@ class Change(NamedTuple):
 
 
 TRUNCATE: Final = Change(None, None, None)
+
+# Half the time of Change(…), which runs a function of Python's.
+make_change: Final = cast(
+    "Callable[[tuple[Key, Row | None, Row | None]], Change]", partial(tuple.__new__, Change)
+)
 
 
 class Position(NamedTuple):

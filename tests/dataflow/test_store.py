@@ -119,3 +119,15 @@ def test_parts_of_a_first_snapshot_that_share_a_key() -> None:
     store.fill([(50, 2), (100, 1)])
     assert store.surplus == {50: [(50, 2)]}
     assert len(store.rows) == 101
+
+
+@pytest.mark.parametrize(
+    "wrong", [Change(1, (1, 7), None), Change(1, (1, 7), (1, 8)), Change(3, (3, 1), (3, 2))], ids=str
+)
+def test_a_row_that_goes_must_be_the_one_that_is_there(wrong: Change) -> None:
+    store = Store(WATCHED)
+    store.fill([(1, 1), (2, 1)])
+    before = dict(store.rows)
+    with pytest.raises(UpstreamError, match="never received"):
+        store.apply([Change(4, None, (4, 1)), Change(2, (2, 1), (2, 2)), wrong])
+    assert (store.rows, store.surplus) == (before, {})

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from tycostream.rows import Cell, Change, Key, Position, Row, RowType
 
-_SAMPLE = 16
+_SAMPLE = 8
 _FIXED = "bool int2 int4 int8 uint2 uint4 uint8 mz_timestamp float4 float8 date time timestamp timestamptz"
 _FLAT: Final = frozenset(_FIXED.split())  # types whose cells have one size
 

@@ -12,7 +12,7 @@ from tycostream.dataflow.index import Index
 from tycostream.dataflow.predicate import Predicate, equality
 from tycostream.dataflow.relation import Value
 from tycostream.errors import Action, TycoError, UpstreamError
-from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unread
+from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unread, make_change
 
 _GIVEN_MAX = 10_000  # rows looked up in one step; beyond that a scan, which can be sliced, is as good
 
@@ -117,34 +117,61 @@ class Store:
 
     def _apply_plain(self, changes: Sequence[Change]) -> list[Change] | None:
         """A batch as they nearly all are: each key once, each row whole and found. None, with nothing done, for any other."""
-        rows, watched = self.rows, self.row_type.watched
-        identical, key_of = self.row_type.identical, self.row_type.key_of
+        keys = [change[0] for change in changes]
+        if len(set(keys)) < len(keys):
+            return None
         net: list[Change] = []
-        if len({change[0] for change in changes}) == len(changes):
-            for change in changes:
-                key, old, new = change
-                was = rows.get(key)
-                if new is None:
-                    if was is None or (watched and (old is None or not identical(was, old))):
-                        break
-                    del rows[key]
-                    net.append(change if old is was else Change(key, was, None))
-                    continue
-                if watched:
-                    known = self._is_only(key, old, was, replaced=True)
-                else:  # it may also have come to another key, or without cells that did not change
-                    known = key_of(new) == key and UNCHANGED not in new
-                if not known:
-                    break
-                rows[key] = new
-                if was is None:
-                    net.append(change if old is None else Change(key, None, new))
-                elif not identical(was, new):
-                    net.append(Change(key, was, new))
-            else:
-                return net
-            self._undo({key: old for key, old, _ in net})
+        found = list(map(self.rows.get, keys))
+        if (self._plain_watched if self.row_type.watched else self._plain_keyed)(changes, found, net):
+            return net
+        self._undo({key: old for key, old, _ in net})
         return None
+
+    def _plain_watched(
+        self, changes: Sequence[Change], found: Sequence[Row | None], net: list[Change]
+    ) -> bool:
+        """Whether each change fits the row that is ``found`` of its key; see ``_is_only``, of which this is the loop."""
+        rows, identical = self.rows, self.row_type.identical
+        for change, was in zip(changes, found, strict=True):
+            key, old, new = change
+            if was is None:
+                if old is not None or new is None:
+                    return False
+                rows[key] = new
+                net.append(change)
+            elif new is None:
+                if old is None or not identical(was, old):
+                    return False
+                del rows[key]
+                net.append(make_change((key, was, None)))  # not the image that came: one row less in memory
+            else:
+                image: object = old
+                if old is None or not (isinstance(image, Unread) or identical(was, old)):
+                    return False
+                rows[key] = new
+                if was != new or not identical(was, new):
+                    net.append(make_change((key, was, new)))
+        return True
+
+    def _plain_keyed(self, changes: Sequence[Change], found: Sequence[Row | None], net: list[Change]) -> bool:
+        """Whether no row came to another key, or without cells that did not change."""
+        rows, identical, key_of = self.rows, self.row_type.identical, self.row_type.key_of
+        for change, was in zip(changes, found, strict=True):
+            key, old, new = change
+            if new is None:
+                if was is None:
+                    return False
+                del rows[key]
+                net.append(change if old is was else make_change((key, was, None)))
+                continue
+            if key_of(new) != key or UNCHANGED in new:
+                return False
+            rows[key] = new
+            if was is None:
+                net.append(change if old is None else make_change((key, None, new)))
+            elif was != new or not identical(was, new):
+                net.append(make_change((key, was, new)))
+        return True
 
     def _apply_any(self, changes: Sequence[Change]) -> list[Change]:
         before: dict[Key, Row | None] = {}

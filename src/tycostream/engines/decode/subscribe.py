@@ -7,9 +7,8 @@ the end of the stream all that are left: nothing is given out before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import compress, repeat
 from operator import and_, not_
 from typing import Final, cast
@@ -18,7 +17,7 @@ from tycostream.engines.decode.columnar import ColumnarReader, cut
 from tycostream.engines.decode.copytext import unescaped
 from tycostream.engines.decode.netting import TOO_LARGE, copies, net, unreadable, weight
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Change, Row, RowType, Unread
+from tycostream.rows import Change, Row, RowType, Unread, make_change
 
 _HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
 
@@ -285,9 +284,9 @@ class SubscribeDecoder:
             )
         if len(come) != sizes[1] or len(gone) != sizes[-1]:
             return None
-        changes = list(map(_change, zip(come, map(gone.get, come), come.values(), strict=True)))
+        changes = list(map(make_change, zip(come, map(gone.get, come), come.values(), strict=True)))
         only = gone if gone.keys().isdisjoint(come) else {key: gone[key] for key in gone if key not in come}
-        changes += map(_change, zip(only, only.values(), repeat(None)))
+        changes += map(make_change, zip(only, only.values(), repeat(None)))
         return changes
 
 
@@ -310,10 +309,6 @@ def _replaced(counts: Sequence[str], keys: Sequence[Hashable]) -> list[bool] | N
     come = set(compress(keys, map(not_, goes)))
     replaced = list(map(and_, goes, map(come.__contains__, keys)))
     return replaced if True in replaced else None
-
-
-# Change._make would run a function of Python's for each.
-_change = cast("Callable[[tuple[Hashable, Row | None, Row | None]], Change]", partial(tuple.__new__, Change))
 
 
 def _number(text: str) -> int:
