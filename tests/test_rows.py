@@ -17,26 +17,34 @@ def test_equal_texts_are_one_string() -> None:
     assert repeats[fresh("acme")] == "acme"
 
 
-def test_long_texts_and_what_finds_no_room_pass_through() -> None:
+def test_long_texts_pass_through() -> None:
     repeats = Repeats()
     assert repeats["x" * 65] == "x" * 65
     assert not repeats
-    for n in range(Repeats.ENTRIES_MAX + 5):
-        assert repeats[f"row {n} of many"] == f"row {n} of many"
-    assert len(repeats) == Repeats.ENTRIES_MAX
-    known, other = fresh("row 7 of many"), fresh("row 9999 of many")
-    assert repeats[known] is not known
-    assert repeats[other] is other
 
 
-def test_a_table_that_no_longer_fits_is_begun_anew() -> None:
+def test_what_still_comes_outlives_a_full_table_and_what_does_not_is_forgotten() -> None:
     repeats = Repeats()
-    for n in range(Repeats.ENTRIES_MAX + Repeats.PASSED_MAX + 1):
+    kept, lost = repeats[fresh("kept")], repeats[fresh("lost")]
+    for n in range(3 * Repeats.ENTRIES_MAX):
+        assert repeats[f"row {n} of many"] == f"row {n} of many"
+        if n % 1000 == 0:
+            assert repeats[fresh("kept")] is kept
+    assert len(repeats) <= Repeats.ENTRIES_MAX
+    again = fresh("lost")
+    assert repeats[again] is again is not lost
+
+
+def test_a_table_that_is_begun_anew_knows_nothing() -> None:
+    repeats = Repeats()
+    for n in range(Repeats.ENTRIES_MAX + 1):
         repeats[f"old {n}"]
-    assert not repeats
-    first = fresh("new")
-    assert repeats[first] is first
-    assert repeats[fresh("new")] is first
+    assert repeats.missed == Repeats.ENTRIES_MAX + 1
+    repeats.forget()
+    assert repeats.missed == 0
+    for n in (0, Repeats.ENTRIES_MAX):
+        again = fresh(f"old {n}")
+        assert repeats[again] is again
 
 
 def test_equal_texts_are_parsed_once() -> None:

@@ -45,33 +45,37 @@ class Repeats(dict[str, Cell]):
     """One cell for all equal texts of a column: ``repeats[text]`` is what ``parse`` makes of it, or made of an equal one before.
 
     Half a million rows over five hundred symbols hold five hundred strings then, rather than half a million of 60
-    bytes. Long texts pass through, and so does what finds no room; a table that no longer fits its column is begun anew.
-    ``missed`` counts the texts that were not found.
+    bytes. Long texts pass through. A full table becomes the one ``before``, which is asked for what the new one lacks:
+    what still comes moves over, what does not is forgotten with the next. ``missed`` counts the texts that were parsed.
     """
 
-    __slots__ = ("_parse", "_passed", "missed")
+    __slots__ = ("_before", "_parse", "missed")
     ENTRIES_MAX: Final = 4096
     LENGTH_MAX: Final = 64
-    PASSED_MAX: Final = 100_000  # texts that found no room before the table is begun anew
 
     def __init__(self, parse: Callable[[str], Cell] = str) -> None:
         super().__init__()
         self._parse = parse
-        self._passed = 0
+        self._before: dict[str, Cell] = {}
         self.missed = 0
 
     def __missing__(self, text: str) -> Cell:
-        cell = self._parse(text)
-        self.missed += 1
-        if len(text) <= self.LENGTH_MAX:
-            if len(self) < self.ENTRIES_MAX:
-                self[text] = cell
-            else:
-                self._passed += 1
-                if self._passed > self.PASSED_MAX:
-                    self._passed = 0
-                    self.clear()
+        cell = self._before.get(text, self)
+        if cell is self:
+            cell = self._parse(text)
+            self.missed += 1
+            if len(text) > self.LENGTH_MAX:
+                return cell
+        if len(self) >= self.ENTRIES_MAX:
+            self._before = self.copy()
+            self.clear()
+        self[text] = cell
         return cell
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.clear()
+        self._before, self.missed = {}, 0
 
 
 class Unread:

@@ -73,20 +73,18 @@ def shared(cells: Sequence[Cell]) -> bool:
 def test_texts_that_are_all_new_are_not_remembered_but_tried_again_later() -> None:
     read, pairs = (
         column_reader(Column("c", SCALARS["int8"])),
-        [text for text in fresh(10**6, 50) for _ in "ab"],
+        [text for text in fresh(10**6, 500) for _ in "ab"],
     )
     assert shared(list(read(pairs)))
-    list(read(fresh(10**7, 1_000)))
-    for _ in range(300):
-        assert not shared(list(read(pairs))), "for 30,000 texts"
+    list(read(fresh(10**7, 8_000)))
+    for _ in range(100):
+        assert not shared(list(read(pairs))), "for 100,000 texts"
     assert shared(list(read(pairs))), "and then they are"
 
 
 def test_texts_of_now_take_the_place_of_those_of_the_past() -> None:
-    """A moment that each transaction has a few hundred times: there are more moments than the table holds."""
+    """A moment that each transaction has a few times: there are more moments than the table holds."""
     read = column_reader(Column("c", SCALARS["int8"]))
     for number in range(3 * Repeats.ENTRIES_MAX):
         cells = list(read([str(10**9 + number)] * 20))
-        served = all(cell is cells[0] for cell in cells)
-        assert served or number >= Repeats.ENTRIES_MAX
-    assert served
+        assert all(cell is cells[0] for cell in cells)

@@ -103,17 +103,17 @@ class SubscribeDecoder:
         self._open_bytes = 0
         self._items: list[Item] = []
 
-    def feed(self, lines: Sequence[bytes]) -> None:
+    def feed(self, lines: Sequence[bytes | memoryview]) -> None:
         """Take lines, their newlines included. UpstreamError if one does not read or breaks a promise."""
         if not lines:
             return
         width, cells = self._width, cut(lines, self._width)
         if cells is None:
             wrong = next((line for line in lines if cut([line], width) is None), lines[0])
-            raise _protocol(f"a line that is not {width} cells of text: {wrong[:80]!r}")
+            raise _protocol(f"a line that is not {width} cells of text: {bytes(wrong[:80])!r}")
         flags, start = cells[1::width], 0
         if flags.count("f") + flags.count("t") != len(flags):
-            raise _protocol(f"lines that are not {width} cells: {lines[0][:80]!r}")
+            raise _protocol(f"lines that are not {width} cells: {bytes(lines[0][:80])!r}")
         for end in [place for place, flag in enumerate(flags) if flag == "t"] + [len(lines)]:
             if end > start:
                 self._updates(cells[start * width : end * width], b"".join(lines[start:end]))

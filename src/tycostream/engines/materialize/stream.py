@@ -317,7 +317,7 @@ class MaterializeStream:
     def _copy(self, mine: _Source) -> bool:
         """Decode some lines; whether there may be more."""
         assert mine.decoder is not None
-        get, lines, more = mine.pgconn.get_copy_data, list[bytes](), True
+        get, lines, more = mine.pgconn.get_copy_data, list[memoryview](), True
         for _ in range(self._budget):
             size, data = get(1)
             if size <= 0:
@@ -325,7 +325,7 @@ class MaterializeStream:
                 if size < 0:
                     mine.state = _State.ENDING
                 break
-            lines.append(bytes(data))  # Materialize puts one row into each CopyData message
+            lines.append(data)  # Materialize puts one row into each CopyData message
         self._budget -= len(lines)
         mine.decoder.feed(lines)
         return more
