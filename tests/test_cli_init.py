@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_cli import run
 from tycostream.config.load import load
-from tycostream.config.model import Config
+from tycostream.config.model import Config, RelationshipConfig
 from tycostream.demo.market import create_schema
 
 SCHEMAS = """
@@ -68,8 +68,12 @@ def test_all_of_it(several: str, tmp_path: Path) -> None:
     assert orders.column_config["price"].comment == "in cents"
     assert orders.column_config["odd name"].name == "odd_name"
     assert config.sources["venues"].comment == 'where ${it} happens: "here"'
-    assert "#   venue: {object: venues, on: {venue_id: id}}" in text
-    assert "#   sales_lines: {array: sales_lines, on: {id: order_id}}" in text
+    assert orders.relationships == {
+        "venue": RelationshipConfig(object="venues", on={"venue_id": "id"}),
+        "sales_lines": RelationshipConfig(array="sales_lines", on={"id": "order_id"}),
+    }
+    (line,) = config.sources["sales_lines"].relationships.values()
+    assert line == RelationshipConfig(object="sales_orders", on={"order_id": "id"}, required=True)
     assert config.sources["sales_lines"].primary_key == ("order_id", "n")
 
 

@@ -361,6 +361,22 @@ def _graphql_name(name: str) -> str:
     return f"_{clean}" if clean[0].isdigit() else clean
 
 
+# Types whose cells equal each other as PostgreSQL says: the cells' own comparison is the same for all of a family.
+_FAMILIES: Final = (
+    frozenset({"int2", "int4", "int8", "numeric", "uint2", "uint4", "uint8"}),
+    frozenset({"text", "varchar"}),
+)
+
+
+def joinable(ours: Scalar, theirs: Scalar) -> bool:
+    """Whether cells of the two equal each other exactly where PostgreSQL says that the values do."""
+    if "_eq" not in ours.operators or "_eq" not in theirs.operators:
+        return False
+    if any(ours.name in family and theirs.name in family for family in _FAMILIES):
+        return True
+    return ours.name == theirs.name and ours.labels == theirs.labels
+
+
 @cache
 def stringified(scalar: Scalar) -> Scalar:
     """``scalar`` with its numbers as JSON strings, where a browser would lose digits of them (Hasura's list, and ours)."""

@@ -6,7 +6,8 @@ import pytest
 
 from tycostream.config.append import appended, taken
 from tycostream.config.load import loads
-from tycostream.config.render import TableFacts, draft_of
+from tycostream.config.render import draft_of
+from tycostream.config.table_facts import TableFacts
 from tycostream.errors import ConfigError, TycoError
 
 TRADES = TableFacts("public", "trades", (("id", "bigint"), ("side", "side")), ("id",), {"side": ("side", ("a", "b"))})  # fmt: skip

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from tycostream.config.load import loads
 from tycostream.config.model import Config, EngineName
-from tycostream.config.render import Reference, TableFacts, identifier, render_yaml
+from tycostream.config.names import identifier
+from tycostream.config.render import render_yaml
+from tycostream.config.table_facts import Reference, TableFacts
 from tycostream.config.table_name import parts
 
 
@@ -202,8 +204,8 @@ def test_what_is_said_of_columns_and_tables_is_carried() -> None:
     assert (shown["c"].name, shown["c"].comment) == (None, "yes")
 
 
-def test_foreign_keys_suggest_relationships_both_ways() -> None:
-    key = Reference(("venue_id",), "public", "venues", ("id",))
+def test_foreign_keys_become_relationships_both_ways() -> None:
+    key = Reference(("venue_id",), "public", "venues", ("id",), always=True)
     pair = Reference(("a", "b c"), "sales", "orders", ("x", "y"))
     alone = Reference(("id",), "hidden", "secrets", ("id",))
     trades = TableFacts(
@@ -219,19 +221,21 @@ def test_foreign_keys_suggest_relationships_both_ways() -> None:
     text = render_yaml("${U}", "postgres", [trades, venues, orders])
     assert (
         """
-    # relationships:            # by its foreign keys, for a later version
-    #   venue: {object: venues, on: {venue_id: id}}
-    #   sales_orders: {object: sales_orders, on: {a: x, "b c": "y"}}
+    relationships:            # by foreign keys
+      venue: {object: venues, on: {venue_id: id}, required: true}
+      sales_order: {object: sales_orders, on: {a: x, "b c": "y"}}
   venues:
 """
         in text
     )
-    assert "    #   trades_2: {array: trades, on: {id: venue_id}}\n  sales_orders:" in text, (
+    assert "      trades_by_venue_id: {array: trades, on: {id: venue_id}}\n  sales_orders:" in text, (
         "trades is a column"
     )
-    assert text.endswith('    #   trades: {array: trades, on: {x: a, "y": "b c"}}\n')
+    assert text.endswith('      trades: {array: trades, on: {x: a, "y": "b c"}}\n')
     assert "secrets" not in text, "what is not a source is no end of a relationship"
-    assert set(round_trip(trades, venues, orders).sources) == {"trades", "venues", "sales_orders"}
+    loaded = round_trip(trades, venues, orders).sources
+    assert set(loaded) == {"trades", "venues", "sales_orders"}
+    assert loaded["trades"].relationships["sales_order"].on == {"a": "x", "b c": "y"}
 
 
 def test_a_table_that_cannot_be_followed_yet_is_left_out_unless_it_was_named() -> None:
@@ -281,10 +285,31 @@ def facts(draw: st.DrawFn) -> TableFacts:
         column: (draw(NAMES), tuple(draw(st.lists(NAMES, max_size=3, unique=True)))) for column in columns[:1]
     }
     comment = draw(st.none() | NAMES)
-    return TableFacts(draw(NAMES), draw(NAMES), tuple((c, draw(NAMES)) for c in columns), key, enums, comment)
+    types = st.just("int4") | NAMES
+    return TableFacts(draw(NAMES), draw(NAMES), tuple((c, draw(types)) for c in columns), key, enums, comment)
 
 
-@given(st.lists(facts(), min_size=1, max_size=4))
+@st.composite
+def catalogues(draw: st.DrawFn) -> list[TableFacts]:
+    """Tables, and foreign keys between them."""
+    tables = draw(st.lists(facts(), min_size=1, max_size=4))
+
+    def key(of: TableFacts) -> st.SearchStrategy[Reference]:
+        to = draw(st.sampled_from(tables))
+        count = draw(st.integers(1, min(2, len(of.columns), len(to.columns))))
+        ours, theirs = draw(st.permutations(of.columns)), draw(st.permutations(to.columns))
+        pair = tuple(name for name, _ in ours[:count]), tuple(name for name, _ in theirs[:count])
+        return st.builds(
+            Reference, st.just(pair[0]), st.just(to.schema), st.just(to.name), st.just(pair[1]), st.booleans()
+        )
+
+    return [
+        replace(each, references=tuple(draw(key(each)) for _ in range(draw(st.integers(0, 3)))))
+        for each in tables
+    ]
+
+
+@given(catalogues())
 def test_any_catalogue_loads_back(tables: list[TableFacts]) -> None:
     loaded = round_trip(table("sure"), *tables)
     sources = list(loaded.sources.values())[1:]

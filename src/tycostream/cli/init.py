@@ -11,7 +11,7 @@ from tycostream.cli.common import run
 from tycostream.errors import TycoError
 
 if TYPE_CHECKING:
-    from tycostream.config.render import Reference, TableFacts
+    from tycostream.config.table_facts import Reference, TableFacts
     from tycostream.engines.base import CatalogueTable
 
 
@@ -36,12 +36,13 @@ def init(
         str | None, typer.Option(help="What to call it; absent: main, or with --append by its engine.")
     ] = None,
 ) -> None:
-    """Write a configuration from a database's catalogue: tables, keys, enums, comments; relationships as suggestions.
+    """Write a configuration from a database's catalogue: tables, keys, enums, comments, relationships by foreign keys.
 
     Example: tycostream init --database-url postgresql://localhost/shop --schema public --schema sales > tycostream.yaml
     """
     from tycostream.config.append import appended, taken
-    from tycostream.config.render import draft_of, identifier
+    from tycostream.config.names import identifier
+    from tycostream.config.render import draft_of
 
     if source and everything:
         raise TycoError("options", "--all and --source contradict each other", hint="give one of them")
@@ -87,7 +88,7 @@ def init(
 
 
 def _facts(table: CatalogueTable, *, wanted: bool) -> TableFacts:
-    from tycostream.config.render import TableFacts
+    from tycostream.config.table_facts import TableFacts
 
     return TableFacts(
         table.schema,
@@ -106,9 +107,12 @@ def _facts(table: CatalogueTable, *, wanted: bool) -> TableFacts:
 
 def references(table: CatalogueTable) -> tuple[Reference, ...]:
     """A table's foreign keys."""
-    from tycostream.config.render import Reference
+    from tycostream.config.table_facts import Reference
 
-    return tuple(Reference(key.columns, key.schema, key.table, key.referenced) for key in table.foreign_keys)
+    return tuple(
+        Reference(key.columns, key.schema, key.table, key.referenced, key.always)
+        for key in table.foreign_keys
+    )
 
 
 async def catalogue(url: str) -> tuple[str, list[CatalogueTable]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tycostream.config.names import CLAUSES, GRAPHQL_NAME
+from tycostream.config.names import CLAUSES, GRAPHQL_NAME, free_field, identifier
 from tycostream.config.schema_names import ENUM_TYPES, FIXED_TYPES, SOURCE_FIELDS, SOURCE_TYPES
+from tycostream.config.suggested import suggested
+from tycostream.config.table_facts import TableFacts, comment_text
 from tycostream.config.table_name import written
 from tycostream.scalars import config_scalar
 
@@ -28,53 +29,6 @@ _SETTINGS: Final = {
         "    # retention: 1h           # how long they keep changes",
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A foreign key: ``columns`` name a row of another table by its ``referenced`` columns."""
-
-    columns: tuple[str, ...]
-    schema: str
-    table: str
-    referenced: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TableFacts:
-    """A table, view or source as the catalogue knows it; ``enums`` maps a column to (its enum's name, the labels in order).
-
-    ``remedy`` is what must be done before it can be followed: until then it is left out, or if it is ``wanted`` all the
-    same, written with that said.
-    """
-
-    schema: str
-    name: str
-    columns: tuple[tuple[str, str], ...]  # (name, SQL type)
-    primary_key: tuple[str, ...]
-    enums: Mapping[str, tuple[str, tuple[str, ...]]]
-    comment: str | None = None
-    comments: Mapping[str, str] = field(default_factory=dict)  # column → what is said of it
-    references: tuple[Reference, ...] = ()
-    remedy: str = ""
-    wanted: bool = False
-    view: bool = False
-
-    @property
-    def title(self) -> str:
-        """Its name for a comment."""
-        return _comment_text(f"{self.schema}.{self.name}")
-
-    @property
-    def left_out(self) -> str:
-        """Why it cannot be a source, or nothing."""
-        if not self.columns:
-            return "it has no columns"
-        return (
-            f"before it can be followed, {_comment_text(self.remedy)}"
-            if self.remedy and not self.wanted
-            else ""
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,26 +190,6 @@ class _Names:
             free = f"{base}_{number}"
 
 
-def identifier(name: str) -> str:
-    """A GraphQL name as close to ``name`` as may be: accents go, other characters become underscores."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    text = re.sub(r"[^0-9A-Za-z_]+", "_", plain if plain.strip("_ ") else "")
-    text = re.sub(r"^__+", "_", text)
-    if not text.strip("_"):
-        return "unnamed"
-    return f"_{text}" if text[0].isdigit() else text
-
-
-def _free_field(name: str, taken: Collection[str]) -> str:
-    base = identifier(name)
-    numbered = (base if number == 1 else f"{base}_{number}" for number in range(1, len(taken) + 2))
-    return next(free for free in numbered if free not in taken)
-
-
-def _comment_text(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
 def _wanted_name(table: TableFacts) -> str:
     return table.name if table.schema == "public" else f"{table.schema}_{table.name}"
 
@@ -263,7 +197,7 @@ def _wanted_name(table: TableFacts) -> str:
 def _source(table: TableFacts, name: str, enums: Mapping[tuple[str, ...], str], engine: str) -> list[str]:
     lines = [f"  {yaml_key(name)}:"]
     if table.remedy:
-        lines.append(f"    # first: {_comment_text(table.remedy)}")
+        lines.append(f"    # first: {comment_text(table.remedy)}")
     if table.schema != "public":
         lines.append(f"    table: {scalar(written(table.schema, table.name))}")
     elif name != table.name:
@@ -284,17 +218,15 @@ def _source(table: TableFacts, name: str, enums: Mapping[tuple[str, ...], str], 
 
 def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[str]:
     lines, shown_otherwise = ["    columns:"], []
-    # Names that need no change come first in the claim: no renamed column may take theirs.
-    taken = {name for name, _ in table.columns if identifier(name) == name} | CLAUSES
+    fields = _fields(table)
     width = max(len(yaml_key(name)) for name, _ in table.columns)
     for name, sql_type in table.columns:
         enum = enums.get(table.enums[name][1]) if name in table.enums else None
         shown = f"{yaml_key(name)}:{f' {scalar(enum)}' if enum else ''}"
-        lines.append(f"      {shown:<{width + 1}}  # {_comment_text(sql_type)}")
+        lines.append(f"      {shown:<{width + 1}}  # {comment_text(sql_type)}")
         settings = []
-        if identifier(name) != name or name in CLAUSES:
-            taken.add(free := _free_field(name, taken))
-            settings.append(f"name: {scalar(free)}")
+        if fields[name] != name:
+            settings.append(f"name: {scalar(fields[name])}")
         if name in table.comments:
             settings.append(f"comment: {scalar(table.comments[name])}")
         if settings:
@@ -302,30 +234,23 @@ def _columns(table: TableFacts, enums: Mapping[tuple[str, ...], str]) -> list[st
     return [*lines, *(["    column_config:", *shown_otherwise] if shown_otherwise else [])]
 
 
+def _fields(table: TableFacts) -> dict[str, str]:
+    """What each column is called in GraphQL."""
+    # Names that need no change come first in the claim: no renamed column may take theirs.
+    taken = {name for name, _ in table.columns if identifier(name) == name} | CLAUSES
+    fields = {}
+    for name, _ in table.columns:
+        fields[name] = name
+        if identifier(name) != name or name in CLAUSES:
+            taken.add(free := free_field(name, taken))
+            fields[name] = free
+    return fields
+
+
 def _relationships(table: TableFacts, named: Mapping[str, TableFacts]) -> list[str]:
-    """The relationships that foreign keys make, as comments: to the row that is named, and to the rows that name this one."""
-    taken = {identifier(column) for column, _ in table.columns}
     lines = []
-
-    def add(wanted: str, kind: str, source: str, pairs: Sequence[tuple[str, str]]) -> None:
-        taken.add(name := _free_field(wanted, taken))
-        on = ", ".join(f"{yaml_key(mine)}: {scalar(its)}" for mine, its in pairs)
-        lines.append(f"    #   {name}: {{{kind}: {source}, on: {{{on}}}}}")
-
-    def refers(key: Reference, to: TableFacts) -> bool:
-        return (key.schema, key.table) == (to.schema, to.name)
-
-    for key in table.references:
-        for source in [name for name, other in named.items() if refers(key, other)][:1]:
-            alone = key.columns[0] if len(key.columns) == 1 else ""
-            wanted = alone.removesuffix("_id") if alone.endswith("_id") and alone != "_id" else source
-            add(wanted, "object", source, list(zip(key.columns, key.referenced, strict=True)))
-    for source, other in named.items():
-        for key in other.references:
-            if refers(key, table):
-                add(source, "array", source, list(zip(key.referenced, key.columns, strict=True)))
-    return (
-        ["    # relationships:            # by its foreign keys, for a later version", *lines]
-        if lines
-        else []
-    )
+    for each in suggested(table, named, set(_fields(table).values())):
+        on = ", ".join(f"{yaml_key(mine)}: {scalar(its)}" for mine, its in each.on)
+        kind = f"{'array' if each.many else 'object'}: {scalar(each.source)}"
+        lines.append(f"      {each.name}: {{{kind}, on: {{{on}}}{', required: true' * each.required}}}")
+    return ["    relationships:            # by foreign keys", *lines] if lines else []

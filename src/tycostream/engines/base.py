@@ -171,12 +171,13 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """``columns`` of a table name a row of another by its ``referenced`` columns."""
+    """``columns`` of a table name a row of another by its ``referenced`` columns; ``always``: each row of it does."""
 
     columns: tuple[str, ...]
     schema: str
     table: str
     referenced: tuple[str, ...]
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)

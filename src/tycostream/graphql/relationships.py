@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from tycostream.config.messages import did_you_mean
 from tycostream.config.model import RelationshipConfig, SourceConfig
 from tycostream.config.relationships import fields_of
 from tycostream.dataflow.relation import Join
 from tycostream.rows import Column, RowType
-from tycostream.scalars import Scalar
+from tycostream.scalars import joinable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,6 @@ class Misfit:
 
 
 Relationships = Mapping[str, tuple[Relationship, ...]]  # by the source whose rows have them
-
-# Types whose cells equal each other as PostgreSQL says: the cells' own comparison is the same for all of a family.
-_FAMILIES: Final = (
-    frozenset({"int2", "int4", "int8", "numeric", "uint2", "uint4", "uint8"}),
-    frozenset({"text", "varchar"}),
-)
 
 
 def resolved(
@@ -130,7 +123,7 @@ class _Resolving:
                 for row_type, name, column in ((self._ours, mine, ours), (self._theirs, its, theirs))
                 if column is None
             ]
-            if ours is not None and theirs is not None and not _equal(ours.scalar, theirs.scalar):
+            if ours is not None and theirs is not None and not joinable(ours.scalar, theirs.scalar):
                 wrong.append(
                     self._misfit(
                         f"column {mine!r} of type {ours.scalar.name} and column {its!r} of {self._theirs.source}, of type "
@@ -143,12 +136,3 @@ class _Resolving:
 
 def _column(row_type: RowType, name: str) -> Column | None:
     return next((column for column in row_type.columns if column.name == name), None)
-
-
-def _equal(ours: Scalar, theirs: Scalar) -> bool:
-    """Whether cells of the two compare as PostgreSQL compares the types."""
-    if "_eq" not in ours.operators or "_eq" not in theirs.operators:
-        return False
-    if any(ours.name in family and theirs.name in family for family in _FAMILIES):
-        return True
-    return ours.name == theirs.name and ours.labels == theirs.labels

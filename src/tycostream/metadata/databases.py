@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from tycostream.config.render import identifier
+from tycostream.config.names import identifier
 from tycostream.config.yaml_text import Template
 from tycostream.metadata.ledger import Entry
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tycostream.config.render import identifier
+from tycostream.config.names import identifier
 from tycostream.metadata.databases import database_of, kind_problem
 from tycostream.metadata.ledger import Entry, Ledger, Left
 from tycostream.metadata.limits import limits_of

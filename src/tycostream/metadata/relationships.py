@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tycostream.config.render import Reference
+from tycostream.config.table_facts import Reference
 from tycostream.metadata.ledger import Entry, Untranslatable
 from tycostream.metadata.names import TableName, table_of
 from tycostream.metadata.world import ForeignKeys, Tracked, World
@@ -77,7 +77,7 @@ def _relationship(
     key = _key(asked.get(tracked.table, ()), _columns(constraint), tracked.table, None)
     on = dict(zip(key.columns, key.referenced, strict=True))
     target, made = _made(kind, tracked.database, TableName(key.schema, key.table), on, world)
-    return target, made | ({"required": True} if kind == "object" else {})
+    return target, made | ({"required": True} if kind == "object" and key.always else {})
 
 
 def _columns(value: object) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tycostream.config.render import Reference
+from tycostream.config.table_facts import Reference
 from tycostream.metadata.ledger import Entry
 from tycostream.metadata.names import TableName
 

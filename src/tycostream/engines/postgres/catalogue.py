@@ -55,7 +55,9 @@ SELECT k.conrelid::oid,
      JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.attnum),
   n.nspname, r.relname,
   (SELECT array_agg(a.attname::text ORDER BY c.n) FROM unnest(k.confkey) WITH ORDINALITY c(attnum, n)
-     JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = c.attnum)
+     JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = c.attnum),
+  k.convalidated AND NOT EXISTS
+    (SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) AND NOT a.attnotnull)
 FROM pg_constraint k JOIN pg_class r ON r.oid = k.confrelid JOIN pg_namespace n ON n.oid = r.relnamespace
 WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY k.conrelid, k.conname
 """
@@ -283,7 +285,10 @@ def _offered(table: Table, foreign: Sequence[tuple[Any, ...]]) -> CatalogueTable
         },
         table.comment,
         {column.name: column.comment for column in columns if column.comment},
-        tuple(ForeignKey(tuple(of), schema, name, tuple(to)) for _, of, schema, name, to in foreign),
+        tuple(
+            ForeignKey(tuple(of), schema, name, tuple(to), always)
+            for _, of, schema, name, to, always in foreign
+        ),
         remedy,
         view,
     )
