@@ -12,8 +12,8 @@ from tycostream.dataflow.predicate import TRUE, Predicate, evaluate
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Nested, Phase, Plan, RootPlan, RowEncoder
 from tycostream.live.cursor import CursorBox
-from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.hub import Hub
+from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.observe.events import silent
@@ -117,7 +117,7 @@ class Client:
         self.outbox: Outbox = hub.outbox(LineFraming(), self.sink)
         self.sink.outbox = self.outbox
         self.ended = False
-        self.subscription: FeedSubscriber | QuerySubscriber = hub.subscribe(
+        self.subscription: LogSubscriber | QuerySubscriber = hub.subscribe(
             operation, self.outbox, operation_id, self._end
         )
         self.seen = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
@@ -15,8 +15,9 @@ from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, RowEnco
 from tycostream.live.arranged import Reader
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import Changes, FeedCohort
-from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.live_source import LiveSource, Subscriber, any_stale
+from tycostream.live.log_cohort import LogCohort
+from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.nested import Nesting
 from tycostream.live.outbox import Flushable, Puller, Ticker
 from tycostream.live.query_cohort import QueryCohort
@@ -28,7 +29,7 @@ from tycostream.live.targets import Push
 from tycostream.observe.events import CohortQuarantined, Emit
 from tycostream.rows import Change
 
-Cohort = FeedCohort | QueryCohort
+Cohort = LogCohort[Any] | QueryCohort
 
 
 class Cohorts:
@@ -47,8 +48,8 @@ class Cohorts:
         self.ticker = Ticker(clock, self.quarantine)
         self.known: dict[object, Cohort] = {}  # by key
         self.sources: dict[Cohort, list[LiveSource]] = {}  # what each reads
-        self._pushes: dict[FeedCohort, Push] = {}  # what the router knows a feed by
-        self.sights: dict[FeedCohort, Sight] = {}  # of feeds that read several sources
+        self._pushes: dict[LogCohort[Any], Push] = {}  # what the router knows it by
+        self.sights: dict[LogCohort[Any], Sight] = {}  # of feeds that read several sources
 
     def reading(self, source: LiveSource) -> list[Cohort]:
         """The cohorts that read ``source``."""
@@ -163,8 +164,8 @@ class Cohorts:
 
     def quarantine(self, culprit: Flushable | Puller | Reader, error: Exception) -> None:
         """Something raised: its cohort's operations end with INTERNAL, nothing else is disturbed."""
-        cohort = culprit.cohort if isinstance(culprit, FeedSubscriber | QuerySubscriber) else culprit
-        if not isinstance(cohort, FeedCohort | QueryCohort):
+        cohort = culprit.cohort if isinstance(culprit, LogSubscriber | QuerySubscriber) else culprit
+        if not isinstance(cohort, LogCohort | QueryCohort):
             self._emit(CohortQuarantined("", f"{type(error).__name__}: {error}"))
             return
         sources = ",".join(source.row_type.source for source in self.sources.get(cohort, ()))
@@ -187,7 +188,7 @@ class Cohorts:
         sources = self.sources.pop(cohort, [])
         if self.known.get(cohort.key) is cohort:
             del self.known[cohort.key]
-        if isinstance(cohort, FeedCohort):
+        if isinstance(cohort, LogCohort):
             if cohort in self.sights:
                 self.sights.pop(cohort).close()
             elif cohort in self._pushes:

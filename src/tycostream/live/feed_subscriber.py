@@ -6,22 +6,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import Coalesce, Phase, Strategy
+from tycostream.graphql.plan import Coalesce, Phase
+from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox
-from tycostream.live.subscriber import BaseSubscriber
 
 if TYPE_CHECKING:
     from tycostream.live.feed_cohort import Chunks, FeedCohort
 
-_DEBOUNCE_LIMIT = 10  # a debounced feed that is never quiet is told after this many periods
 
-
-class FeedSubscriber(BaseSubscriber):
+class FeedSubscriber(LogSubscriber):
     """A member of a FeedCohort.
 
-    At the head it does nothing: the cohort hands its outbox shared bytes. Behind, it pulls: first the set it is in
-    the middle of, then the snapshot's `ready`, then the net since its position, until it is level with the head.
+    Behind, it pulls: first the set it is in the middle of, then the snapshot's `ready`, then the net since its
+    position, until it is level with the head.
     """
+
+    cohort: FeedCohort
 
     def __init__(
         self,
@@ -31,20 +31,12 @@ class FeedSubscriber(BaseSubscriber):
         coalesce: Coalesce | None,
         on_end: Callable[[], None],
     ) -> None:
-        super().__init__(outbox, operation_id, on_end)
-        self.paced = coalesce is not None and coalesce.ms > 0
-        self._coalesce = coalesce
-        self.cohort = cohort
-        self._seq = 0
+        super().__init__(cohort, outbox, operation_id, coalesce, on_end)
         self._opening: list[Phase] = []  # empty sets to send: `reset` before a snapshot, `ready` after it
         self._unbegun = False  # it is due a snapshot that is not made before its socket can take it
         self._sending: Chunks | None = None
         self._place = 0
-        self._first_s: float | None = None  # debounce: when the first untold change came
-        self._last_s = float("-inf")  # throttle: when the last set was sent
-        self._untold = False
         self._cursor: str | None = None  # of the snapshot just sent, for its `ready`
-        cohort.members.add(self)
 
     # how it starts
 
@@ -85,21 +77,7 @@ class FeedSubscriber(BaseSubscriber):
 
     # how it follows
 
-    def fall_behind(self, seq: int) -> None:
-        """It has everything up to ``seq`` and must pull the rest."""
-        self._seq = seq
-        self.outbox.enqueue(self)
-
-    def pull(self) -> bytes | None:
-        """See Puller."""
-        payload = self._next_payload()
-        if not payload:
-            return payload
-        return self.framed(payload, self.cohort.stale)
-
     def _next_payload(self) -> bytes | None:
-        if self.ended:
-            return None
         cohort = self.cohort
         if self._opening and self._opening[0] is Phase.RESET:
             return self._empty(self._opening.pop(0))
@@ -131,8 +109,7 @@ class FeedSubscriber(BaseSubscriber):
         if self.told_stale is not cohort.stale:
             self._cursor = cohort.cursor()
             return self._empty(Phase.LIVE)
-        self._last_s = cohort.clock.monotonic()
-        cohort.join_head(self)
+        self._level()
         return None
 
     def _finish(self) -> None:
@@ -151,33 +128,6 @@ class FeedSubscriber(BaseSubscriber):
             self.told_stale = False  # a client that swaps its snapshot in learns there and then how old it is
         return self.cohort.payload(phase, (), complete=True, resync=False, cursor=cursor)
 
-    # pacing: a timer over the same log
-
-    def published(self, base_seq: int) -> None:
-        """Something came after ``base_seq`` while this paced member was level; its policy says when it is told."""
-        assert self._coalesce is not None
-        if not self._untold:
-            self._untold = True
-            self._seq = base_seq  # until now it was level with the head, wherever that was
-        clock = self.cohort.clock
-        now, ms = clock.monotonic(), self._coalesce.ms
-        period = ms / 1000
-        match self._coalesce.strategy:
-            case Strategy.THROTTLE:
-                due = max(now, self._last_s + period)
-            case Strategy.WINDOW:
-                due = (int(now * 1000) // ms + 1) * period
-            case Strategy.DEBOUNCE:
-                if self._first_s is None:
-                    self._first_s = now
-                due = min(now + period, self._first_s + _DEBOUNCE_LIMIT * period)
-                self.stop_timer()
-        if due <= now:
-            self.stop_timer()
-            self._due()
-        elif self._timer is None:
-            self._timer = clock.call_later(due - now, self._due)
-
     def heartbeat(self) -> None:
         """Level and with nothing untold: a new cursor, so that it does not fall off the log."""
         if not self._untold:
@@ -187,20 +137,6 @@ class FeedSubscriber(BaseSubscriber):
             self.cohort.leave_head(self)
             self.outbox.enqueue(self)
 
-    def _due(self) -> None:
-        self._timer = None
-        self._first_s = None
-        self._untold = False
-        self.cohort.leave_head(self)
-        self.outbox.enqueue(self)
-
-    def hurry(self) -> None:
-        """The staleness changed: tell now, with whatever else waits."""
-        if not self._untold:
-            self._seq = self.cohort.head
-        self.stop_timer()
-        self._due()
-
     # how it ends
 
     def left(self) -> None:
@@ -208,4 +144,4 @@ class FeedSubscriber(BaseSubscriber):
         if self._sending is not None:
             self._sending.leave(self._place)
             self.cohort.release(self._sending)
-        self.cohort.leave(self)
+        super().left()

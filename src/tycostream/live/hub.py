@@ -38,6 +38,7 @@ from tycostream.live.live_source import (
     failed,
     removed,
 )
+from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.nested import Budget, Nesting, TooMuch
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
@@ -346,20 +347,31 @@ class Hub:
         self._cohorts.stop_linger(cohort)
         start: Callable[[], None]
         subscriber: Subscriber
-        if isinstance(cohort, FeedCohort):
-            feed = FeedSubscriber(cohort, outbox, operation_id, self._policy(plan, sources), on_end)
-            subscriber, start = feed, functools.partial(self._start_feed, feed, cohort, roots[0], sources)
-        else:
+        if isinstance(cohort, QueryCohort):
             pace_ms = plan.coalesce.ms if plan.coalesce else 0  # the source's floor is the cohort's
             query = QuerySubscriber(cohort, outbox, operation_id, pace_ms, on_end)
-            subscriber, start = query, functools.partial(self._start_query, query, cohort, sources)
+            subscriber, start = query, query.start
+        else:
+            assert isinstance(cohort, FeedCohort)
+            feed = FeedSubscriber(cohort, outbox, operation_id, self._policy(plan, sources), on_end)
+            follow = functools.partial(feed.start, roots[0].after, roots[0].snapshot)
+            subscriber, start = feed, functools.partial(self._start_following, feed, follow)
         try:
-            if not self._waits(subscriber, sources, start):
-                start()
+            self._start(subscriber, sources, start)
         except BaseException:
             subscriber.cancel()
             raise
         return subscriber
+
+    def _start(
+        self, subscriber: Subscriber, sources: Sequence[LiveSource], start: Callable[[], None]
+    ) -> None:
+        """Start it now, or when the last of its sources is loaded."""
+        unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
+        if unloaded is None:
+            start()
+        else:
+            unloaded.wait(subscriber, functools.partial(self._start, subscriber, sources, start))
 
     def _start_waiting(self, subscriber: Subscriber, start: Callable[[], None]) -> None:
         """A source was loaded; its subscriber starts now, unless it has ended meanwhile."""
@@ -371,29 +383,13 @@ class Hub:
             except Exception as error:
                 self._cohorts.quarantine(subscriber, error)
 
-    def _start_feed(
-        self, feed: FeedSubscriber, cohort: FeedCohort, root: RootPlan, sources: list[LiveSource]
-    ) -> None:
-        start = functools.partial(feed.start, root.after, root.snapshot)
-        sight = self._cohorts.sights.get(cohort)
+    def _start_following(self, follower: LogSubscriber, start: Callable[[], None]) -> None:
+        """Start it, once the rows in its sight are known if that takes other sources."""
+        sight = self._cohorts.sights.get(follower.cohort)
         if sight is None:
             start()
-        elif not self._waits(feed, sources, functools.partial(self._start_feed, feed, cohort, root, sources)):
-            sight.begin(functools.partial(self._start_waiting, feed, start))
-
-    def _waits(
-        self, subscriber: Subscriber, sources: Sequence[LiveSource], start: Callable[[], None]
-    ) -> bool:
-        """Whether it has to wait for one of its sources to be loaded, and then starts."""
-        unloaded = next((source for source in sources if source.state is SourceState.STARTING), None)
-        if unloaded is not None:
-            unloaded.wait(subscriber, start)
-        return unloaded is not None
-
-    def _start_query(self, query: QuerySubscriber, cohort: QueryCohort, sources: list[LiveSource]) -> None:
-        if not self._waits(query, sources, functools.partial(self._start_query, query, cohort, sources)):
-            cohort.hydrate()
-            query.start()
+        else:
+            sight.begin(functools.partial(self._start_waiting, follower, start))
 
     def _policy(self, plan: Plan, sources: Sequence[LiveSource]) -> Coalesce | None:
         floor_ms = max((source.config.coalesce // timedelta(milliseconds=1) for source in sources), default=0)

@@ -14,15 +14,15 @@ from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
 from tycostream.errors import RequestError, TycoError
 from tycostream.live.arrangements import Arrangements
-from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.fragments import FragmentCaches
 from tycostream.live.indexes import Indexes
+from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.live.targets import Push
 from tycostream.rows import RowType
 
 WAITING_MIN: Final = 64  # so many may wait before those that have ended are looked for
-Subscriber = FeedSubscriber | QuerySubscriber
+Subscriber = LogSubscriber | QuerySubscriber
 
 
 class SourceState(Enum):

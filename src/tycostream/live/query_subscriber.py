@@ -35,6 +35,7 @@ class QuerySubscriber(BaseSubscriber):
 
     def start(self) -> None:
         """Get the result as it is."""
+        self.cohort.hydrate()
         self.outbox.enqueue(self)
 
     def fall_behind(self) -> None:

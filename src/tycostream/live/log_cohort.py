@@ -1,0 +1,153 @@
+"""Cohorts that follow a source's log: what is published goes to the members at its head, everybody else pulls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from tycostream.clock import Clock, Timer
+from tycostream.dataflow.log import Log
+from tycostream.dataflow.predicate import Predicate
+from tycostream.graphql.plan import Plan, with_stale
+from tycostream.live.log_subscriber import LogSubscriber
+from tycostream.live.outbox import Ticker
+from tycostream.live.subscriber import offer_all
+
+BROADCAST_CHANGES_MAX = 200  # a larger transaction is sliced: members pull it in shared chunks
+M = TypeVar("M", bound=LogSubscriber)
+
+
+class Logged(Protocol):
+    """What such a cohort reads of its source."""
+
+    log: Log
+
+
+class LogCohort(Generic[M]):
+    """All subscribers of one plan over one source's log.
+
+    Members at the head get the bytes of each set as it is published; the others, for whatever reason they are behind,
+    pull what happened since their position.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        predicate: Predicate,
+        source: Logged,
+        ticker: Ticker,
+        clock: Clock,
+        on_empty: Callable[[LogCohort[Any]], None],
+    ) -> None:
+        self.key = plan.cohort_key
+        self.predicate = predicate
+        self.clock = clock
+        self._plan = plan
+        self._logged = source
+        self._ticker = ticker
+        self._on_empty = on_empty
+        self.members: set[M] = set()
+        self.at_head: dict[M, None] = {}
+        self._pacing: dict[M, None] = {}  # coalescing members, told that something was published
+        self._published: list[bytes] = []
+        self._base_seq = 0  # where members at the head stood before anything in _published
+        self.stale = False
+        self._telling = False  # the staleness is among what was published
+        self.linger: Timer | None = None
+
+    # what the hub calls
+
+    def tell_stale(self, stale: bool) -> None:
+        """The source went stale, or is live again: every member learns it, those that are behind when they pull."""
+        if stale is self.stale:
+            return
+        self.stale = stale
+        if self.at_head:
+            self._telling = True
+            self._offer([with_stale(self._nothing(), stale)], self.head)
+        for member in list(self._pacing):
+            member.hurry()
+
+    def _nothing(self) -> bytes:
+        """A result that says that nothing happened."""
+        raise NotImplementedError
+
+    @property
+    def _attended(self) -> bool:
+        """Whether what is published now would reach anybody."""
+        return bool(self.at_head or self._pacing)
+
+    def _publish(self, payloads: Sequence[bytes], base_seq: int) -> None:
+        """Send results of what happened after ``base_seq``, to each member as its policy says."""
+        for member in list(self._pacing):
+            member.published(base_seq)
+        self._offer(payloads, base_seq)
+
+    def _offer(self, payloads: Sequence[bytes], base_seq: int) -> None:
+        if self.at_head:
+            if not self._published:
+                self._base_seq = base_seq
+            self._published += payloads
+            self._ticker.flush_cohort(self)
+
+    def _fall_behind(self, members: Sequence[M], base_seq: int) -> None:
+        """These members of the head must pull what was published in this tick, and what happened after ``base_seq``."""
+        base_seq = self._base_seq if self._published else base_seq
+        for member in members:
+            del self.at_head[member]
+            member.fall_behind(base_seq)
+
+    def _all_fall_behind(self, base_seq: int) -> None:
+        for member in list(self._pacing):
+            member.published(base_seq)
+        self._fall_behind(list(self.at_head), base_seq)
+        self._published.clear()
+        self._telling = False
+
+    def flush(self) -> None:
+        """Send what was published to the members at the head; whoever's socket is busy falls behind instead."""
+        payloads, self._published = self._published, []
+        if not payloads:
+            return
+        for member in offer_all(self.at_head, payloads):
+            del self.at_head[member]
+            member.fall_behind(self._base_seq)
+        if self._telling:
+            self._telling = False
+            for member in self.at_head:
+                member.told_stale = self.stale
+
+    # what subscribers call
+
+    @property
+    def head(self) -> int:
+        """The sequence number of the newest batch."""
+        return self._logged.log.head
+
+    def on_log(self, seq: int) -> bool:
+        """Whether what happened since ``seq`` can still be told."""
+        return seq >= self._logged.log.floor
+
+    def join_head(self, member: M) -> None:
+        """``member`` has everything up to the head."""
+        if member.paced:
+            self._pacing[member] = None
+        else:
+            self.at_head[member] = None
+
+    def leave_head(self, member: M) -> None:
+        """``member`` pulls now; it joins again when it is level."""
+        self._pacing.pop(member, None)
+
+    def leave(self, member: M) -> None:
+        """``member`` ended."""
+        self.members.discard(member)
+        self.at_head.pop(member, None)
+        self._pacing.pop(member, None)
+        if not self.members:
+            self._deserted()
+            self._on_empty(self)
+
+    def _deserted(self) -> None:
+        """Let go of what was kept for members. It may refer to this, which the collector may not look at."""
+        raise NotImplementedError

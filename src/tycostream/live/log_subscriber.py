@@ -1,0 +1,106 @@
+"""One client's place on a source's log: at its head, or behind and pulling; when it is told is a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tycostream.graphql.plan import Coalesce, Strategy
+from tycostream.live.outbox import Outbox
+from tycostream.live.subscriber import BaseSubscriber
+
+if TYPE_CHECKING:
+    from tycostream.live.log_cohort import LogCohort
+
+_DEBOUNCE_LIMIT = 10  # a debounced feed that is never quiet is told after this many periods
+
+
+class LogSubscriber(BaseSubscriber):
+    """A member of a LogCohort: a position and a delivery policy.
+
+    At the head it does nothing: the cohort hands its outbox shared bytes. Behind, it pulls until it is level.
+    """
+
+    def __init__(
+        self,
+        cohort: LogCohort[Any],
+        outbox: Outbox,
+        operation_id: bytes,
+        coalesce: Coalesce | None,
+        on_end: Callable[[], None],
+    ) -> None:
+        super().__init__(outbox, operation_id, on_end)
+        self.paced = coalesce is not None and coalesce.ms > 0
+        self.cohort = cohort
+        self._coalesce = coalesce
+        self._seq = 0  # it has everything up to here; of no meaning while it is at the head
+        self._first_s: float | None = None  # debounce: when the first untold change came
+        self._last_s = float("-inf")  # throttle: when the last set was sent
+        self._untold = False
+        cohort.members.add(self)
+
+    def fall_behind(self, seq: int) -> None:
+        """It has everything up to ``seq`` and must pull the rest."""
+        self._seq = seq
+        self.outbox.enqueue(self)
+
+    def pull(self) -> bytes | None:
+        """See Puller."""
+        payload = None if self.ended else self._next_payload()
+        return self.framed(payload, self.cohort.stale) if payload else payload
+
+    def _next_payload(self) -> bytes | None:
+        """The next result; empty if it is still being made; None if there is none: it is level, or is woken."""
+        raise NotImplementedError
+
+    def _level(self) -> None:
+        """It has everything."""
+        self._last_s = self.cohort.clock.monotonic()
+        self.cohort.join_head(self)
+
+    # pacing: a timer over the same log
+
+    def published(self, base_seq: int) -> None:
+        """Something came after ``base_seq`` while this paced member was level; its policy says when it is told."""
+        assert self._coalesce is not None
+        if not self._untold:
+            self._untold = True
+            self._seq = base_seq  # until now it was level with the head, wherever that was
+        clock = self.cohort.clock
+        now, ms = clock.monotonic(), self._coalesce.ms
+        period = ms / 1000
+        match self._coalesce.strategy:
+            case Strategy.THROTTLE:
+                due = max(now, self._last_s + period)
+            case Strategy.WINDOW:
+                due = (int(now * 1000) // ms + 1) * period
+            case Strategy.DEBOUNCE:
+                if self._first_s is None:
+                    self._first_s = now
+                due = min(now + period, self._first_s + _DEBOUNCE_LIMIT * period)
+                self.stop_timer()
+        if due <= now:
+            self.stop_timer()
+            self._due()
+        elif self._timer is None:
+            self._timer = clock.call_later(due - now, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._first_s = None
+        self._untold = False
+        self.cohort.leave_head(self)
+        self.outbox.enqueue(self)
+
+    def hurry(self) -> None:
+        """The staleness changed: tell now, with whatever else waits."""
+        if not self._untold:
+            self._seq = self.cohort.head
+        self.stop_timer()
+        self._due()
+
+    # how it ends
+
+    def left(self) -> None:
+        """See BaseSubscriber."""
+        self.cohort.leave(self)
