@@ -80,17 +80,17 @@ LIMITS: Final[dict[str, tuple[int, dict[str, Case]]]] = {
         },
     ),
     "value_limit": (
-        3,
+        4,
         {
             "the variables hold more than N values": Case(
-                (WHERE, {"w": {"id": {"_eq": 1}}}),
                 (WHERE, {"w": {"id": {"_eq": 1, "_neq": 2}}}),
+                (WHERE, {"w": {"id": {"_eq": 1, "_neq": 2, "_gt": 3}}}),
                 "$.variables",
             ),
-            "more than N values in the conditions and orders of an operation": Case(
-                ("{trades(where: {id: {_in: [1]}}) {id}}", {}),
-                ("{trades(where: {id: {_in: [1, 2, 3]}}) {id}}", {}),
-                f"{ARGS}.where.id._in",
+            "more than N values in the arguments of an operation": Case(
+                ("{trades(where: {id: {_in: 1}}) {id}}", {}),
+                ("{trades(where: {id: {_in: 1}}) {id} x: trades(limit: 1) {id}}", {}),
+                "$.variables",
             ),
         },
     ),

@@ -27,7 +27,7 @@ class RoleLimits(Model):
         50_000,
         ge=1,
         le=2_000_000,
-        description="The most values in variables, and in all conditions together.",
+        description="The most values in variables, and in all arguments of an operation.",
     )
     rows_limit: Whole = Field(
         1_000_000, ge=1, description="The most rows of a query's result, with those nested in it."

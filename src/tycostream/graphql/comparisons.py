@@ -23,7 +23,7 @@ LISTS: Final = frozenset(
 _TEXT: Final = SCALARS["text"]
 _COMPARE: Final = {"_eq": "eq", "_neq": "ne", "_lt": "lt", "_lte": "le", "_gt": "gt", "_gte": "ge"}
 # Operators that hold a pattern, and whether they are the negation of the one that is meant.
-_PATTERNS: Final[Mapping[str, tuple[Callable[[str], Matcher], bool]]] = {
+PATTERNS: Final[Mapping[str, tuple[Callable[[str], Matcher], bool]]] = {
     "_like": (Like, False),
     "_nlike": (Like, True),
     "_ilike": (partial(Like, insensitive=True), False),
@@ -57,7 +57,7 @@ def comparison(scalar: Scalar, place: int, operator: str, value: Any, path: str)
         return IsNull(place, negated=not value)
     if operator in ("_in", "_nin"):
         return In(place, frozenset(_cells(scalar, value, path)), negated=operator == "_nin")
-    if operator in _PATTERNS:
+    if operator in PATTERNS:
         return _pattern(scalar, place, operator, value, path)
     if operator == "_cast":
         return _cast(scalar, place, value, path)
@@ -72,7 +72,7 @@ def comparison(scalar: Scalar, place: int, operator: str, value: Any, path: str)
 
 
 def _pattern(scalar: Scalar, place: int, operator: str, value: Any, path: str) -> Predicate:
-    made, negated = _PATTERNS[operator]
+    made, negated = PATTERNS[operator]
     pattern = scalar.text(cell_of(scalar, value, path))
     matcher = _checked(made, pattern, path)
     if scalar.loose:  # blanks at its end, which no comparison sees, are there for a pattern

@@ -52,8 +52,8 @@ class Compiler:
         self._sources = sources
         self._operation = operation
         self._session = session
-        self._collector = Collector(document, variables, given)
-        self._selections = Selections(schema, self._collector, Budget(limits))
+        self._collector = Collector(document, variables, given, Budget(limits))
+        self._selections = Selections(schema, self._collector)
         live = operation.operation is OperationType.SUBSCRIPTION
         self._rows_max = limits.live_rows_limit if live else limits.rows_limit
 

@@ -40,7 +40,7 @@ from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
 
 _LIMITS = LimitsConfig()
-_ERRORS_MAX = 20
+_ERRORS_MAX = 10  # each quotes its value, however large
 _CACHED_CHARACTERS_MAX = 4 * 2**20  # of all cached documents: a tree takes about a hundred times its text
 _STATIC_PLANS_MAX = 8  # introspection of a large schema is megabytes, and half a second
 # one root field a subscription is our rule too, in Hasura's words and with its exception: see Compiler.plan
@@ -158,7 +158,9 @@ class Planner:
         try:
             document = parse(query, max_tokens=most, allow_empty_selection_sets=False)
         except GraphQLSyntaxError as error:
-            if "Parsing aborted" in error.message:
+            if "nested too deeply" in error.message:
+                raise RecursionError from None
+            if "tokens. Parsing aborted" in error.message:
                 said, hint = f"the document has more than {most} tokens", "limits.token_limit is the limit"
                 raise RequestError("validation-failed", said, path="$.query", hint=hint) from None
             raise RequestError(

@@ -20,15 +20,21 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues, get_argument_values, get_directive_values
 
+from tycostream.graphql.budget import Budget
+
 Fields = dict[str, list[FieldNode]]  # by response key, in order; several nodes are merged
 
 
 class Collector:
-    """One operation's fields. ``given``: the variables as they came, before they were coerced."""
+    """One operation's fields. ``given``: the variables as they came, before they were coerced.
+
+    What arguments hold is counted here, field by field, so that nothing that reads them has to.
+    """
 
     def __init__(
-        self, document: DocumentNode, variables: VariableValues, given: Mapping[str, object]
+        self, document: DocumentNode, variables: VariableValues, given: Mapping[str, object], budget: Budget
     ) -> None:
+        self.budget = budget
         self.variables = variables
         self.fragments = {
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
@@ -71,7 +77,9 @@ class Collector:
 
     def arguments(self, field: GraphQLField, node: FieldNode) -> dict[str, Any]:
         """The arguments of a field, coerced; what is absent and has no default is absent."""
-        return get_argument_values(field, node, self.variables)
+        found = get_argument_values(field, node, self.variables)
+        self.budget.arguments(found)
+        return found
 
     def in_document_order(self, node: FieldNode, name: str) -> list[dict[str, Any]]:
         """An argument as it was written: coercion sorts an object's fields as the type has them."""

@@ -91,7 +91,7 @@ def _comparison(
     scalar = row_type.columns[place].scalar
     parts: list[Predicate] = []
     for operator, value in operators.items():
-        budget.condition(f"{path}.{operator}", value)
+        budget.condition(f"{path}.{operator}", operator, value)
         parts.append(comparison(scalar, place, operator, value, f"{path}.{operator}"))
     return conjunction(parts)
 

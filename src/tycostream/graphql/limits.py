@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from graphql import (
     DocumentNode,
@@ -22,6 +22,7 @@ from graphql import (
 
 from tycostream.config.limits import RoleLimits
 from tycostream.errors import RequestError
+from tycostream.graphql.budget import values_in
 
 SOURCE_CHARACTERS_MAX: Final = 256 * 1024
 INTROSPECTION_LISTS_MAX: Final = 40  # the standard introspection query has nine
@@ -190,23 +191,13 @@ def _introspects() -> RequestError:
 
 def check_variables(variables: Mapping[str, object], limits: RoleLimits) -> None:
     """Refuse more values than ``value_limit``, at any depth: each is coerced, at twenty times what counting it costs."""
-    left = limits.value_limit
-    waiting: list[Any] = [variables]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping):
-            left -= len(value)
-            waiting += value.values()
-        elif isinstance(value, list):
-            left -= len(value)
-            waiting += value
-        if left < 0:
-            raise RequestError(
-                "validation-failed",
-                f"the variables hold more than {limits.value_limit} values",
-                path="$.variables",
-                hint="ask for less in one request; limits.value_limit is the limit",
-            )
+    if values_in(variables, limits.value_limit) > limits.value_limit:
+        raise RequestError(
+            "validation-failed",
+            f"the variables hold more than {limits.value_limit} values",
+            path="$.variables",
+            hint="ask for less in one request; limits.value_limit is the limit",
+        )
 
 
 def too_many_rows(most: int, path: str, *, live: bool) -> RequestError:

@@ -12,7 +12,6 @@ from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import TRUE, Predicate
 from tycostream.errors import RequestError
 from tycostream.graphql import encode, inputs
-from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import null
 from tycostream.graphql.documents import ObjectSelection
 from tycostream.graphql.fields import Collector
@@ -36,10 +35,9 @@ class Asked:
 class Selections:
     """Compiles selection sets and arguments of one operation. ``path``s are Hasura's: they name fields, not aliases."""
 
-    def __init__(self, schema: GraphQLSchema, collector: Collector, budget: Budget) -> None:
+    def __init__(self, schema: GraphQLSchema, collector: Collector) -> None:
         self._schema = schema
         self._collector = collector
-        self._budget = budget
 
     def asked(self, source: Source, field: GraphQLField, node: FieldNode, path: str) -> Asked:
         """Which rows a list's arguments ask for; ``path`` is that of the field."""
@@ -48,7 +46,6 @@ class Selections:
         row_type = source.row_type
         predicate = self.where(source, arguments, path)
         written = self._collector.in_document_order(node, "order_by")
-        self._budget.values(f"{path}.order_by", written)
         order = inputs.order_by(source, written, f"{path}.order_by")
         distinct, order = inputs.distinct_on(row_type, arguments.get("distinct_on"), order, path)
         return Asked(
@@ -62,7 +59,7 @@ class Selections:
     def where(self, source: Source, arguments: Mapping[str, Any], path: str) -> Predicate:
         """The condition among a field's arguments, if there is one; ``path`` is that of the arguments."""
         value = arguments.get("where")
-        return TRUE if value is None else inputs.where(source, value, f"{path}.where", self._budget)
+        return TRUE if value is None else inputs.where(source, value, f"{path}.where", self._collector.budget)
 
     def row(self, source: Source, nodes: Sequence[FieldNode], type_name: str, path: str) -> encode.Selection:
         """What is selected on a row; ``path`` is that of the field that holds it."""
