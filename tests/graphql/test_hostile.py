@@ -96,7 +96,7 @@ def calls(query: str, variables: dict[str, Any] | None) -> tuple[int, list[str]]
         said = [error.message for error in refused.errors]
     finally:
         profile.disable()
-    return sum(entry.callcount for entry in profile.getstats()), said  # type: ignore[attr-defined]
+    return sum(entry.callcount for entry in profile.getstats()), said
 
 
 def check(query: str, variables: dict[str, Any] | None, expected: str) -> None:
