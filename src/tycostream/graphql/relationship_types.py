@@ -11,6 +11,7 @@ from graphql import (
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLList,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
 )
@@ -26,6 +27,11 @@ class SourceTypes:
     bool_exp: GraphQLInputObjectType
     order_by: GraphQLInputObjectType | None
     arguments: dict[str, GraphQLArgument]
+
+    @property
+    def linked(self) -> list[GraphQLNamedType]:
+        """The types in which those of other sources stand."""
+        return [self.row, self.bool_exp, *([self.order_by] if self.order_by is not None else [])]
 
 
 class RelationshipTypes:

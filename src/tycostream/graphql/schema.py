@@ -69,6 +69,8 @@ def build_schema(
         subscription=GraphQLObjectType("subscription_root", dict(sorted(subscription.items())))
         if subscription
         else None,
+        # named one by one, they are not found one within the other: a thousand tables in a row are no recursion
+        types=[each for mine in related.sources.values() for each in mine.linked],
         directives=directives,
     )
     # Hasura introspects in the order of names; sorting the map costs nothing, lexicographic_sort_schema a second schema
