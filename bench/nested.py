@@ -136,7 +136,15 @@ def three_levels(desks: int, trades: int) -> float:
 def schema_of(count: int) -> float:
     """Seconds of CPU to build the schema of so many sources of seven columns with a relationship each."""
     names = [f"s{n}" for n in range(count)]
-    kinds = {"id": "int8", "a": "int4", "b": "text", "c": "numeric", "d": "timestamptz", "e": "bool", "f": "float8"}
+    kinds = {
+        "id": "int8",
+        "a": "int4",
+        "b": "text",
+        "c": "numeric",
+        "d": "timestamptz",
+        "e": "bool",
+        "f": "float8",
+    }
     types = [table(name, **kinds) for name in names]
     sources = {
         name: SourceConfig.model_validate(

@@ -7,12 +7,14 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.reloading.harness import Client
+from tests.test_cli import run
 from tycostream.app import App
 from tycostream.auth.session import Session
 from tycostream.clock import SystemClock
@@ -162,3 +164,69 @@ async def test_queries_and_live_queries_say_what_sql_says(world: World) -> None:
 def shown(client: Client) -> Any:
     assert client.read().ended is None
     return client.shown
+
+
+async def test_a_change_feed_is_filtered_through_relationships(world: World) -> None:
+    where = 'where: {instrument: {sector: {_eq: "metal"}}, _not: {fills: {qty: {_gt: 4}}}}'
+    columns = "id instrument_id desk"
+    client = Client(
+        world.app,
+        f"subscription {{ trades_changes({where}) {{ phase cursor changes "
+        f"{{ operation row {{ {columns} }} old {{ {columns} }} }} }} }}",
+    )
+    for step in ("SELECT 1", *STEPS):
+        async with world.db.transaction():
+            await world.db.execute(step.encode())
+        expected = await world.sql(
+            """
+            SELECT id, instrument_id, desk FROM trades t WHERE
+              EXISTS (SELECT FROM instruments WHERE id = t.instrument_id AND sector = 'metal')
+              AND NOT EXISTS (SELECT FROM fills WHERE trade_id = t.id AND qty > 4) ORDER BY id"""
+        )
+        await until(lambda expected=expected: in_order(client.read().rows) == expected)  # type: ignore[misc]
+        assert in_order(client.read().rows) == expected, step
+    assert client.ended is None
+
+
+def in_order(rows: dict[int, Any]) -> list[Any]:
+    return [rows[key] for key in sorted(rows)]
+
+
+def test_check_says_which_relationships_do_not_fit(database: str, tmp_path: Path) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(TABLES.encode())
+    text = f"""
+databases: {{main: {{url: '{database}', manage: true}}}}
+sources:
+  instruments: {{}}
+  trades:
+    relationships:
+      good: {{object: instruments, on: {{instrument_id: id}}}}
+      other: {{object: instruments, on: {{instrument_id: symbol}}}}
+      absent: {{object: instruments, on: {{instrument: id}}}}
+      maybe: {{object: instruments, on: {{instrument_id: id}}, required: true}}
+      away: {{array: lost, on: {{id: id}}}}
+  lost: {{}}
+"""
+    (tmp_path / "tycostream.yaml").write_text(text)
+    checked = run("check", "--json", cwd=tmp_path)
+    found = {
+        each["subject"]: each for each in json.loads(checked.stdout) if "relationship" in each["subject"]
+    }
+    assert checked.returncode == 1
+    assert {
+        name.removeprefix("relationship trades."): (each["ok"], each["fatal"]) for name, each in found.items()
+    } == {
+        "relationships": (True, True),
+        "other": (False, True),
+        "absent": (False, True),
+        "maybe": (False, False),
+        "away": (False, False),
+    }
+    assert found["relationships"]["message"] == "2 relationships fit the columns of both ends"
+    absent = found["relationship trades.absent"]
+    assert absent["message"] == "source trades has no column 'instrument'"
+    assert absent["hint"] == "name another in `on:`; did you mean instrument_id?"
+    assert "type int4 and column 'symbol'" in found["relationship trades.other"]["message"]
+    away = found["relationship trades.away"]
+    assert away["message"] == "it leads to lost, which cannot be read: it is left out until it can"

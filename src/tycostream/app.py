@@ -28,6 +28,7 @@ from tycostream.engines.base import Engine
 from tycostream.errors import Action, ConfigError, RequestError, TycoError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
+from tycostream.graphql.relationships import Misfit, resolved
 from tycostream.graphql.schema import build_schema
 from tycostream.graphql.type_names import TypeNames
 from tycostream.live.collector import walk_seldom
@@ -40,7 +41,7 @@ from tycostream.live.live_source import SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
 from tycostream.live.source_feed import SourceFeed
-from tycostream.observe.events import Emit, Event, OperationFailed
+from tycostream.observe.events import Emit, Event, OperationFailed, RelationshipUnfit
 from tycostream.rows import RowType
 from tycostream.upstreams import Upstreams
 
@@ -67,6 +68,7 @@ class App:
         self._cursors = CursorBox(config.server.cursor_key)
         self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
+        self._misfits: Sequence[Misfit] = ()
         self._type_names = TypeNames()
         self._planner: Planner | None = None
         self._schema_number = 0
@@ -144,6 +146,18 @@ class App:
     def _schema_changed(self) -> None:
         self._planner = None
         self._schema_number += 1
+        relationships, misfits = resolved(self.config.sources, self._row_types)
+        self.hub.relate(
+            frozenset((source, each.join) for source in relationships for each in relationships[source])
+        )
+        for misfit in misfits:
+            if misfit not in self._misfits:
+                self._emit(
+                    RelationshipUnfit(
+                        misfit.source, misfit.name, misfit.message, misfit.hint, not misfit.fatal
+                    )
+                )
+        self._misfits = misfits
 
     def _renew_url(self, database: str) -> None:
         if self._renew is None:
@@ -361,6 +375,12 @@ class App:
         if state is not SourceState.LIVE and reason:
             entry["reason"] = reason
         engine = self.upstreams.engines.get(feed.database)  # none of a database that is just being taken out
-        if engine is not None and (remark := engine.remark(source.name)):
-            entry["remark"] = remark
+        remarks = [engine.remark(source.name)] if engine is not None else []
+        remarks += [
+            f"relationship {each.name}: {each.message}"
+            for each in self._misfits
+            if each.source == source.name
+        ]
+        if any(remarks):
+            entry["remark"] = "; ".join(filter(None, remarks))
         return entry

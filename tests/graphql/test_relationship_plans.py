@@ -331,3 +331,18 @@ def test_an_order_has_a_bound() -> None:
     assert len(root(query, {"o": [item] * 50}).order) == 2
     found = refusal(query, {"o": [*[item] * 50, item]})
     assert found["message"] == "an order by more than 100 columns of related rows"
+
+
+def test_a_plan_says_which_relationships_it_follows() -> None:
+    found = root(
+        "{fills(where: {trade: {parent: {}}}, order_by: {trade: {instrument: {symbol: asc}}}) {trade {fills {id}}}}"
+    )
+    assert found.steps == {
+        ("fills", TRADE),
+        ("trades", PARENT),
+        ("trades", INSTRUMENT),
+        ("trades", OF_TRADE),
+    }
+    feed = root("subscription {trades_changes(where: {_not: {parent: {}}}) {changes {row {id}}}}")
+    assert feed.steps == {("trades", PARENT)}
+    assert root("{trades {id}}").steps == frozenset()

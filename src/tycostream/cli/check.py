@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tycostream.config.model import Config
     from tycostream.engines.base import Finding
+    from tycostream.rows import RowType
     from tycostream.upstreams import Upstreams
 
 SCHEMA = "schema"  # what is said of all databases together
@@ -31,7 +32,7 @@ def check(
         asked = upstreams(loaded)
         try:
             found = await asked.check()
-            together = await _together(asked, found)
+            together = await _together(loaded, asked, found)
         finally:
             await asked.close()
         if as_json:
@@ -44,26 +45,54 @@ def check(
     raise typer.Exit(1 if run(work()) else 0)
 
 
-async def _together(asked: Upstreams, found: dict[str, Sequence[Finding]]) -> list[Finding]:
-    """Whether what the databases tell fits into one schema. A database in trouble has been told of, and is left out."""
+async def _together(config: Config, asked: Upstreams, found: dict[str, Sequence[Finding]]) -> list[Finding]:
+    """Whether what the databases tell fits into one schema. What cannot be read has been told of, and is left out."""
     from tycostream.engines.base import Finding
-    from tycostream.errors import TycoError, UpstreamError
+    from tycostream.errors import Action, TycoError, UpstreamError
     from tycostream.graphql.schema import build_schema
     from tycostream.graphql.type_names import TypeNames
 
     names, findings = TypeNames(), []
+    row_types: dict[str, RowType] = {}
     for database, engine in asked.engines.items():
-        if any(not finding.ok and finding.fatal for finding in found[database]):
+        fatal = {finding.subject for finding in found[database] if not finding.ok and finding.fatal}
+        if f"database {database}" in fatal:
             continue
         for source in asked.sources_of(database):
+            if f"source {source.name}" in fatal:
+                continue
             try:
                 row_type = await engine.describe(source)
-            except UpstreamError:
+            except UpstreamError as error:
+                if error.action is Action.RETRY:  # it is away: its other sources would say the same
+                    break
                 continue  # it went between two looks
             try:
                 names.claim(source.name, build_schema([row_type]))
+                row_types[source.name] = row_type
             except TycoError as error:
                 findings.append(Finding(f"source {source.name}", False, error.told, error.hint))
+    return findings + _relationships(config, row_types)
+
+
+def _relationships(config: Config, row_types: dict[str, RowType]) -> list[Finding]:
+    """Whether the relationships of the sources that can be read fit their columns, and lead to one that can be read."""
+    from tycostream.engines.base import Finding
+    from tycostream.graphql.relationships import resolved
+
+    relationships, misfits = resolved(config.sources, row_types)
+    findings = [Finding(each.subject, False, each.message, each.hint, each.fatal) for each in misfits]
+    for source in row_types:
+        for name, each in config.sources[source].relationships.items():
+            if each.target not in row_types:
+                said = f"it leads to {each.target}, which cannot be read: it is left out until it can"
+                subject = f"relationship {source}.{name}"
+                findings.append(
+                    Finding(subject, False, said, f"see what is said of {each.target}", fatal=False)
+                )
+    if fitting := sum(map(len, relationships.values())):
+        said = "1 relationship fits" if fitting == 1 else f"{fitting} relationships fit"
+        findings.append(Finding("relationships", True, f"{said} the columns of both ends"))
     return findings
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -26,10 +27,9 @@ from tycostream.graphql.budget import Budget
 from tycostream.graphql.fields import Collector, Fields
 from tycostream.graphql.naming import root_of
 from tycostream.graphql.plan import Coalesce, Mode, Plan, RootPlan, StaticRoot, Strategy
-from tycostream.graphql.reading import sources_read
+from tycostream.graphql.reading import steps_of
 from tycostream.graphql.selections import Selections
 from tycostream.graphql.source import Source
-from tycostream.rows import RowType
 
 _COALESCE_MS_MAX = 3_600_000
 
@@ -74,7 +74,7 @@ class Compiler:
             )
             if not fields or (len(fields) > 1 and not allowed):
                 raise RequestError("validation-failed", "subscriptions must select one top level field")
-        roots = tuple(self._root(key, nodes, root_type) for key, nodes in fields.items())
+        roots = tuple(self._with_steps(self._root(key, nodes, root_type)) for key, nodes in fields.items())
         modes = [root.mode for root in roots if isinstance(root, RootPlan)]
         if subscription and not modes:
             # nothing would ever happen to it; GraphQL forbids introspection here for the same reason
@@ -119,7 +119,6 @@ class Compiler:
                 key=(row_type.source, mode, predicate, encoder.key, self._session.role),
                 row_type=row_type,
                 rows_max=self._rows_max,
-                reads=self._reads(source, sources_read(predicate, (), encoder)),
             )
         asked = self._selections.asked(source, field, nodes[0], path)
         return RootPlan(
@@ -135,7 +134,6 @@ class Compiler:
             row_type=row_type,
             distinct_on=asked.distinct_on,
             rows_max=self._rows_max,
-            reads=self._reads(source, sources_read(asked.predicate, asked.order, encoder)),
         )
 
     def _feed_root(
@@ -155,12 +153,16 @@ class Compiler:
             snapshot=True if snapshot is None else snapshot,
             key=(row_type.source, Mode.CHANGES, predicate, encoder.key, self._session.role),
             row_type=row_type,
-            reads=self._reads(source, sources_read(predicate)),
         )
 
-    def _reads(self, own: Source, names: Iterable[str]) -> tuple[RowType, ...]:
-        """The row types of the other sources among ``names``."""
-        return tuple(self._sources[name].row_type for name in sorted(names) if name != own.row_type.source)
+    def _with_steps(self, root: RootPlan | StaticRoot) -> RootPlan | StaticRoot:
+        """The root, saying which relationships it follows and which other sources it reads."""
+        if isinstance(root, StaticRoot):
+            return root
+        steps = frozenset(steps_of(root.source, root.predicate, root.order, root.encoder))
+        names = {join.source for _, join in steps} - {root.source}
+        reads = tuple(self._sources[name].row_type for name in sorted(names))
+        return replace(root, steps=steps, reads=reads) if steps else root
 
     def _introspect(self, nodes: list[FieldNode]) -> bytes:
         """Ask graphql-core, with a document that holds this field only."""

@@ -94,6 +94,9 @@ class ChangeEncoder(Protocol):
         """The value of the root field: one change set."""
 
 
+Step = tuple[str, Join]  # a source, and where its rows lead
+
+
 @dataclass(frozen=True, slots=True)
 class Nested:
     """A relationship selected on a row: which of the related rows, and how they are written."""
@@ -127,6 +130,7 @@ class RootPlan:
     row_type: RowType | None = None  # what it was compiled for: rows of another layout would be misread
     distinct_on: tuple[int, ...] = ()  # LIST: of rows equal in these places only the first, before the window
     reads: tuple[RowType, ...] = ()  # of the other sources that it reads, each once
+    steps: frozenset[Step] = frozenset()  # the relationships that it follows
     # The most rows of its result, with those nested in it; more are refused with ``limits.too_many_rows``. Not part of
     # the key: it is the server's, and all of a role have it.
     rows_max: int = 1_000_000

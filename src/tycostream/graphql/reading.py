@@ -1,4 +1,4 @@
-"""Which sources a plan reads besides its own: in conditions, in orders, and nested in its rows, at any depth."""
+"""Which relationships a plan follows: in conditions, in orders, and nested in its rows, at any depth."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ from collections.abc import Iterable, Iterator
 from tycostream.dataflow.order import OrderVia, Term
 from tycostream.dataflow.predicate import Predicate, leaves_of
 from tycostream.dataflow.relation import Via
-from tycostream.graphql.plan import AggregateEncoder, Nested, RowEncoder
+from tycostream.graphql.plan import AggregateEncoder, ChangeEncoder, Nested, RowEncoder, Step
 
 
-def sources_read(
-    predicate: Predicate, order: Iterable[Term] = (), encoder: RowEncoder | AggregateEncoder | None = None
-) -> set[str]:
-    """The names of the sources whose rows decide what is shown; that of the plan itself only if it is among them."""
-    names = {*_of_predicate(predicate), *_of_order(order)}
+def steps_of(
+    source: str,
+    predicate: Predicate,
+    order: Iterable[Term] = (),
+    encoder: RowEncoder | AggregateEncoder | ChangeEncoder | None = None,
+) -> Iterator[Step]:
+    """The steps from the rows of ``source`` to all others that decide what is shown; one may come several times."""
+    yield from _of_predicate(source, predicate)
+    yield from _of_order(source, order)
     for nested in _nested_of(encoder):
-        names.add(nested.join.source)
-        names |= sources_read(nested.predicate, nested.order, nested.encoder)
-    return names
+        yield source, nested.join
+        yield from steps_of(nested.join.source, nested.predicate, nested.order, nested.encoder)
 
 
-def _nested_of(encoder: RowEncoder | AggregateEncoder | None) -> tuple[Nested, ...]:
-    rows = getattr(encoder, "nodes", encoder)  # of an aggregate, the rows that it shows besides
+def _nested_of(encoder: RowEncoder | AggregateEncoder | ChangeEncoder | None) -> tuple[Nested, ...]:
+    rows = getattr(
+        encoder, "nodes", encoder
+    )  # of an aggregate, the rows that it shows besides; a change has none
     nested: tuple[Nested, ...] = getattr(rows, "nested", ())
     return nested
 
 
-def _of_predicate(predicate: Predicate) -> Iterator[str]:
+def _of_predicate(source: str, predicate: Predicate) -> Iterator[Step]:
     for leaf in leaves_of(predicate):
-        yield leaf.join.source
-        yield from _of_predicate(leaf.predicate)
+        yield source, leaf.join
+        yield from _of_predicate(leaf.join.source, leaf.predicate)
 
 
-def _of_order(order: Iterable[Term]) -> Iterator[str]:
+def _of_order(source: str, order: Iterable[Term]) -> Iterator[Step]:
     for term in order:
-        cell = term.via if isinstance(term, OrderVia) else None
+        owner, cell = source, term.via if isinstance(term, OrderVia) else None
         while isinstance(cell, Via):
-            yield cell.join.source
-            cell = cell.cell if isinstance(cell.cell, Via) else None
+            yield owner, cell.join
+            owner, cell = cell.join.source, cell.cell if isinstance(cell.cell, Via) else None

@@ -11,7 +11,7 @@ from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
 from tycostream.dataflow.predicate import TRUE, leaves_of
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, RowEncoder
+from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, RowEncoder, Step
 from tycostream.live.arranged import Reader
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import Changes, FeedCohort
@@ -48,6 +48,7 @@ class Cohorts:
         self.ticker = Ticker(clock, self.quarantine)
         self.known: dict[object, Cohort] = {}  # by key
         self.sources: dict[Cohort, list[LiveSource]] = {}  # what each reads
+        self.steps: dict[Cohort, frozenset[Step]] = {}  # the relationships that each follows
         self._pushes: dict[LogCohort[Any], Push] = {}  # what the router knows it by
         self.sights: dict[LogCohort[Any], Sight] = {}  # of feeds that read several sources
 
@@ -81,6 +82,7 @@ class Cohorts:
             cohort = self._new_query(plan, roots, sources, bytes_max)
         self.known[plan.cohort_key] = cohort
         self.sources[cohort] = sources
+        self.steps[cohort] = frozenset[Step]().union(*(root.steps for root in roots))
         cohort.stale = any_stale(sources)
         return cohort
 
@@ -186,6 +188,7 @@ class Cohorts:
         """Forget a cohort: its views are freed, the next subscriber makes a new one."""
         self.stop_linger(cohort)
         sources = self.sources.pop(cohort, [])
+        self.steps.pop(cohort, None)
         if self.known.get(cohort.key) is cohort:
             del self.known[cohort.key]
         if isinstance(cohort, LogCohort):

@@ -18,7 +18,7 @@ from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
-from tycostream.graphql.plan import Coalesce, Plan, RootPlan, RowEncoder
+from tycostream.graphql.plan import Coalesce, Plan, RootPlan, RowEncoder, Step
 from tycostream.live.arrangements import Arrangements
 from tycostream.live.cohorts import Cohorts
 from tycostream.live.collector import keep_out, keep_pages
@@ -36,6 +36,7 @@ from tycostream.live.live_source import (
     any_stale,
     changed,
     failed,
+    related_otherwise,
     removed,
 )
 from tycostream.live.log_subscriber import LogSubscriber
@@ -62,6 +63,7 @@ class Hub:
         self.outbox_bytes_max = outbox_bytes_max  # of connections from now on
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
+        self._steps: frozenset[Step] | None = None  # None: whatever a plan says
         self._nesting = Nesting(self.sources)
         self._cohorts = Cohorts(clock, emit, cursors, self._slices, self._nesting)
 
@@ -113,6 +115,13 @@ class Hub:
         source = self.sources.get(name)
         if source is not None:
             self._retire(source, removed(name))
+
+    def relate(self, steps: frozenset[Step]) -> None:
+        """The relationships of now: operations that follow any other end with ``source-changed``."""
+        self._steps = steps
+        for cohort, followed in list(self._cohorts.steps.items()):
+            if not followed <= steps:
+                self._cohorts.fail(cohort, related_otherwise(followed - steps))
 
     def _retire(self, source: LiveSource, error: RequestError) -> None:
         del self.sources[source.row_type.source]
@@ -401,6 +410,9 @@ class Hub:
         """All sources that an operation reads: each root's own, in their order, then the others."""
         sources = [self._source(root.source, root.row_type) for root in roots]
         sources += [self._source(read.source, read) for root in roots for read in root.reads]
+        followed = frozenset[Step]().union(*(root.steps for root in roots))
+        if self._steps is not None and not followed <= self._steps:
+            raise related_otherwise(followed - self._steps)  # planned by the schema of a moment ago
         return list(dict.fromkeys(sources))
 
     def _source(self, name: str, row_type: RowType | None) -> LiveSource:

@@ -13,6 +13,7 @@ from tycostream.dataflow.log import Log
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
 from tycostream.errors import RequestError, TycoError
+from tycostream.graphql.plan import Step
 from tycostream.live.arrangements import Arrangements
 from tycostream.live.fragments import FragmentCaches
 from tycostream.live.indexes import Indexes
@@ -87,6 +88,16 @@ def changed(name: str) -> RequestError:
     return RequestError(
         "source-changed",
         f"the source {name!r} has other columns now",
+        hint="subscribe again with the new schema",
+    )
+
+
+def related_otherwise(steps: Iterable[Step]) -> RequestError:
+    """It follows relationships that the configuration does not have any more, or has otherwise."""
+    names = sorted({name for name, _ in steps})
+    return RequestError(
+        "source-changed",
+        f"a relationship of the source {names[0]!r} is another one now, or gone",
         hint="subscribe again with the new schema",
     )
 

@@ -72,6 +72,17 @@ class EnumLabelUnlisted:
 
 
 @dataclass(frozen=True, slots=True)
+class RelationshipUnfit:
+    """A relationship of the configuration does not fit the columns that the databases have; ``served``: it is nullable."""
+
+    source: str
+    relationship: str
+    reason: str
+    hint: str
+    served: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRerun:
     """A view or query was run again, and its difference is told. ``lag_s``: since the first change that it shows."""
 
@@ -128,6 +139,7 @@ Event = (
     | BatchApplied
     | CohortQuarantined
     | EnumLabelUnlisted
+    | RelationshipUnfit
     | SourceRerun
     | RerunsBehind
     | ConnectionOpened

@@ -17,6 +17,7 @@ from tycostream.observe.events import (
     Event,
     FeedStateChanged,
     OperationFailed,
+    RelationshipUnfit,
     RerunsBehind,
     SlotKeepsLog,
     SourceRerun,
@@ -28,6 +29,7 @@ _LEVELS: Final = {
     SourceRerun: logging.DEBUG,
     ConnectionOpened: logging.DEBUG,
     ConnectionClosed: logging.DEBUG,
+    RelationshipUnfit: logging.WARNING,
     CohortQuarantined: logging.ERROR,
     OperationFailed: logging.ERROR,
 }
