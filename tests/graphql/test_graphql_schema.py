@@ -27,6 +27,8 @@ schema {
 
 directive @coalesce(ms: Int!, strategy: coalesce_strategy = throttle) on SUBSCRIPTION | FIELD
 
+directive @cached(refresh: Boolean! = false, ttl: Int! = 60) on QUERY
+
 directive @_multiple_top_level_fields on SUBSCRIPTION
 
 input String_comparison_exp {

@@ -51,6 +51,7 @@ DOCUMENTS: Final = {
     "many operations": (" ".join(f"query q{n} {{trades {{id}}}}" for n in range(950)), "exactly one operation"),
     "a tower": ("{trades {" * 3000, "not a valid graphql query"),
     "a tower of values": ("{trades(where: " + "{_not: " * 900 + "{}" + "}" * 900 + ") {id}}", "nested"),
+    "lists where none belong": ("{" + " ".join(f"a{n}: trades(limit: {'[' * 180}1{']' * 180}) {{id}}" for n in range(30)) + "}", "found a list"),
     "fields that do not exist": ("{trades {" + " ".join(f"x{n}" for n in range(4900)) + "}}", "not found in type"),
     "inputs that do not exist": ("{trades(where: {" + " ".join(f"symbo{n}: {{}}" for n in range(3000)) + "}) {id}}", "not found in type"),
     "variables that nobody uses": ("query(" + " ".join(f"$v{n}: Int" for n in range(3500)) + ") {trades {id}}", "never used"),

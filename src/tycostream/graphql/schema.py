@@ -92,6 +92,22 @@ def _directives() -> list[GraphQLDirective]:
             },
             description="send the net of what happened, not every change",
         ),
+        # What is answered from memory needs no cache of answers; clients that ask for one are answered all the same.
+        GraphQLDirective(
+            "cached",
+            [DirectiveLocation.QUERY],
+            {
+                "refresh": GraphQLArgument(
+                    GraphQLNonNull(GraphQLBoolean),
+                    default_value=False,
+                    description="refresh the cache entry",
+                ),
+                "ttl": GraphQLArgument(
+                    GraphQLNonNull(GraphQLInt), default_value=60, description="measured in seconds"
+                ),
+            },
+            description="whether this query should be cached",
+        ),
         GraphQLDirective(
             "_multiple_top_level_fields",
             [DirectiveLocation.SUBSCRIPTION],
@@ -116,7 +132,8 @@ def _root_fields(row_type: RowType, types: Types, mine: SourceTypes) -> dict[Mod
             mine.row,
             {
                 row_type.columns[i].field: GraphQLArgument(
-                    GraphQLNonNull(types.output(row_type.columns[i].scalar))
+                    GraphQLNonNull(types.output(row_type.columns[i].scalar)),
+                    description=row_type.columns[i].comment,
                 )
                 for i in sorted(row_type.key, key=lambda i: row_type.columns[i].field)
             },

@@ -135,7 +135,7 @@ class Types:
         if name not in self._outputs:
             # a database's labels may be any text; Hasura too makes such an enum a scalar
             if scalar.enum is not None and all(map(_enum_value, scalar.enum)):
-                self._outputs[name] = GraphQLEnumType(name, {label: label for label in scalar.enum})
+                self._outputs[name] = GraphQLEnumType(name, {label: label for label in sorted(scalar.enum)})
             else:
                 self._outputs[name] = raw_scalar(name)
         return self._outputs[name]

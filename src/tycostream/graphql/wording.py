@@ -90,6 +90,9 @@ def path_of(document: DocumentNode, target: Node) -> str:
     fragments = {
         node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
     }
+    below = ""
+    if target.loc is None:
+        target, below = _original(target)
     used: set[str] = set()  # each fragment is walked once: spreads of spreads grow exponentially
 
     def selections(selection_set: SelectionSetNode | None, path: str) -> Iterator[tuple[Node, str]]:
@@ -126,5 +129,21 @@ def path_of(document: DocumentNode, target: Node) -> str:
         if isinstance(definition, OperationDefinitionNode):
             for node, path in selections(definition.selection_set, "$"):
                 if node is target:
-                    return path
+                    return path.removesuffix(below)
     return "$"
+
+
+def _original(node: Node) -> tuple[Node, str]:
+    """graphql-core tells of a copy of a list or an object that a scalar cannot be; what is innermost is the document's.
+
+    That node, and how its path goes on after that of ``node``.
+    """
+    below = ""
+    while True:
+        match node:
+            case ListValueNode(values=(first, *_)):
+                node, below = first, f"{below}[0]"
+            case ObjectValueNode(fields=(first, *_)):
+                node, below = first.value, f"{below}.{first.name.value}"
+            case _:
+                return node, below
