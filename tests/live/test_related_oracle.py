@@ -411,7 +411,8 @@ SMALL = {
     "tycostream.live.hub.ROWS_AT_ONCE": 4,
     "tycostream.dataflow.index.ROWS_PER_STEP": 2,
     "tycostream.live.sight._ROWS_PER_STEP": 2,
-    "tycostream.live.nested._GROUPS_MAX": 2,
+    "tycostream.dataflow.groups._AGGREGATES_MAX": 2,
+    "tycostream.dataflow.groups._ENTRIES_MAX": 4,
 }
 
 

@@ -57,6 +57,11 @@ class View:
         """The arrangement holds something else altogether."""
         self._ends = self._edits = None
 
+    @property
+    def tracked(self) -> bool:
+        """Whether ``edits`` knows all that was done to the window."""
+        return self._edits is not None
+
     def lose_track(self) -> None:
         """Something was done to the window that is not told as an edit."""
         self._edits = None

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tycostream.dataflow.log import Entry
 from tycostream.dataflow.related import Reach
-from tycostream.dataflow.relation import value_of
+from tycostream.dataflow.relation import Value, value_of
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
 from tycostream.live.indexes import Indexes
@@ -31,7 +31,8 @@ class Linked(Protocol):
 class Backlink:
     """Tells ``touched`` which rows of ``parent`` lead to rows that changed, as far as ``reach`` reads those.
 
-    ``failed`` is told what ``touched`` raises: one reader's error is not the batch's.
+    ``failed`` is told what ``touched`` raises: one reader's error is not the batch's. ``follow`` may narrow a batch down
+    to the values of the join whose rows look different now.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Backlink:
         sources: Mapping[str, Linked],
         touched: Touched,
         failed: Callable[[Exception], None],
+        follow: Callable[[Sequence[Change]], set[Value]] | None = None,
     ) -> None:
         join = reach.join
         self._child = child = sources[join.source]
@@ -48,6 +50,7 @@ class Backlink:
         self._value = value_of(join.remote)
         self._find = parent.store.finder(join.local)
         self._touched = touched
+        self._follow = follow or self._values
         self._failed = failed
         self._ready = False
         parent.indexes.hold(join.local)
@@ -71,13 +74,16 @@ class Backlink:
         """A batch of the rows it leads to."""
         if not self._ready:
             return  # nobody has looked at anything yet
-        value = self._value
         try:
-            values = {value(old) for _, old, _ in changes if old is not None}
-            values.update([value(new) for _, _, new in changes if new is not None])
-            self._tell(values)
+            self._tell(self._follow(changes))
         except Exception as error:
             self._failed(error)
+
+    def _values(self, changes: Sequence[Change]) -> set[Value]:
+        value = self._value
+        values = {value(old) for _, old, _ in changes if old is not None}
+        values.update([value(new) for _, _, new in changes if new is not None])
+        return values
 
     def rows(self, keys: Iterable[Key]) -> None:
         """Rows that it leads to must be looked at again, although they are the same."""
@@ -85,7 +91,7 @@ class Backlink:
             rows, value = self._child.store.rows, self._value
             self._tell({value(rows[key]) for key in keys if key in rows})
 
-    def _tell(self, values: set[object]) -> None:
+    def _tell(self, values: set[Value]) -> None:
         values.discard(None)
         find = self._find
         keys = [key for each in values for key in find(each)]

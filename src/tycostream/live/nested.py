@@ -6,14 +6,12 @@ A query that is answered once has ``PassingRows``: nothing is kept, and nobody i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
-from typing import Final, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 
-from tycostream.dataflow.aggregate import Accumulator, aggregated
-from tycostream.dataflow.log import Entry as LogEntry
-from tycostream.dataflow.members import Entry
-from tycostream.dataflow.order import SortKey, compile_order, prefix_length
+from tycostream.dataflow.aggregate import aggregated
+from tycostream.dataflow.groups import GroupedAggregates, GroupedRows
+from tycostream.dataflow.order import compile_order, prefix_length
 from tycostream.dataflow.predicate import TRUE, compile_predicate, row_local
 from tycostream.dataflow.related import Reach, Related, lookups, reaches
 from tycostream.dataflow.relation import Value, value_of
@@ -21,8 +19,6 @@ from tycostream.graphql.plan import AggregateEncoder, Mode, Nested, RowEncoder
 from tycostream.live.backlinks import Backlink, Linked
 from tycostream.live.fragments import Effort, FragmentCaches, Fragments, Held
 from tycostream.rows import Cell, Change, Key, Row
-
-_GROUPS_MAX: Final = 100_000  # of one relationship: about half a kilobyte each
 
 
 class Encoded(Protocol):
@@ -73,45 +69,46 @@ class Relative:
         self._rows = rows
         self._keys = related.keys(nested.join)
         self._match = None if nested.predicate == TRUE else compile_predicate(nested.predicate, related.bind)
-        self._sort_key = compile_order(nested.order, store.row_type, related.cell_of)
-        self._group = prefix_length(nested.order[: len(nested.distinct_on)], store.row_type)
-        self._start = nested.offset
-        self._end = None if nested.limit is None else nested.offset + nested.limit
+        self._groups = GroupedRows(
+            compile_order(nested.order, store.row_type, related.cell_of),
+            value_of(nested.join.remote),
+            start=nested.offset,
+            end=None if nested.limit is None else nested.offset + nested.limit,
+            distinct=prefix_length(nested.order[: len(nested.distinct_on)], store.row_type),
+        )
 
     def value(self, row: Row) -> bytes:
         """See Branch."""
-        encoder = self._nested.encoder
+        encoder, written = self._nested.encoder, self._rows
         if self._nested.mode is Mode.AGGREGATE:
             totals = cast(AggregateEncoder, encoder)
-            fragments = self._rows.all(*self.window(row)) if self._rows is not None else ()
+            fragments = written.all(*self.window(row)) if written is not None else ()
             return totals.value(self.cells(row, totals), fragments)
-        keys, rows = self.window(row)
-        if self._nested.mode is Mode.BY_PK:
-            keys, rows = keys[:1], rows[:1]
-        return cast(RowEncoder, encoder).result(self._rows.all(keys, rows) if self._rows is not None else ())
+        assert written is not None
+        if self._nested.mode is not Mode.BY_PK:
+            return cast(RowEncoder, encoder).result(written.all(*self.window(row)))
+        pairs = self.pairs(row)
+        if not pairs:
+            return b"null"
+        if len(pairs) > 1:  # one was expected: the first by key
+            pairs = [(key, each) for _, key, each in self._groups.ordered(pairs)]
+        key, one = pairs[0]
+        return written.all((key,), (one,))[0]
 
     def cells(self, row: Row, encoder: AggregateEncoder) -> tuple[Cell, ...]:
         """The aggregates over the related rows, as far as those are asked for."""
         return aggregated(encoder.aggregates, self._store.row_type, self.window(row)[1])
 
-    def window(self, row: Row) -> tuple[list[Key], list[Row]]:
+    def window(self, row: Row) -> tuple[Sequence[Key], Sequence[Row]]:
         """The keys and the related rows, in order, as far as they are asked for."""
-        there, match, sort_key = self._store.rows, self._match, self._sort_key
-        keys = self._keys(row)
-        rows = [there[key] for key in keys]
-        pairs = zip(keys, rows, strict=True)
-        found = [(sort_key(key, each), key, each) for key, each in pairs if match is None or match(each)]
-        found.sort(key=_sort_of)
-        if self._group:
-            found = self._firsts(found)
-        found = found[self._start : self._end]
-        return [key for _, key, _ in found], [each for _, _, each in found]
+        pairs = self.pairs(row)
+        return self._groups.shown(self._groups.ordered(pairs))
 
-    def _firsts(self, found: list[Entry]) -> list[Entry]:
-        firsts: dict[SortKey, Entry] = {}
-        for entry in found:
-            firsts.setdefault(entry[0][: self._group], entry)
-        return list(firsts.values())
+    def pairs(self, row: Row) -> list[tuple[Key, Row]]:
+        """The related rows for which the condition holds."""
+        there, match = self._store.rows, self._match
+        found = [(key, there[key]) for key in self._keys(row)]
+        return found if match is None else [pair for pair in found if match(pair[1])]
 
 
 class PassingRows:
@@ -131,55 +128,11 @@ class PassingRows:
         return [row(each, *[relative.value(each) for relative in relatives]) for each in rows]
 
 
-class Groups:
-    """The aggregates of the rows of a relationship, for each row that leads to some: kept current change by change.
-
-    A group is made when it is first asked for; of too many the one longest there goes, to be made again.
-    """
-
-    def __init__(self, nested: Nested, child: Linked, failed: Callable[[Exception], None]) -> None:
-        """``failed`` is told what ``push`` raises."""
-        encoder = cast(AggregateEncoder, nested.encoder)
-        self._failed = failed
-        self._specs, self._row_type = encoder.aggregates, child.store.row_type
-        self._child, self._predicate = child, nested.predicate
-        self._value = value_of(nested.join.remote)
-        self._groups: dict[Value, Accumulator] = {}
-        child.router.add(nested.predicate, self.push)
-
-    def cells(self, value: Value, rows: Callable[[], Iterable[Row]]) -> tuple[Cell, ...]:
-        """The aggregates of the group with ``value`` in the columns of the join; ``rows`` gives its rows."""
-        group = self._groups.get(value)
-        if group is None:
-            group = Accumulator(self._specs, self._row_type)
-            for row in rows():
-                group.add(row)
-            self._groups[value] = group
-            if len(self._groups) > _GROUPS_MAX:
-                del self._groups[next(iter(self._groups))]
-        return group.cells()
-
-    def push(self, changes: Sequence[Change], _: LogEntry) -> None:
-        """Follow a batch of the rows, as the predicate sees them."""
-        groups, value = self._groups, self._value
-        try:
-            for _key, old, new in changes:
-                if old is not None and (group := groups.get(value(old))) is not None:
-                    group.remove(old)
-                if new is not None and (group := groups.get(value(new))) is not None:
-                    group.add(new)
-        except Exception as error:
-            groups.clear()
-            self._failed(error)
-
-    def close(self) -> None:
-        """Follow no more."""
-        self._child.router.remove(self._predicate, self.push)
-        self._groups.clear()
-
-
 class LiveBranch(Relative):
-    """A relationship of rows that are kept encoded: it tells them when what it leads to has changed. See Branch."""
+    """A relationship of rows that are kept encoded: it tells them when what it leads to has changed. See Branch.
+
+    What a row alone decides is kept group by group, so that a change neither sorts nor adds up a group again.
+    """
 
     def __init__(
         self,
@@ -194,16 +147,24 @@ class LiveBranch(Relative):
         self._leased = rows_of(nested)
         self._inner = None if self._leased is None else child.fragments.lease(self._leased)
         super().__init__(nested, child, related, self._inner)
+        self._local = value_of(nested.join.local)
         read = reaches(nested.predicate, nested.order)
-        reach = Reach(nested.join, row_local(nested.predicate), read)
-        self._backlink = Backlink(parent, reach, sources, fragments.touched, fragments.failed)
+        self._grouped = not read and nested.mode is not Mode.BY_PK
+        whole = not (nested.offset or nested.limit is not None or nested.distinct_on)
+        self._totals: GroupedAggregates | None = None
+        if self._grouped and whole and nested.mode is Mode.AGGREGATE:
+            specs = cast(AggregateEncoder, nested.encoder).aggregates
+            self._totals = GroupedAggregates(specs, child.store.row_type, value_of(nested.join.remote))
+        self._backlink = Backlink(
+            parent,
+            Reach(nested.join, row_local(nested.predicate), read),
+            sources,
+            fragments.touched,
+            fragments.failed,
+            follow=self._follow if self._grouped else None,
+        )
         if self._inner is not None:
             self._inner.listen(self._backlink.rows, fragments.failed)
-        self._local = value_of(nested.join.local)
-        self._groups: Groups | None = None
-        whole = not (nested.offset or nested.limit is not None or nested.distinct_on)
-        if nested.mode is Mode.AGGREGATE and whole and not reaches(nested.predicate):
-            self._groups = Groups(nested, child, fragments.failed)
 
     @property
     def ready(self) -> bool:
@@ -213,15 +174,25 @@ class LiveBranch(Relative):
     def cells(self, row: Row, encoder: AggregateEncoder) -> tuple[Cell, ...]:
         """See Relative."""
         value = self._local(row)
-        if self._groups is None or value is None:
+        if self._totals is None or value is None:
             return super().cells(row, encoder)
-        return self._groups.cells(value, lambda: self.window(row)[1])
+        return self._totals.cells(value, lambda: self.pairs(row))
+
+    def window(self, row: Row) -> tuple[Sequence[Key], Sequence[Row]]:
+        """See Relative."""
+        value = self._local(row)
+        if value is None or not self._grouped:
+            return super().window(row)
+        return self._groups.window(value, lambda: self.pairs(row))
+
+    def _follow(self, changes: Sequence[Change]) -> set[Value]:
+        """Follow a batch of the related rows; gives the values of the groups that look different now."""
+        different = self._groups.push(changes) if self._totals is None or self._inner is not None else set()
+        return different if self._totals is None else different | self._totals.push(changes)
 
     def close(self) -> list[Held]:
         """See Branch."""
         self._backlink.close()
-        if self._groups is not None:
-            self._groups.close()
         if self._inner is None or self._leased is None:
             return []
         self._inner.unlisten(self._backlink.rows)
@@ -268,6 +239,3 @@ class Nesting:
         """Whether a condition and an order can look up what they read of other sources; see ``ready``."""
         found = [lookup for reach in reached for lookup in lookups(reach)]
         return all(self.sources[source].indexes.finds(columns) for source, columns in found)
-
-
-_sort_of = itemgetter(0)

@@ -134,8 +134,10 @@ class _Encoding:
         self.too_large = False
         self.values: list[Sequence[bytes]] = []
         self._nested = [
-            (root.view, root.fragments) for root in roots if root.nested and root.fragments is not None
-        ]
+            (root.view, root.fragments)
+            for root in roots
+            if root.nested and root.fragments is not None and not (kept and root.view.tracked)
+        ]  # of one that is tracked only what was touched is encoded
         if not self._nested:
             self._capture()
 
