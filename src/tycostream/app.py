@@ -23,6 +23,7 @@ from graphql import GraphQLError
 from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.config.model import Config, ServerConfig, SourceConfig
+from tycostream.config.relationships import fields_of
 from tycostream.config.reload import Changes, applicable, compare
 from tycostream.engines.base import Engine
 from tycostream.errors import Action, ConfigError, RequestError, TycoError, UpstreamError
@@ -45,7 +46,8 @@ from tycostream.observe.events import Emit, Event, OperationFailed, Relationship
 from tycostream.rows import RowType
 from tycostream.upstreams import Upstreams
 
-_UNKNOWN_ROOT: Final = re.compile(r"field '([^']*)' not found in type: '(?:query|subscription)_root'")
+_UNKNOWN: Final = re.compile(r"field '([^']*)' not found in type: '([^']*)'")
+_OF_ROWS: Final = ("", "_bool_exp", "_order_by")  # types of a source that have its relationships as fields
 _WAITING: Final = "its database has not described it yet; /readyz says what it waits for"
 
 
@@ -330,17 +332,27 @@ class App:
             raise InvalidRequest([self._explained(error) for error in invalid.errors]) from None
 
     def _explained(self, error: RequestError) -> RequestError:
-        """An unknown field that a source will have once its database has described it is not the client's mistake."""
-        match = _UNKNOWN_ROOT.fullmatch(error.message)
-        for name, source in self.config.sources.items() if match else ():
-            if name not in self._row_types and match and match[1] in source.root_fields.values():
-                return RequestError(
-                    "source-not-ready",
-                    f"the source {name!r} is not known yet",
-                    path=error.path,
-                    hint=_WAITING,
-                )
-        return error
+        """An unknown field that will be there once a database has described a source is not the client's mistake."""
+        match = _UNKNOWN.fullmatch(error.message)
+        name = self._awaited(match[1], match[2]) if match else None
+        if name is None:
+            return error
+        said = f"the source {name!r} is not known yet"
+        return RequestError("source-not-ready", said, path=error.path, hint=_WAITING)
+
+    def _awaited(self, field: str, type_name: str) -> str | None:
+        """The source without which a type has not got a field that it will have."""
+        if type_name in ("query_root", "subscription_root"):
+            named = [name for name, each in self.config.sources.items() if field in each.root_fields.values()]
+        else:
+            named = [
+                each.target
+                for end in _OF_ROWS
+                if (source := self.config.sources.get(type_name.removesuffix(end))) is not None
+                for name, each in source.relationships.items()
+                if field in fields_of(name, each)
+            ]
+        return next((name for name in named if name not in self._row_types), None)
 
     async def query(self, plan: Plan) -> bytes:
         """See Operations."""

@@ -128,3 +128,25 @@ async def test_one_that_does_not_fit_is_left_out_and_told_once(served: World) ->
     assert answer == {"data": {"items": [{"id": 1}, {"id": 2}]}}
     await served.reload(configuration(related(unfit), more="live: {linger: 2s}"))
     assert told == [event for event in served.events if isinstance(event, RelationshipUnfit)]
+
+
+async def test_a_relationship_to_what_is_not_known_yet_is_not_the_clients_mistake(served: World) -> None:
+    database = served.databases["postgresql://a/x"]
+    waiting = "late: {array: more, on: {id: n}}"
+    await served.reload(configuration(related(waiting, others=", more: {}")))
+    for query, path in (
+        ("{items {late {id}}}", "$.selectionSet.items.selectionSet.late"),
+        ("{items(where: {late: {}}) {id}}", "$.selectionSet.items.args.where.late"),
+        ("{items {late_aggregate {nodes {id}}}}", "$.selectionSet.items.selectionSet.late_aggregate"),
+    ):
+        with pytest.raises(InvalidRequest) as caught:
+            served.app.prepare(query, None, None, Session())
+        error = caught.value.errors[0]
+        assert (error.code, error.message) == ("source-not-ready", "the source 'more' is not known yet")
+        assert error.path == path
+    with pytest.raises(InvalidRequest, match="field 'never' not found in type: 'items'"):
+        served.app.prepare("{items {never}}", None, None, Session())
+    database.has(table("more"), (5, 1))
+    await served.live("items", "more", step_s=1)
+    answer = await served.app.query(served.app.prepare("{items {late {id}}}", None, None, Session()))
+    assert json.loads(answer) == {"data": {"items": [{"late": [{"id": 5}]}, {"late": []}]}}

@@ -44,6 +44,21 @@ subscription TopPositions {
   }
 }
 """,
+    """# Rows of several tables, nested and live: a new result whenever one of them looks different.
+subscription Related {
+  instruments(where: {trades: {quantity: {_gte: 400}}}, order_by: {position: {profit: desc}}, limit: 3) {
+    symbol
+    position {
+      profit
+    }
+    trades(order_by: {id: desc}, limit: 2) {
+      side
+      price
+      quantity
+    }
+  }
+}
+""",
     """# A view, live: PostgreSQL computes it again when its tables change, and only what is different is told.
 subscription Pnl {
   live_pnl(order_by: {pnl: desc}, limit: 5) {
