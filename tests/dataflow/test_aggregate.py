@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -78,6 +79,11 @@ def followed(specs: Sequence[Aggregate], row_type: RowType, rows: Sequence[Row],
     for row in gone:
         accumulator.remove(row)
     cells = accumulator.cells()
+    # and each row in the place of the one before it, and back
+    for old, new in [*pairwise(rows), *((new, old) for old, new in reversed(list(pairwise(rows))))]:
+        before = accumulator.cells()
+        assert accumulator.replace(old, new) or accumulator.cells() == before
+    assert accumulator.cells() == cells
     for row in rows:
         accumulator.remove(row)
     assert accumulator.cells() == empty
@@ -319,7 +325,7 @@ def test_parts_are_shared_by_the_results_that_read_them() -> None:
     ]
     specs += [Aggregate("min", (1,)), Aggregate("max", (1,)), Aggregate("sum", (1,))]
     accumulator = Accumulator(specs, row_type)
-    assert len(type(accumulator).__slots__) == 3  # the sums, the count, and the cells in their order
+    assert len(accumulator.parts) == 3  # the sums, the count, and the cells in their order
     assert isinstance(accumulator, Accumulator)
     assert type(Accumulator(specs, row_type)) is type(accumulator)
 

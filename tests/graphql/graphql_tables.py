@@ -44,8 +44,10 @@ def root(query: str, variables: dict[str, object] | None = None, planner: Planne
     return found
 
 
-def refusals(query: str, variables: dict[str, object] | None = None) -> list[dict[str, Any]]:
+def refusals(
+    query: str, variables: dict[str, object] | None = None, planner: Planner = PLANNER
+) -> list[dict[str, Any]]:
     """The error entries of an operation that is refused."""
     with pytest.raises(InvalidRequest) as caught:
-        PLANNER.plan(query, None, variables, Session())
+        planner.plan(query, None, variables, Session())
     return [dict(error.to_graphql()) for error in caught.value.errors]

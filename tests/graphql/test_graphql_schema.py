@@ -100,6 +100,29 @@ type orders {
   side: side
 }
 
+type orders_aggregate {
+  aggregate: orders_aggregate_fields
+  nodes: [orders!]!
+}
+
+type orders_aggregate_fields {
+  avg: orders_avg_fields
+  count(columns: [orders_select_column!], distinct: Boolean): Int!
+  max: orders_max_fields
+  min: orders_min_fields
+  stddev: orders_stddev_fields
+  stddev_pop: orders_stddev_pop_fields
+  stddev_samp: orders_stddev_samp_fields
+  sum: orders_sum_fields
+  var_pop: orders_var_pop_fields
+  var_samp: orders_var_samp_fields
+  variance: orders_variance_fields
+}
+
+type orders_avg_fields {
+  id: Float
+}
+
 input orders_bool_exp {
   _and: [orders_bool_exp!]
   _not: orders_bool_exp
@@ -123,6 +146,16 @@ type orders_change_set {
   resync: Boolean!
 }
 
+type orders_max_fields {
+  id: bigint
+  side: side
+}
+
+type orders_min_fields {
+  id: bigint
+  side: side
+}
+
 type orders_old {
   id: bigint
   side: side
@@ -138,9 +171,48 @@ enum orders_select_column {
   side
 }
 
+type orders_stddev_fields {
+  id: Float
+}
+
+type orders_stddev_pop_fields {
+  id: Float
+}
+
+type orders_stddev_samp_fields {
+  id: Float
+}
+
+type orders_sum_fields {
+  id: bigint
+}
+
+type orders_var_pop_fields {
+  id: Float
+}
+
+type orders_var_samp_fields {
+  id: Float
+}
+
+type orders_variance_fields {
+  id: Float
+}
+
 type positions {
   Isin: String!
   book: String!
+}
+
+type positions_aggregate {
+  aggregate: positions_aggregate_fields
+  nodes: [positions!]!
+}
+
+type positions_aggregate_fields {
+  count(columns: [positions_select_column!], distinct: Boolean): Int!
+  max: positions_max_fields
+  min: positions_min_fields
 }
 
 input positions_bool_exp {
@@ -166,6 +238,16 @@ type positions_change_set {
   resync: Boolean!
 }
 
+type positions_max_fields {
+  Isin: String
+  book: String
+}
+
+type positions_min_fields {
+  Isin: String
+  book: String
+}
+
 type positions_old {
   Isin: String
   book: String
@@ -183,8 +265,10 @@ enum positions_select_column {
 
 type query_root {
   orders(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
+  orders_aggregate(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): orders_aggregate!
   orders_by_pk(id: bigint!): orders
   positions(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
+  positions_aggregate(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): positions_aggregate!
   positions_by_pk(Isin: String!, book: String!): positions
 }
 
@@ -207,9 +291,11 @@ input side_comparison_exp {
 
 type subscription_root {
   orders(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
+  orders_aggregate(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): orders_aggregate!
   orders_by_pk(id: bigint!): orders
   orders_changes(after: String, snapshot: Boolean = true, where: orders_bool_exp): orders_change_set!
   positions(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
+  positions_aggregate(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): positions_aggregate!
   positions_by_pk(Isin: String!, book: String!): positions
   positions_changes(after: String, snapshot: Boolean = true, where: positions_bool_exp): positions_change_set!
 }
@@ -253,6 +339,9 @@ def test_hasuras_descriptions() -> None:
         "trades_order_by": 'Ordering options when selecting data from "trades".',
         "trades_select_column": 'select columns of table "trades"',
         "order_by": "column ordering options",
+        "trades_aggregate": 'aggregated selection of "trades"',
+        "trades_aggregate_fields": 'aggregate fields of "trades"',
+        "trades_avg_fields": "aggregate avg on columns",
     }
     assert {name: schema.type_map[name].description for name in described} == described
     positions: Any = schema.type_map["positions"]
@@ -277,7 +366,9 @@ def test_a_multiset_has_no_key_and_a_plain_type_no_operators_but_one() -> None:
     notes = RowType("notes", (Column("info", SCALARS["point"]),))
     schema = Planner([notes]).schema
     query: Any = schema.query_type
-    assert list(query.fields) == ["notes"]
+    assert list(query.fields) == ["notes", "notes_aggregate"]
+    fields: Any = schema.type_map["notes_aggregate_fields"]
+    assert list(fields.fields) == ["count"]
     assert set(query.fields["notes"].args) == {"limit", "offset", "where"}  # nothing to order by
     bool_exp: Any = schema.type_map["notes_bool_exp"]
     assert list(bool_exp.fields) == ["_and", "_not", "_or", "info"]

@@ -59,7 +59,11 @@ ARGUMENTS = "distinct_on: [Album_select_column!] limit: Int offset: Int order_by
     ("name", "expected"),
     [
         ("Album", "type Album { AlbumId: Int! Artist: Artist! ArtistId: Int! Title: String! }"),
-        ("Artist", f"type Artist {{ Albums({ARGUMENTS}): [Album!]! ArtistId: Int! Name: String }}"),
+        (
+            "Artist",
+            f"type Artist {{ Albums({ARGUMENTS}): [Album!]! Albums_aggregate({ARGUMENTS}): Album_aggregate! "
+            "ArtistId: Int! Name: String }",
+        ),
         (
             "Album_bool_exp",
             "input Album_bool_exp { AlbumId: Int_comparison_exp Artist: Artist_bool_exp ArtistId: Int_comparison_exp "
@@ -67,14 +71,17 @@ ARGUMENTS = "distinct_on: [Album_select_column!] limit: Int offset: Int order_by
         ),
         (
             "Artist_bool_exp",
-            "input Artist_bool_exp { Albums: Album_bool_exp ArtistId: Int_comparison_exp Name: String_comparison_exp "
+            "input Artist_bool_exp { Albums: Album_bool_exp Albums_aggregate: Album_aggregate_bool_exp ArtistId: Int_comparison_exp Name: String_comparison_exp "
             "_and: [Artist_bool_exp!] _not: Artist_bool_exp _or: [Artist_bool_exp!] }",
         ),
         (
             "Album_order_by",
             "input Album_order_by { AlbumId: order_by Artist: Artist_order_by ArtistId: order_by Title: order_by }",
         ),
-        ("Artist_order_by", "input Artist_order_by { ArtistId: order_by Name: order_by }"),
+        (
+            "Artist_order_by",
+            "input Artist_order_by { Albums_aggregate: Album_aggregate_order_by ArtistId: order_by Name: order_by }",
+        ),
         ("Album_select_column", "enum Album_select_column { AlbumId ArtistId Title }"),
         ("Album_old", "type Album_old { AlbumId: Int ArtistId: Int Title: String }"),
     ],
@@ -87,10 +94,13 @@ def test_the_sample_of_two_tables(name: str, expected: str) -> None:
 def test_descriptions_are_hasuras_or_the_configurations() -> None:
     trades = PLANNER.schema.type_map["trades"]
     assert isinstance(trades, GraphQLObjectType)
-    said = {name: trades.fields[name].description for name in ("instrument", "fills", "parent")}
+    said = {
+        name: trades.fields[name].description for name in ("instrument", "fills", "fills_aggregate", "parent")
+    }
     assert said == {
         "instrument": "what was traded",
         "fills": "An array relationship",
+        "fills_aggregate": "An aggregate relationship",
         "parent": "An object relationship",
     }
 

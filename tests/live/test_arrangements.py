@@ -115,13 +115,13 @@ def test_a_page_alone_is_filtered_and_the_next_one_shares(
     clock.run()
     alone = Client(hub, behind(20, 41))
     clock.run()
-    assert [len(each.arrangement.members) for each in arrangements._names] == [20, 40]
+    assert [each.arrangement.kept for each in arrangements._names] == [20, 40]
     monkeypatch.setattr(arrangements_module, "_ALONE_ROWS_MAX", 30)
     third = Client(hub, behind(30, 61))
     clock.run()
     fourth = Client(hub, behind(40, 81))
     clock.run()
-    assert [len(each.arrangement.members) for each in arrangements._names] == [20, 40, ROWS]
+    assert [each.arrangement.kept for each in arrangements._names] == [20, 40, ROWS]
     assert sorted_anew == [ROWS, ROWS, ROWS]
     put(hub, 2, (0, 8, "x"), (1, 18, "x"), (2, 28, "x"), (3, 38, "x"))
     clock.run()

@@ -15,6 +15,7 @@ from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import TRUE
 from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Mode, Plan
+from tycostream.live.arrangements import _Name
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.hub import Hub
 from tycostream.live.rendering import LiveRoot, Rendering
@@ -98,7 +99,7 @@ def test_an_arrangement_and_its_readers_are_freed() -> None:
     clock.run()
     hub.apply(Batch(Position("l", 0, 2), {"items": [Change(n, None, (n, -1, "y")) for n in range(1100)]}))
     clock.run()  # in slices
-    held = [weakref.ref(hub.sources["items"].arrangements._known[TRUE, (OrderBy(1),), 0])]
+    held = [weakref.ref(hub.sources["items"].arrangements._known[_Name(TRUE, (OrderBy(1),))])]
     held += [weakref.ref(subscription.cohort) for subscription in subscriptions]
     while subscriptions:
         subscriptions.pop().cancel()

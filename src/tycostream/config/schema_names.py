@@ -25,7 +25,23 @@ FIXED_TYPES: Final = (
     | {"query_root", "mutation_root", "subscription_root", "order_by", "cursor_ordering"}
     | {"change_phase", "change_operation", "coalesce_strategy", "Query", "Mutation", "Subscription"}
 )
-SOURCE_TYPES: Final = ("", "_bool_exp", "_order_by", "_select_column", "_change_set", "_change", "_old")
+_FUNCTIONS: Final = (
+    "avg", "max", "min", "stddev", "stddev_pop", "stddev_samp", "sum", "var_pop", "var_samp", "variance",
+)  # fmt: skip
+_TRUTHS: Final = ("_bool_and", "_bool_or")
+# The types that a source brings along, by what comes after its name.
+SOURCE_TYPES: Final = (
+    *("", "_bool_exp", "_order_by", "_select_column", "_change_set", "_change", "_old"),
+    *(
+        "_aggregate",
+        "_aggregate_fields",
+        "_aggregate_order_by",
+        "_aggregate_bool_exp",
+        "_aggregate_bool_exp_count",
+    ),
+    *(f"_{function}{kind}" for function in _FUNCTIONS for kind in ("_fields", "_order_by")),
+    *(f"_aggregate_bool_exp{truth}" for truth in _TRUTHS),
+)
 SOURCE_FIELDS: Final = tuple(ROOT_FIELDS.values())
 ENUM_TYPES: Final = ("", "_comparison_exp")
 

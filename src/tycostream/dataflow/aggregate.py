@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from tycostream.dataflow.multiset import Multiset, Sorted
 from tycostream.dataflow.relation import Aggregate
@@ -66,6 +66,7 @@ class Accumulator:
     """
 
     __slots__ = ()
+    parts: ClassVar[tuple[str, ...]] = ()  # the attributes that hold its state
 
     def __new__(cls, specs: Sequence[Aggregate], row_type: RowType) -> Accumulator:
         """An accumulator of no rows."""
@@ -85,9 +86,28 @@ class Accumulator:
         """One row less: one that was added."""
         raise NotImplementedError
 
+    def replace(self, old: Row, new: Row) -> bool:
+        """``remove`` and ``add``, but for cells that are the same; whether there are others that count."""
+        raise NotImplementedError
+
+    def follow(self, old: Row | None, new: Row | None) -> bool:
+        """A change: either image may be missing. Whether results may be others now."""
+        if old is not None and new is not None:
+            return self.replace(old, new)
+        if old is not None:
+            self.remove(old)
+        elif new is not None:
+            self.add(new)
+        return old is not new
+
     def cells(self) -> tuple[Cell, ...]:
         """The results, in the order of the specs."""
         raise NotImplementedError
+
+    def containers(self) -> list[dict[Any, Any] | list[Any]]:
+        """What may be large of what it holds, for the caller to free at leisure once nobody asks it any more."""
+        parts: list[object] = [getattr(self, name) for name in type(self).parts]
+        return [held for part in parts if isinstance(part, Multiset) for held in part.containers()]
 
 
 def aggregated(specs: Sequence[Aggregate], row_type: RowType, rows: Iterable[Row]) -> tuple[Cell, ...]:
@@ -179,6 +199,16 @@ class _Parts:
         return self._part("sorted", columns, Sorted, f"({cell}, text{columns[0]}({cell}), {cell})")
 
 
+def _statements(method: str, columns: tuple[int, ...], readers: dict[str, str]) -> list[str]:
+    """To add or remove the cells of ``row``."""
+    tests = " and ".join(f"(c{place} := row[{place}]) is not None" for place in columns)
+    lines = [f"  if {tests or True}:"]
+    for name, given in readers.items():
+        counted = f"self.{name} {'+' if method == 'add' else '-'}= 1"
+        lines.append(f"    self.{name}.{method}({given})" if given else f"    {counted}")
+    return lines
+
+
 def _cells(columns: tuple[int, ...]) -> str:
     names = ", ".join(f"c{place}" for place in columns)
     return f"({names})" if len(columns) > 1 else names
@@ -200,19 +230,27 @@ def _class(specs: tuple[Aggregate, ...], scalars: tuple[tuple[int, Scalar], ...]
     parts = _Parts(specs, dict(scalars))
     lines = ["def __init__(self, specs, row_type):", "  pass"]
     lines += [f"  self.{name} = make_{name}()" for name in parts.makers]
-    for method, sign in (("add", "+"), ("remove", "-")):
+    for method in ("add", "remove"):
         lines += [f"def {method}(self, row):", "  pass"]
         for columns, readers in parts.readers.items():
-            tests = " and ".join(f"(c{place} := row[{place}]) is not None" for place in columns)
-            lines.append(f"  if {tests or True}:")
-            for name, given in readers.items():
-                act = f"self.{name}.{method}({given})" if given else f"self.{name} {sign}= 1"
-                lines.append(f"    {act}")
+            lines += _statements(method, columns, readers)
+    lines += ["def replace(self, old, new):", "  other = False"]
+    for columns, readers in parts.readers.items():
+        if columns:  # how many rows there are stays
+            tests = " or ".join(f"old[{place}] is not new[{place}]" for place in columns)
+            lines += [f"  if {tests}:", "    other = True", "    row = old"]
+            lines += [f"  {line}" for line in _statements("remove", columns, readers)]
+            lines.append("    row = new")
+            lines += [f"  {line}" for line in _statements("add", columns, readers)]
+    lines.append("  return other")
     lines += ["def cells(self):", f"  return ({''.join(f'{result}, ' for result in parts.results)})"]
     names: dict[str, Any] = {f"make_{name}": make for name, make in parts.makers.items()}
     names |= {f"text{place}": scalar.text for place, scalar in scalars if scalar.loose}
     names |= {"__builtins__": {"len": len, "min": min}, "second": _second}
     body: dict[str, Any] = {}
     exec("\n".join(lines), names, body)  # noqa: S102 - see above
-    made: type[Accumulator] = type("Accumulator", (Accumulator,), {"__slots__": tuple(parts.makers), **body})
+    attributes = tuple(parts.makers)
+    made: type[Accumulator] = type(
+        "Accumulator", (Accumulator,), {"__slots__": attributes, "parts": attributes, **body}
+    )
     return made

@@ -58,6 +58,11 @@ class Arrangement:
         given = self._store.given(self.predicate)
         return len(self._store.rows) if given is None else len(given)
 
+    @property
+    def kept(self) -> int:
+        """How many rows it holds on to."""
+        return len(self._all)
+
     def hydrate(self) -> None:
         """Compute the members from the store as it is, in one go."""
         hydration = self.hydration()

@@ -39,6 +39,10 @@ class Multiset:
             del counts[value]
             self._vanished(value)
 
+    def containers(self) -> list[dict[Any, Any] | list[Any]]:
+        """What it consists of."""
+        return [self._counts]
+
     def _appeared(self, value: Any) -> None:
         pass
 
@@ -55,6 +59,10 @@ class Sorted(Multiset):
         super().__init__()
         self._blocks: list[list[Any]] = []  # none of them empty
         self._lasts: list[Any] = []  # the last value of each
+
+    def containers(self) -> list[dict[Any, Any] | list[Any]]:
+        """See Multiset."""
+        return [self._counts, *self._blocks]
 
     def first(self) -> Any:
         """The smallest value; None if there is none."""

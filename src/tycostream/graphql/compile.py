@@ -10,6 +10,7 @@ import msgspec
 from graphql import (
     DocumentNode,
     FieldNode,
+    GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -26,7 +27,16 @@ from tycostream.graphql import inputs
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.fields import Collector, Fields
 from tycostream.graphql.naming import root_of
-from tycostream.graphql.plan import Coalesce, Mode, Plan, RootPlan, StaticRoot, Strategy
+from tycostream.graphql.plan import (
+    AggregateEncoder,
+    Coalesce,
+    Mode,
+    Plan,
+    RootPlan,
+    RowEncoder,
+    StaticRoot,
+    Strategy,
+)
 from tycostream.graphql.reading import steps_of
 from tycostream.graphql.selections import Selections
 from tycostream.graphql.source import Source
@@ -106,9 +116,8 @@ class Compiler:
         row_type = source.row_type
         if mode is Mode.CHANGES:
             return self._feed_root(key, source, nodes, self._collector.arguments(field, nodes[0]), path)
-        selection = self._selections.row(source, nodes, row_type.source, path)
-        encoder = source.rows(selection, mode is Mode.BY_PK)
         if mode is Mode.BY_PK:
+            encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), True)
             predicate = inputs.by_pk(row_type, self._collector.arguments(field, nodes[0]), f"{path}.args")
             return RootPlan(
                 key,
@@ -120,7 +129,20 @@ class Compiler:
                 row_type=row_type,
                 rows_max=self._rows_max,
             )
-        asked = self._selections.asked(source, field, nodes[0], path)
+        return self._list_root(key, source, mode, nodes, field)
+
+    def _list_root(
+        self, key: str, source: Source, mode: Mode, nodes: list[FieldNode], field: GraphQLField
+    ) -> RootPlan:
+        """A root over a window of rows: these, or aggregates over them."""
+        row_type = source.row_type
+        path = f"$.selectionSet.{nodes[0].name.value}"
+        encoder: RowEncoder | AggregateEncoder
+        if mode is Mode.AGGREGATE:
+            encoder, asked = self._selections.aggregates(source, field, nodes, path)
+        else:
+            encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), False)
+            asked = self._selections.asked(source, field, nodes[0], path)
         return RootPlan(
             key,
             row_type.source,

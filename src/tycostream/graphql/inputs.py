@@ -19,6 +19,7 @@ from tycostream.dataflow.predicate import (
 )
 from tycostream.dataflow.relation import Join, Via
 from tycostream.errors import RequestError
+from tycostream.graphql.aggregate_inputs import aggregated, aggregates_ordered
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import cell_of, comparison, null
 from tycostream.graphql.source import Source
@@ -59,6 +60,9 @@ def _where(source: Source, value: Mapping[str, Any], path: str, depth: int, budg
             budget.condition(here)
             relationship, target = source.related[name]
             parts.append(_exists(relationship.join, inside(inner, here, target)))
+        elif name in source.totals:
+            relationship, target = source.totals[name]
+            parts.append(aggregated(relationship.join, target, inner, here, inside, budget))
         else:
             parts.append(_comparison(source.row_type, name, inner, here, budget))
     return conjunction(parts)
@@ -76,6 +80,8 @@ def _input_type(source: Source, name: str) -> str:
         return f"{source.row_type.source}_bool_exp"
     if name in source.related:
         return f"{source.related[name][1].row_type.source}_bool_exp"
+    if name in source.totals:
+        return f"{source.totals[name][1].row_type.source}_aggregate_bool_exp"
     return source.row_type.columns[source.place_of[name]].scalar.comparison
 
 
@@ -136,6 +142,10 @@ def _ordered(
             relationship, target = source.related[name]
             for cell, direction in _ordered(target, inner, path, depth + 1):
                 yield Via(relationship.join, cell), direction
+        elif name in source.totals:
+            relationship, target = source.totals[name]
+            for aggregate, direction in aggregates_ordered(target, inner):
+                yield Via(relationship.join, aggregate), direction
         else:
             yield source.place_of[name], inner
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import Predicate
@@ -134,6 +134,20 @@ class RootPlan:
     # The most rows of its result, with those nested in it; more are refused with ``limits.too_many_rows``. Not part of
     # the key: it is the server's, and all of a role have it.
     rows_max: int = 1_000_000
+
+
+def totals_of(plan: RootPlan | Nested) -> AggregateEncoder:
+    """How aggregates are written, of what is of Mode.AGGREGATE."""
+    assert plan.mode is Mode.AGGREGATE
+    return cast(AggregateEncoder, plan.encoder)
+
+
+def rows_of(plan: RootPlan | Nested) -> RowEncoder | None:
+    """How the rows themselves are written, of what is no change feed; None if only aggregates over them are."""
+    if plan.mode is Mode.AGGREGATE:
+        return totals_of(plan).nodes
+    assert plan.mode is not Mode.CHANGES
+    return cast(RowEncoder, plan.encoder)
 
 
 @dataclass(frozen=True, slots=True)

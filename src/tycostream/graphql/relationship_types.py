@@ -16,6 +16,7 @@ from graphql import (
     GraphQLObjectType,
 )
 
+from tycostream.config.relationships import AGGREGATE
 from tycostream.graphql.relationships import Relationship, Relationships
 
 
@@ -27,6 +28,9 @@ class SourceTypes:
     bool_exp: GraphQLInputObjectType
     order_by: GraphQLInputObjectType | None
     arguments: dict[str, GraphQLArgument]
+    aggregate: GraphQLObjectType
+    aggregate_bool_exp: GraphQLInputObjectType
+    aggregate_order_by: GraphQLInputObjectType
 
     @property
     def linked(self) -> list[GraphQLNamedType]:
@@ -47,21 +51,32 @@ class RelationshipTypes:
 
     def fields(self, source: str) -> dict[str, GraphQLField]:
         """What can be selected on a row of ``source``."""
-        return {relationship.name: _field(relationship, types) for relationship, types in self._of(source)}
+        fields = {relationship.name: _field(relationship, types) for relationship, types in self._of(source)}
+        for relationship, types in self._of(source):
+            if relationship.many:
+                fields[relationship.name + AGGREGATE] = GraphQLField(
+                    GraphQLNonNull(types.aggregate), types.arguments, description="An aggregate relationship"
+                )
+        return fields
 
     def conditions(self, source: str) -> dict[str, GraphQLInputField]:
         """What ``T_bool_exp`` can say of related rows."""
-        return {
-            relationship.name: GraphQLInputField(types.bool_exp) for relationship, types in self._of(source)
-        }
+        fields = {}
+        for relationship, types in self._of(source):
+            fields[relationship.name] = GraphQLInputField(types.bool_exp)
+            if relationship.many:
+                fields[relationship.name + AGGREGATE] = GraphQLInputField(types.aggregate_bool_exp)
+        return fields
 
     def orders(self, source: str) -> dict[str, GraphQLInputField]:
-        """The related rows by which ``T_order_by`` can order: those of which there is one."""
-        return {
-            relationship.name: GraphQLInputField(types.order_by)
-            for relationship, types in self._of(source)
-            if not relationship.many and types.order_by is not None
-        }
+        """What ``T_order_by`` can order by: the related row, where there is one, and aggregates over any number."""
+        fields = {}
+        for relationship, types in self._of(source):
+            if relationship.many:
+                fields[relationship.name + AGGREGATE] = GraphQLInputField(types.aggregate_order_by)
+            elif types.order_by is not None:
+                fields[relationship.name] = GraphQLInputField(types.order_by)
+        return fields
 
 
 def _field(relationship: Relationship, types: SourceTypes) -> GraphQLField:

@@ -124,7 +124,12 @@ def _root_fields(row_type: RowType, types: Types, mine: SourceTypes) -> dict[Mod
             GraphQLNonNull(GraphQLList(GraphQLNonNull(mine.row))),
             mine.arguments,
             description=f'fetch data from the table: "{table}"',
-        )
+        ),
+        Mode.AGGREGATE: GraphQLField(
+            GraphQLNonNull(mine.aggregate),
+            mine.arguments,
+            description=f'fetch aggregated fields from the table: "{table}"',
+        ),
     }
     # where equality is not ours to decide, a key cannot be looked up
     if row_type.keyed and all("_eq" in row_type.columns[i].scalar.operators for i in row_type.key):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphql import FieldNode, GraphQLField, GraphQLSchema
@@ -12,6 +12,8 @@ from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import TRUE, Predicate
 from tycostream.errors import RequestError
 from tycostream.graphql import encode, inputs
+from tycostream.graphql.aggregate_encode import Aggregates
+from tycostream.graphql.aggregate_selections import aggregate_selection
 from tycostream.graphql.comparisons import null
 from tycostream.graphql.documents import ObjectSelection
 from tycostream.graphql.fields import Collector
@@ -30,6 +32,12 @@ class Asked:
     distinct_on: tuple[int, ...] = ()
     limit: int | None = None
     offset: int = 0
+
+    def without_rows(self) -> Asked:
+        """Where only aggregates are asked for: without an order, unless a window depends on it."""
+        if self.limit is None and not self.offset and not self.distinct_on:
+            return replace(self, order=())
+        return self
 
 
 class Selections:
@@ -71,6 +79,8 @@ class Selections:
                 fields.append((key, encode.TYPENAME))
             elif name in source.related:
                 fields.append((key, self._nested(source, type_name, inner, here)))
+            elif name in source.totals:
+                fields.append((key, self._nested_totals(source, type_name, inner, here)))
             else:
                 fields.append((key, self._column(source, type_name, inner, here)))
         return encode.Selection(type_name, tuple(fields))
@@ -95,6 +105,32 @@ class Selections:
             asked.distinct_on,
             key=(join, Mode.LIST, asked, encoder.key),
         )
+
+    def _nested_totals(self, source: Source, type_name: str, nodes: Sequence[FieldNode], path: str) -> Nested:
+        """Aggregates over the rows that a relationship leads to, selected on a row of ``source``."""
+        relationship, target = source.totals[nodes[0].name.value]
+        encoder, asked = self.aggregates(target, self._field(type_name, nodes[0]), nodes, path)
+        return Nested(
+            relationship.join,
+            Mode.AGGREGATE,
+            asked.predicate,
+            encoder,
+            asked.order,
+            asked.limit,
+            asked.offset,
+            asked.distinct_on,
+            key=(relationship.join, Mode.AGGREGATE, asked, encoder.key),
+        )
+
+    def aggregates(
+        self, source: Source, field: GraphQLField, nodes: Sequence[FieldNode], path: str
+    ) -> tuple[Aggregates, Asked]:
+        """What is selected on ``T_aggregate``, and over which rows; ``path`` is that of the field that holds it."""
+        encoder = source.aggregates(
+            aggregate_selection(self._schema, self._collector, source, nodes, path, self.row)
+        )
+        asked = self.asked(source, field, nodes[0], path)
+        return encoder, asked if encoder.nodes is not None else asked.without_rows()
 
     def _column(
         self, source: Source, type_name: str, nodes: Sequence[FieldNode], path: str

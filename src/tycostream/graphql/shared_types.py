@@ -22,6 +22,7 @@ from graphql import (
 )
 
 from tycostream.config.model import SourceConfig
+from tycostream.config.schema_names import SOURCE_TYPES
 from tycostream.errors import TycoError
 from tycostream.graphql.comparisons import LISTS
 from tycostream.graphql.exact import raw_scalar
@@ -50,7 +51,6 @@ _OPERATIONS: Final = {
     "update": "the row changed",
 }
 _NAME: Final = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
-_SUFFIXES: Final = ("", "_bool_exp", "_order_by", "_change_set", "_change", "_old", "_select_column")
 _OPERATORS: Final = {
     "_like": "does the column match the given pattern",
     "_nlike": "does the column NOT match the given pattern",
@@ -181,7 +181,7 @@ class Types:
 
     def refuse_clash(self, row_type: RowType) -> None:
         """The database names the types of columns, the configuration those of sources: they may meet here first."""
-        for suffix in _SUFFIXES:
+        for suffix in SOURCE_TYPES:
             if (name := row_type.source + suffix) in self._outputs:
                 raise TycoError(
                     "type-name-taken",

@@ -14,6 +14,7 @@ from graphql import (
     GraphQLString,
 )
 
+from tycostream.graphql.aggregate_types import aggregate_bool_exp, aggregate_order_by, aggregate_type
 from tycostream.graphql.relationship_types import RelationshipTypes, SourceTypes
 from tycostream.graphql.shared_types import Types
 from tycostream.rows import Column, RowType
@@ -21,13 +22,17 @@ from tycostream.rows import Column, RowType
 
 def source_types(row_type: RowType, types: Types, related: RelationshipTypes) -> SourceTypes:
     """The types of a source. Those of the sources that ``related`` leads to may be made later."""
+    row = _row(row_type, types, related)
     bool_exp = _bool_exp(row_type, types, related)
     order_by = _order_by(row_type, types, related)
     return SourceTypes(
-        _row(row_type, types, related),
+        row,
         bool_exp,
         order_by,
         _list_arguments(row_type, types, bool_exp, order_by),
+        aggregate_type(row_type, row, types),
+        aggregate_bool_exp(row_type, bool_exp, types),
+        aggregate_order_by(row_type, types),
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tycostream.clock import Timer
+from tycostream.dataflow.aggregation import Totals
 from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.hydration import ROWS_PER_STEP
 from tycostream.dataflow.log import Entry
-from tycostream.dataflow.view import View
 from tycostream.live.arranging import Arranging
 from tycostream.live.backlinks import Backlink
 from tycostream.live.collector import keep_out
+from tycostream.live.following import Followed, Sight
 from tycostream.live.indexes import Indexes
 from tycostream.live.slices import Discard, Slices
 from tycostream.rows import Change, Key
@@ -40,14 +41,14 @@ class Arranged:
 
     def __init__(
         self,
-        arrangement: Arrangement,
+        arrangement: Followed,
         indexes: Indexes,
         slices: Slices,
         broken: Callable[[Arranged, Reader, Exception], None],
     ) -> None:
         self.arrangement = arrangement
         self.current = False
-        self.readers: dict[View, Reader] = {}
+        self.readers: dict[Sight, Reader] = {}
         self.idle: Timer | None = None  # until it goes, once nobody reads it
         self.idle_since_s = 0.0
         self._indexes = indexes
@@ -89,9 +90,11 @@ class Arranged:
         """Look again at rows with these keys: what they lead to has changed."""
         self._follow(self.arrangement.review(keys))
 
-    def touch(self, view: View, keys: Sequence[Key]) -> None:
+    def touch(self, view: Sight, keys: Sequence[Key]) -> None:
         """Rows with these keys look different to ``view``, although they are the same."""
         try:
+            if isinstance(view, Totals) or not isinstance(self.arrangement, Arrangement):
+                return  # what rows look like is nothing to aggregates
             if not self.current:
                 view.lose_track()
             elif self.arrangement.touch(view, keys):

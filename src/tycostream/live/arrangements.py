@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from tycostream.clock import Clock
+from tycostream.dataflow.aggregation import Aggregation, Totals
 from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.bounds import EVERYTHING, Bounds, split
 from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import Predicate, row_local
 from tycostream.dataflow.related import Reach, Related
+from tycostream.dataflow.relation import Aggregate
 from tycostream.dataflow.view import View
-from tycostream.graphql.plan import RootPlan
+from tycostream.graphql.plan import Mode, RootPlan, totals_of
 from tycostream.live.arranged import Arranged, Reader
 from tycostream.live.backlinks import Backlink, Linked
+from tycostream.live.following import Followed, Sight
 from tycostream.live.slices import Slices
 
 _IDLE_ROWS_MIN: Final = (
@@ -23,7 +26,15 @@ _IDLE_ROWS_MIN: Final = (
 )
 _IDLE_ROWS_MAX: Final = 1_000_000  # of all that nobody reads; some 300 bytes each
 _ALONE_ROWS_MAX: Final = 5000  # a stretch of more rows than this is not copied twice
-_Name = tuple[Predicate, tuple[Term, ...], int]
+
+
+class _Name(NamedTuple):
+    """What two roots that read one have in common."""
+
+    predicate: Predicate
+    order: tuple[Term, ...] = ()
+    distinct: int = 0
+    aggregates: tuple[Aggregate, ...] | None = None  # of rows that nobody asks for
 
 
 class Arrangements:
@@ -55,7 +66,7 @@ class Arrangements:
         ] = {}  # of what could be one, what is filtered alone
         self._wholes: dict[Arranged, _Name] = {}  # and which one each of them could be
 
-    def view(self, root: RootPlan, reader: Reader) -> tuple[View, Arranged]:
+    def view(self, root: RootPlan, reader: Reader) -> tuple[Sight, Arranged]:
         """A view for a root field, which tells ``reader``. Its arrangement may have to be brought up first."""
         whole, bounds = self._whole(root)
         name = _name(root)
@@ -72,7 +83,7 @@ class Arrangements:
         if arranged.idle is not None:
             arranged.idle.cancel()
             arranged.idle = None
-        view = View(arranged.arrangement, limit=root.limit, offset=root.offset, bounds=bounds)
+        view = sight(arranged.arrangement, root, bounds)
         view.attach()
         arranged.readers[view] = reader
         return view, arranged
@@ -85,30 +96,32 @@ class Arrangements:
         ):  # a group's first row is the first of those that are asked for
             return name, EVERYTHING
         residual, bounds = split(root.predicate, root.order, self._store.row_type)
-        return (name, EVERYTHING) if bounds is EVERYTHING else ((residual, root.order, 0), bounds)
+        return (name, EVERYTHING) if bounds is EVERYTHING else (_Name(residual, root.order), bounds)
 
     def _crowded(self, whole: _Name) -> bool:
         """Whether a page of this order, filtered alone, turned out to be most of the source: the next one shares."""
         return any(
-            len(each.arrangement.members) > _ALONE_ROWS_MAX or not each.current
+            each.arrangement.kept > _ALONE_ROWS_MAX or not each.current
             for each in self._stretches.get(whole, ())
         )
 
-    def current(self, root: RootPlan) -> View | None:
+    def current(self, root: RootPlan) -> Sight | None:
         """A view for one look in this step, if an arrangement that has its rows is there."""
         whole, bounds = self._whole(root)
         for name, stretch in ((_name(root), EVERYTHING), (whole, bounds)):
             arranged = self._known.get(name)
             if arranged is not None and arranged.current:
-                return View(arranged.arrangement, limit=root.limit, offset=root.offset, bounds=stretch)
+                return sight(arranged.arrangement, root, stretch)
         return None
 
-    def alone(self, root: RootPlan) -> Arrangement:
-        """An arrangement that nobody else sees and that follows nothing: for one look at few rows."""
+    def alone(self, root: RootPlan) -> Followed:
+        """One that nobody else sees and that follows nothing: for one look at few rows."""
         return self._arrangement(_name(root))
 
-    def _arrangement(self, name: _Name) -> Arrangement:
-        predicate, order, distinct = name
+    def _arrangement(self, name: _Name) -> Followed:
+        predicate, order, distinct, aggregates = name
+        if aggregates is not None:
+            return Aggregation(self._store, predicate, aggregates, self._related)
         return Arrangement(self._store, predicate, order, distinct=distinct, related=self._related)
 
     def _make(self, name: _Name) -> Arranged:
@@ -126,7 +139,7 @@ class Arrangements:
         self._forget(arranged)  # who comes next must find a new one
         self._quarantine(reader, error)
 
-    def release(self, view: View, arranged: Arranged, linger_s: float) -> None:
+    def release(self, view: Sight, arranged: Arranged, linger_s: float) -> None:
         """A view is not needed any more. What nobody reads goes after ``linger_s``, at once if it is soon made again."""
         view.detach()
         del arranged.readers[view]
@@ -148,11 +161,11 @@ class Arrangements:
         idle = sorted(
             (each for each in self._names if each.idle is not None), key=lambda each: each.idle_since_s
         )
-        rows = sum(len(each.arrangement.members) for each in idle)
+        rows = sum(each.arrangement.kept for each in idle)
         for each in idle:
             if rows <= _IDLE_ROWS_MAX:
                 break
-            rows -= len(each.arrangement.members)
+            rows -= each.arrangement.kept
             self._drop(each)
 
     def _forget(self, arranged: Arranged) -> None:
@@ -186,5 +199,17 @@ def _reads(reaches: tuple[Reach, ...], source: str) -> bool:
     return any(reach.join.source == source or _reads(reach.further, source) for reach in reaches)
 
 
+def sight(followed: Followed, root: RootPlan, bounds: Bounds = EVERYTHING) -> Sight:
+    """What ``root`` sees of what was made for it."""
+    if isinstance(followed, Aggregation):
+        return Totals(followed)
+    assert isinstance(followed, Arrangement)
+    return View(followed, limit=root.limit, offset=root.offset, bounds=bounds)
+
+
 def _name(root: RootPlan) -> _Name:
-    return root.predicate, root.order, len(root.distinct_on)
+    if root.mode is Mode.AGGREGATE and not (root.limit is not None or root.offset or root.distinct_on):
+        encoder = totals_of(root)
+        if encoder.nodes is None:
+            return _Name(root.predicate, aggregates=encoder.aggregates)
+    return _Name(root.predicate, root.order, len(root.distinct_on))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tycostream.dataflow.arrangement import Arrangement
-from tycostream.dataflow.hydration import Backlog, Hydration
+from tycostream.dataflow.hydration import Backlog
+from tycostream.live.following import Filling, Followed
 from tycostream.live.slices import Discard, Slices
 from tycostream.rows import Change
 
@@ -23,7 +23,7 @@ class Arranging:
 
     def __init__(
         self,
-        arrangement: Arrangement,
+        arrangement: Followed,
         ready: Callable[[], bool],
         slices: Slices,
         done: Callable[[], None],
@@ -38,7 +38,7 @@ class Arranging:
         self._effort = 1
         self._cancelled = False
         self._backlog: Backlog | None = None  # None: not begun; what happens now will be in the store
-        self._current: Hydration | None = None
+        self._current: Filling | None = None
         self._overran = False
 
     def follow(self, changes: Sequence[Change]) -> None:

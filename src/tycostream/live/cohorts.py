@@ -11,7 +11,7 @@ from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
 from tycostream.dataflow.predicate import TRUE, leaves_of
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, RowEncoder, Step
+from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, Step, rows_of
 from tycostream.live.arranged import Reader
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import Changes, FeedCohort
@@ -138,9 +138,10 @@ class Cohorts:
         )
         by_name = {source.row_type.source: source for source in sources}
         for root in roots:
-            source, encoder = by_name[root.source], cast(RowEncoder, root.encoder)
+            source, encoder = by_name[root.source], rows_of(root)
             view, arranged = source.arrangements.view(root, cohort)
-            live = LiveRoot(root, source, encoder, view, source.fragments.lease(encoder), arranged=arranged)
+            fragments = None if encoder is None else source.fragments.lease(encoder)
+            live = LiveRoot(root, source, encoder, view, fragments, arranged=arranged)
             live.listen()
             cohort.roots.append(live)
         return cohort
@@ -207,8 +208,7 @@ class Cohorts:
         root.unlisten()
         source = root.source
         source.arrangements.release(root.view, root.arranged, source.config.linger.total_seconds())
-        unused = source.fragments.give_back(root.encoder)
-        if unused:
+        if root.encoder is not None and (unused := source.fragments.give_back(root.encoder)):
             self._slices.add(Discard(*unused))
 
 

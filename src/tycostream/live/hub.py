@@ -9,17 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import timedelta
-from typing import cast
 
 from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Log
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
-from tycostream.dataflow.view import View
 from tycostream.errors import RequestError, TycoError
-from tycostream.graphql.plan import Coalesce, Plan, RootPlan, RowEncoder, Step
-from tycostream.live.arrangements import Arrangements
+from tycostream.graphql.plan import Coalesce, Plan, RootPlan, Step, rows_of
+from tycostream.live.arrangements import Arrangements, sight
 from tycostream.live.cohorts import Cohorts
 from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
@@ -305,18 +303,20 @@ class Hub:
         budget = Budget(ROWS_AT_ONCE)
         live: list[LiveRoot] = []
         for root in roots:
-            source, encoder = self.sources[root.source], cast(RowEncoder, root.encoder)
-            if encoder.nested and not self._nesting.ready(encoder):
+            source, encoder = self.sources[root.source], rows_of(root)
+            if encoder is not None and encoder.nested and not self._nesting.ready(encoder):
                 return None
             view = source.arrangements.current(root)
             if view is None:
-                arrangement = source.arrangements.alone(root)
-                left -= arrangement.candidates
-                if left < 0 or not self._nesting.finds(arrangement.reaches):
+                alone = source.arrangements.alone(root)
+                left -= alone.candidates
+                if left < 0 or not self._nesting.finds(alone.reaches):
                     return None
-                arrangement.hydrate()
-                view = View(arrangement, limit=root.limit, offset=root.offset)
-            passing = self._nesting.passing(encoder, budget) if encoder.nested else None
+                alone.hydrate()
+                view = sight(alone, root)
+            passing = (
+                self._nesting.passing(encoder, budget) if encoder is not None and encoder.nested else None
+            )
             live.append(LiveRoot(root, source, encoder, view, passing=passing))
         try:
             return Rendering(plan, live, plan.statics, kept=False)

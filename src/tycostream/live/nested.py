@@ -15,7 +15,7 @@ from tycostream.dataflow.order import compile_order, prefix_length
 from tycostream.dataflow.predicate import TRUE, compile_predicate, row_local
 from tycostream.dataflow.related import Reach, Related, lookups, reaches
 from tycostream.dataflow.relation import Value, value_of
-from tycostream.graphql.plan import AggregateEncoder, Mode, Nested, RowEncoder
+from tycostream.graphql.plan import AggregateEncoder, Mode, Nested, RowEncoder, rows_of
 from tycostream.live.backlinks import Backlink, Linked
 from tycostream.live.fragments import Effort, FragmentCaches, Fragments, Held
 from tycostream.rows import Cell, Change, Key, Row
@@ -36,13 +36,6 @@ class Source(Linked, Protocol):
 
 class TooMuch(Exception):
     """More nested rows than may be encoded in one step."""
-
-
-def rows_of(nested: Nested) -> RowEncoder | None:
-    """How the related rows themselves are written; None if only aggregates over them are."""
-    if nested.mode is Mode.AGGREGATE:
-        return cast(AggregateEncoder, nested.encoder).nodes
-    return cast(RowEncoder, nested.encoder)
 
 
 class Budget:

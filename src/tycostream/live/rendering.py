@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tycostream.dataflow.aggregate import Accumulator, aggregated
+from tycostream.dataflow.aggregation import Totals
 from tycostream.dataflow.view import View
 from tycostream.graphql.documents import gathered
-from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder
+from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder, totals_of
 from tycostream.live.arranged import Arranged
+from tycostream.live.following import Sight
 from tycostream.live.fragments import Fragments
 from tycostream.live.live_source import LiveSource
 from tycostream.live.nested import PassingRows
@@ -27,8 +30,8 @@ class LiveRoot:
 
     plan: RootPlan
     source: LiveSource
-    encoder: RowEncoder
-    view: View
+    encoder: RowEncoder | None  # of the rows; None: there are only aggregates over them
+    view: Sight
     fragments: Fragments | None = None  # what is kept of a live query's rows
     passing: PassingRows | None = (
         None  # or, of a query that is answered once, what encodes rows with others in them
@@ -39,7 +42,7 @@ class LiveRoot:
     @property
     def nested(self) -> bool:
         """Whether its rows have rows of other sources in them: they must be encoded in the step that captures them."""
-        return bool(self.encoder.nested)
+        return self.encoder is not None and bool(self.encoder.nested)
 
     def listen(self) -> None:
         """Let the view know when rows look different because of what is nested in them, until ``unlisten``."""
@@ -136,14 +139,17 @@ class _Encoding:
         self._nested = [
             (root.view, root.fragments)
             for root in roots
-            if root.nested and root.fragments is not None and not (kept and root.view.tracked)
+            if root.nested and root.fragments is not None and isinstance(root.view, View)
+            if not (kept and root.view.tracked)
         ]  # of one that is tracked only what was touched is encoded
         if not self._nested:
             self._capture()
 
     def _capture(self) -> None:
         for root in self._roots:
-            if self._followed(root):  # its pieces have all
+            if isinstance(root.view, Totals):
+                self._todo.append((totals_of(root.plan).value(root.view.cells(), ()),))
+            elif self._followed(root, root.view):  # its pieces have all
                 self._todo.append(root.pieces.value())
             elif root.nested:
                 self._todo.append(self._whole(root, root.view.window()))
@@ -151,10 +157,10 @@ class _Encoding:
                 self._todo.append(_Window(*root.view.window()))
         self.captured = True
 
-    def _followed(self, root: LiveRoot) -> bool:
+    def _followed(self, root: LiveRoot, view: View) -> bool:
         if not self._kept or root.fragments is None or root.plan.mode is not Mode.LIST:
             return False
-        return root.pieces.follow(root.view, root.fragments.of)
+        return root.pieces.follow(view, root.fragments.of)
 
     def _warm_up(self) -> Iterator[bool]:
         """Have nested rows encoded; ends in a step in which hardly any was left to do."""
@@ -185,6 +191,9 @@ class _Encoding:
             elif len(todo.keys) <= budget or root.plan.mode is Mode.BY_PK:
                 budget -= len(todo.keys)
                 self._add(self._whole(root, todo))
+            elif root.plan.mode is Mode.AGGREGATE:
+                yield from self._aggregated(root, todo)
+                budget = 0
             else:
                 # several rows in one piece, the commas between them included: a list of LIST's is only pieces
                 pieces = [b"["]
@@ -212,6 +221,11 @@ class _Encoding:
     def _whole(self, root: LiveRoot, window: tuple[list[Key], list[Row]]) -> Sequence[bytes]:
         """The value of a root, in pieces, from all rows of its window."""
         keys, rows = window
+        if root.plan.mode is Mode.AGGREGATE:
+            encoder = totals_of(root.plan)
+            cells = aggregated(encoder.aggregates, root.source.row_type, rows)
+            return (encoder.value(cells, self._encoded(root, keys, rows)),)
+        assert root.encoder is not None
         if root.plan.mode is Mode.BY_PK:
             return (root.encoder.result(self._encoded(root, keys[:1], rows[:1])),)
         encoded = self._encoded(root, keys, rows)
@@ -220,7 +234,26 @@ class _Encoding:
         root.pieces.fill(encoded)
         return root.pieces.value()
 
+    def _aggregated(self, root: LiveRoot, window: _Window) -> Iterator[bool]:
+        """The value of a root that is aggregates over many rows, and maybe these."""
+        encoder = totals_of(root.plan)
+        accumulator = Accumulator(encoder.aggregates, root.source.row_type)
+        nodes: list[bytes] = []
+        for at in range(0, len(window.keys), ROWS_PER_STEP):
+            yield False
+            keys, rows = window.keys[at : at + ROWS_PER_STEP], window.rows[at : at + ROWS_PER_STEP]
+            for row in rows:
+                accumulator.add(row)
+            encoded = self._encoded(root, keys, rows)
+            nodes += encoded
+            self.bytes += sum(map(len, encoded))
+            if self._over():
+                return
+        self.values.append((encoder.value(accumulator.cells(), nodes),))
+
     def _encoded(self, root: LiveRoot, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
+        if root.encoder is None:
+            return []
         if root.passing is not None:
             return root.passing.all(keys, rows)
         if root.fragments is not None and (self._kept or root.nested):

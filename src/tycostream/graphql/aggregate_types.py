@@ -1,0 +1,130 @@
+"""The types of aggregates: Hasura's names, with the functions that are exact for each column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLEnumValue,
+    GraphQLField,
+    GraphQLFloat,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+)
+
+from tycostream.dataflow.aggregate import EXTREMES, MEANS, NUMERIC, offered
+from tycostream.graphql.shared_types import Types
+from tycostream.rows import Column, RowType
+from tycostream.scalars import SCALARS
+
+FUNCTIONS: Final = tuple(sorted((*NUMERIC, *EXTREMES)))  # of one column each, under an object of their name
+TRUTHS: Final = ("bool_and", "bool_or")  # in conditions only
+
+
+def columns_of(function: str, row_type: RowType) -> list[Column]:
+    """The columns that ``function`` is offered for, by name."""
+    found = [column for column in row_type.columns if offered(function, column.scalar)]
+    return sorted(found, key=lambda column: column.field)
+
+
+def aggregate_type(row_type: RowType, row: GraphQLObjectType, types: Types) -> GraphQLObjectType:
+    """``T_aggregate``: aggregates over rows, and the rows."""
+    name, table = row_type.source, types.table(row_type)
+    columns = GraphQLList(GraphQLNonNull(types.select_column(row_type)))
+    count = GraphQLField(
+        GraphQLNonNull(GraphQLInt),
+        {"columns": GraphQLArgument(columns), "distinct": GraphQLArgument(GraphQLBoolean)},
+    )
+    fields = {"count": count}
+    for function in FUNCTIONS:
+        if found := columns_of(function, row_type):
+            fields[function] = GraphQLField(_results(function, row_type, found, types))
+    results = GraphQLObjectType(
+        f"{name}_aggregate_fields", dict(sorted(fields.items())), description=f'aggregate fields of "{table}"'
+    )
+    return GraphQLObjectType(
+        f"{name}_aggregate",
+        {
+            "aggregate": GraphQLField(results),
+            "nodes": GraphQLField(GraphQLNonNull(GraphQLList(GraphQLNonNull(row)))),
+        },
+        description=f'aggregated selection of "{table}"',
+    )
+
+
+def _results(function: str, row_type: RowType, columns: Sequence[Column], types: Types) -> GraphQLObjectType:
+    """``T_sum_fields`` and its like: what the function gives of each column."""
+
+    def output(column: Column) -> Any:
+        return GraphQLFloat if function in MEANS else types.output(column.scalar)
+
+    return GraphQLObjectType(
+        f"{row_type.source}_{function}_fields",
+        {column.field: GraphQLField(output(column), description=column.comment) for column in columns},
+        description=f"aggregate {function} on columns",
+    )
+
+
+def aggregate_order_by(row_type: RowType, types: Types) -> GraphQLInputObjectType:
+    """``T_aggregate_order_by``: an order by aggregates over the rows that a relationship leads to."""
+    name, table = row_type.source, types.table(row_type)
+    fields = {"count": GraphQLInputField(types.order_by)}
+    for function in FUNCTIONS:
+        if found := columns_of(function, row_type):
+            by_column = GraphQLInputObjectType(
+                f"{name}_{function}_order_by",
+                {
+                    column.field: GraphQLInputField(types.order_by, description=column.comment)
+                    for column in found
+                },
+                description=f'order by {function}() on columns of table "{table}"',
+            )
+            fields[function] = GraphQLInputField(by_column)
+    return GraphQLInputObjectType(
+        f"{name}_aggregate_order_by",
+        dict(sorted(fields.items())),
+        description=f'order by aggregate values of table "{table}"',
+    )
+
+
+def aggregate_bool_exp(
+    row_type: RowType, bool_exp: GraphQLInputObjectType, types: Types
+) -> GraphQLInputObjectType:
+    """``T_aggregate_bool_exp``: conditions on aggregates over the rows that a relationship leads to; ``bool_exp`` is ``T``'s."""
+    name = f"{row_type.source}_aggregate_bool_exp"
+    columns = GraphQLList(GraphQLNonNull(types.select_column(row_type)))
+    fields = {"count": _condition(f"{name}_count", columns, "int4", bool_exp, types)}
+    truths = columns_of("bool_and", row_type)
+    for function in TRUTHS if truths else ():
+        argument = GraphQLEnumType(
+            f"{row_type.source}_select_column_{name}_{function}_arguments_columns",
+            {column.field: GraphQLEnumValue(column.field, description="column name") for column in truths},
+            description=f'select "{name}_{function}_arguments_columns" columns of table "{types.table(row_type)}"',
+        )
+        fields[function] = _condition(f"{name}_{function}", GraphQLNonNull(argument), "bool", bool_exp, types)
+    return GraphQLInputObjectType(name, dict(sorted(fields.items())))
+
+
+def _condition(
+    name: str, arguments: Any, result: str, bool_exp: GraphQLInputObjectType, types: Types
+) -> GraphQLInputField:
+    predicate = GraphQLNonNull(types.comparison(SCALARS[result]))
+    return GraphQLInputField(
+        GraphQLInputObjectType(
+            name,
+            {
+                "arguments": GraphQLInputField(arguments),
+                "distinct": GraphQLInputField(GraphQLBoolean),
+                "filter": GraphQLInputField(bool_exp),
+                "predicate": GraphQLInputField(predicate),
+            },
+        )
+    )
