@@ -91,6 +91,7 @@ def import_metadata(
         for problem in problems:
             typer.echo(str(problem), err=True)
         raise typer.Exit(1)
+    _warn_unserved(found.tree)
     _leave(found.left, strict)
 
 
@@ -148,6 +149,15 @@ def _read(source: str) -> dict[str, Any]:
         raise TycoError(
             "metadata-missing", f"{source} {why}", hint="name a directory or a JSON file"
         ) from None
+
+
+def _warn_unserved(tree: dict[str, Any]) -> None:
+    """A file that cannot be served yet should not be a surprise of the next command."""
+    from tycostream.config.unenforced import unenforced
+
+    if keys := unenforced(tree):
+        said = f"this version enforces no {', '.join(keys)}, so it refuses to serve a file that has them"
+        typer.echo(f"{said}; --no-permissions leaves them out", err=True)
 
 
 def _foreign_keys(metadata: dict[str, Any], urls: Sequence[str]) -> ForeignKeys:

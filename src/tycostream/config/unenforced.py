@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from tycostream.config.messages import refused
 from tycostream.config.model import Config
@@ -25,3 +26,9 @@ def refuse_unenforced(config: Config, report: Report) -> None:
     for key, why in _TOP.items():
         if key in config.model_fields_set:
             report.add((key,), refused(why, "them", "enforces them"), key=True)
+
+
+def unenforced(tree: Mapping[str, Any]) -> list[str]:
+    """The keys of a configuration, as plain values, for which it would be refused."""
+    permissions = any("permissions" in source for source in tree["sources"].values())
+    return [*(["permissions"] if permissions else []), *(key for key in _TOP if key in tree)]

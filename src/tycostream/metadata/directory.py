@@ -14,7 +14,7 @@ from tycostream.metadata.document import VERSION, checked
 from tycostream.metadata.ledger import malformed
 
 _INCLUDE: Final = "!include "
-_FILES_MAX: Final = 50_000  # a file that is included twice by one that is included twice, and so on
+_FILES_MAX: Final = 10_000  # a file that is included twice by one that is included twice, and so on
 _VERSION_FILE: Final = "version.yaml"
 _DATABASES: Final = "databases"
 _KEYS: Final = {"allow_list": "allowlist"}  # file → key of the metadata, where they differ
@@ -80,9 +80,8 @@ class _Files:
         """The value in a file, with what it includes; ``above``: the files that are being read for it."""
         here = file.resolve()
         if not here.is_relative_to(self._root):
-            raise TycoError(
-                "metadata-directory", f"{above[-1]} includes {file}, which is outside {self._root}"
-            )
+            by = above[-1] if above else self._root
+            raise TycoError("metadata-directory", f"{by} includes {file}, which is outside {self._root}")
         if here in above:
             raise TycoError("metadata-directory", f"{file} includes itself, by way of {above[-1].name}")
         self._count += 1
