@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tycostream.config.load import mistakes
-from tycostream.config.render import Reference
+from tycostream.config.table_facts import Reference
 from tycostream.config.yaml_text import block
 from tycostream.errors import TycoError
 from tycostream.metadata.importing import Imported, imported

@@ -23,6 +23,7 @@ from tycostream.metadata.world import ForeignKeys, Tracked, World
 _WHY: Final = {
     "actions": "actions are not called by this version",
     "custom_types": "they are the types of actions",
+    "actions.graphql": "they are the types of actions",
     "remote_schemas": "remote schemas are not joined by this version",
     "cron_triggers": "triggers are not run by this version",
     "rest_endpoints": "there are no REST endpoints in this version; every operation can be asked for by POST",

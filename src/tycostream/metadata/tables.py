@@ -19,8 +19,8 @@ _WHY: Final = {
     "apollo_federation_config": "this version is no subgraph of a federation",
     "is_enum": "an enum is written in the file (`enums:`), and a column is of it (`columns:`)",
 }
+_EVERY_COLUMN: Final = "Hasura has every column of a table that is tracked; permissions choose among them"
 _NOT_IN_HASURA: Final = {
-    "columns": "Hasura has every column of a table that is tracked; permissions choose among them",
     "primary_key": "Hasura takes the database's",
     "fields": "Hasura computes nothing by an expression; a generated column, or a function, does it there",
     "live": "a setting of tycostream, which Hasura does not have",
@@ -82,6 +82,8 @@ def _roots(holder: Entry, others: Mapping[str, str], rest: str) -> dict[str, Any
 def table_entry(source: Entry, table: TableName, name: str) -> dict[str, Any]:
     """The entry below ``tables`` of metadata, but for relationships and permissions."""
     source.because(_NOT_IN_HASURA)
+    if source.take("columns") is not None:  # names without types, which look as if they said nothing
+        source.leave(_EVERY_COLUMN, "columns")
     configuration: dict[str, Any] = {}
     if (comment := source.text("comment")) is not None:
         configuration["comment"] = comment
