@@ -233,7 +233,7 @@ KEYS: ForeignKeys = {
     "default": {
         TableName("public", "a"): [
             Reference(("b_id",), "public", "b", ("id",)),
-            Reference(("x", "y"), "public", "c", ("u", "v")),
+            Reference(("x", "y"), "public", "c", ("u", "v"), always=True),
         ],
         TableName("public", "c"): [Reference(("a_id",), "public", "z", ("id",)), Reference(("a_id",), "public", "a", ("id",))],
     }
@@ -258,7 +258,7 @@ def test_foreign_keys_are_looked_up_in_the_database() -> None:
     found = of(metadata, keys=KEYS)
     assert found.left == []
     assert found.tree["sources"]["a"]["relationships"] == {
-        "b": {"object": "b", "on": {"b_id": "id"}, "required": True},
+        "b": {"object": "b", "on": {"b_id": "id"}},
         "c": {"object": "c", "on": {"x": "u", "y": "v"}, "required": True},
         "one": {"object": "c", "on": {"id": "a_id"}},
         "by_hand": {"object": "b", "on": {"k": "k"}, "comment": "c"},

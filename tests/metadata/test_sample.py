@@ -130,7 +130,7 @@ SAMPLE = {
 }
 KEYS = {
     "default": {
-        TableName("public", "article"): [Reference(("author_id",), "public", "author", ("id",))],
+        TableName("public", "article"): [Reference(("author_id",), "public", "author", ("id",), always=True)],
         TableName("public", "tag"): [Reference(("article_id",), "public", "article", ("id",))],
     }
 }

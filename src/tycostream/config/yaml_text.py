@@ -39,7 +39,7 @@ def _entry(head: str, value: Any, indent: int) -> Iterator[str]:
     elif isinstance(value, Mapping) and value and not _is_short(value, head, indent):
         yield head
         yield from block(value, indent + 2)
-    elif isinstance(value, (list, tuple)) and len(head) + len(flow(value)) >= _LINE_MAX:
+    elif isinstance(value, (list, tuple)) and value and len(head) + len(flow(value)) >= _LINE_MAX:
         yield head
         yield from listing(value, indent + 2)
     else:
