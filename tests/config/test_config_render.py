@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tycostream.config.load import loads
@@ -309,6 +309,10 @@ def catalogues(draw: st.DrawFn) -> list[TableFacts]:
     ]
 
 
+# a table whose relationship would be called _and
+@example(
+    [TableFacts(":", "and", (("0", "int4"),), (), {}, references=(Reference(("0",), ":", "and", ("0",)),))]
+)
 @given(catalogues())
 def test_any_catalogue_loads_back(tables: list[TableFacts]) -> None:
     loaded = round_trip(table("sure"), *tables)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from tycostream.config.names import identifier
+from tycostream.config.names import CLAUSES, identifier
 from tycostream.config.relationships import AGGREGATE
 from tycostream.config.table_facts import Reference, TableFacts
 from tycostream.scalars import joinable, scalar_for
@@ -28,7 +28,7 @@ def suggested(table: TableFacts, named: Mapping[str, TableFacts], fields: set[st
 
     ``named``: the tables that are sources, by their names as such. ``fields``: what its columns are called in GraphQL.
     """
-    taken = set(fields)
+    taken = fields | CLAUSES
     made: list[Suggestion] = []
     wanted = [*_outwards(table, named), *_inwards(table, named)]
     for each, longer in wanted:
