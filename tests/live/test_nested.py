@@ -9,9 +9,11 @@ import pytest
 
 from tests.live.live_harness import Client, answer
 from tycostream.auth.session import Session
+from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import LiveConfig, SourceConfig
-from tycostream.errors import TycoError
+from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
+from tycostream.live import rendering as rendering_module
 from tycostream.live.cursor import CursorBox
 from tycostream.live.hub import Hub
 from tycostream.live.live_source import SourceState
@@ -171,3 +173,37 @@ def test_staleness_of_any_source_is_told(world: World) -> None:
     world.clock.advance(1)
     client.read()
     assert not client.stale
+
+
+LIMITED = Planner(
+    TYPES,
+    sources={
+        name: SourceConfig.model_validate({"name": name, "relationships": given})
+        for name, given in SOURCES.items()
+    },
+    limits=LimitsConfig.model_validate({"rows_limit": 6, "live_rows_limit": 3}),
+)
+BACK_AND_FORTH = "{ root: desks { id trades { of { id trades { id } } } } }"
+
+
+@pytest.mark.parametrize("query", ["{ root: trades { id } }", "{ root: desks { trades { id } } }"])
+def test_a_live_result_of_more_rows_than_it_may_have_ends(world: World, query: str) -> None:
+    client = Client(world.hub, LIMITED.plan(f"subscription {query}", None, {}, Session()))
+    world.clock.run()
+    client.read()
+    assert client.ended
+    assert "more than 3 rows" in json.dumps(client.errors)
+    assert "live_rows_limit" in json.dumps(client.errors)
+
+
+def test_rows_that_multiply_are_refused_before_they_are_all_made(world: World) -> None:
+    with pytest.raises(RequestError, match="more than 6 rows, with those nested in it"):
+        answer(world.hub, LIMITED.plan(BACK_AND_FORTH, None, {}, Session()))
+    plan = PLANNER.plan(BACK_AND_FORTH, None, {}, Session())
+    assert len(answer(world.hub, plan)["data"]["root"]) == 2
+
+
+def test_bytes_that_multiply_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering_module, "_NESTED_BYTES_MAX", 200)
+    with pytest.raises(RequestError, match="too large"):
+        answer(world.hub, PLANNER.plan(BACK_AND_FORTH, None, {}, Session()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tycostream.graphql.plan import RowEncoder
@@ -31,10 +32,42 @@ class Branch(Protocol):
         """It is not needed any more; gives what was held for it, for the caller to free at leisure."""
 
 
+class TooMuch(Exception):
+    """More rows, or more bytes of them, than a result may hold."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How much a result may still take: rows that are nested in others, and bytes of rows with others in them."""
+
+    rows: int
+    bytes: int
+
+
 class Effort:
-    """How many rows were encoded so far: what a step of work is measured in."""
+    """How many rows were encoded so far: what a step of work is measured in; and who pays for the next ones.
+
+    What is kept already costs a result nothing but the bytes that it is copied into.
+    """
 
     rows = 0
+    paid_by: Allowance | None = None
+
+    def nested(self, rows: int) -> None:
+        """So many rows go into another one; TooMuch if there is no allowance for them."""
+        paid_by = self.paid_by
+        if paid_by is not None:
+            paid_by.rows -= rows
+            if paid_by.rows < 0:
+                raise TooMuch
+
+    def joined(self, size: int) -> None:
+        """A row with others in it has so many bytes; TooMuch if there is no allowance for them."""
+        paid_by = self.paid_by
+        if paid_by is not None:
+            paid_by.bytes -= size
+            if paid_by.bytes < 0:
+                raise TooMuch
 
 
 class Fragments:
@@ -65,6 +98,7 @@ class Fragments:
             return hit[1]
         if self.branches:
             fragment = self.encoder.row(row, *[branch.value(row) for branch in self.branches])
+            self.effort.joined(len(fragment))
         else:
             fragment = self.encoder.row(row)
         self.effort.rows += 1

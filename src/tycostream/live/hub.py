@@ -23,7 +23,7 @@ from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
 from tycostream.live.feed_subscriber import FeedSubscriber
-from tycostream.live.fragments import FragmentCaches
+from tycostream.live.fragments import FragmentCaches, TooMuch
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.indexes import Indexes
 from tycostream.live.joining import Joining
@@ -38,7 +38,7 @@ from tycostream.live.live_source import (
     removed,
 )
 from tycostream.live.log_subscriber import LogSubscriber
-from tycostream.live.nested import Budget, Nesting, TooMuch
+from tycostream.live.nested import Nesting
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
@@ -290,7 +290,16 @@ class Hub:
         if rendering is None:
             rendering = await self._captured(plan, roots, sources)
         stale = any_stale(sources) or None
-        if rendering.step():
+        done = rendering.step()
+        if rendering.refused is not None:
+            raise rendering.refused
+        if rendering.too_large:
+            raise RequestError(
+                "result-too-large",
+                "the result is too large to be made at once",
+                hint="ask for less with limit and where, in nested lists too",
+            )
+        if done:
             return rendering.payload(stale)
         await self._slices.run(rendering.step)
         joining = Joining(rendering.parts(stale))
@@ -300,7 +309,6 @@ class Hub:
     def _at_once(self, plan: Plan, roots: list[RootPlan]) -> Rendering | None:
         """The result, if all that is not arranged already can be in this step."""
         left = ROWS_AT_ONCE
-        budget = Budget(ROWS_AT_ONCE)
         live: list[LiveRoot] = []
         for root in roots:
             source, encoder = self.sources[root.source], rows_of(root)
@@ -314,12 +322,10 @@ class Hub:
                     return None
                 alone.hydrate()
                 view = sight(alone, root)
-            passing = (
-                self._nesting.passing(encoder, budget) if encoder is not None and encoder.nested else None
-            )
+            passing = self._nesting.passing(encoder) if encoder is not None and encoder.nested else None
             live.append(LiveRoot(root, source, encoder, view, passing=passing))
         try:
-            return Rendering(plan, live, plan.statics, kept=False)
+            return Rendering(plan, live, plan.statics, kept=False, passing=ROWS_AT_ONCE)
         except TooMuch:
             return None
 

@@ -34,29 +34,15 @@ class Source(Linked, Protocol):
     fragments: FragmentCaches
 
 
-class TooMuch(Exception):
-    """More nested rows than may be encoded in one step."""
-
-
-class Budget:
-    """How many nested rows may still be encoded in this step."""
-
-    def __init__(self, rows: int) -> None:
-        self._left = rows
-
-    def spend(self, rows: int) -> None:
-        """So many more; TooMuch if there are not that many left."""
-        self._left -= rows
-        if self._left < 0:
-            raise TooMuch
-
-
 class Relative:
     """The rows that a relationship leads to from a row, and their JSON. See Branch."""
 
-    def __init__(self, nested: Nested, child: Linked, related: Related, rows: Encoded | None) -> None:
+    def __init__(
+        self, nested: Nested, child: Linked, related: Related, rows: Encoded | None, effort: Effort
+    ) -> None:
         """``rows``: how those are written; None if only aggregates over them are asked for."""
         store = child.store
+        self._effort = effort
         self._nested = nested
         self._store = store
         self._rows = rows
@@ -75,18 +61,24 @@ class Relative:
         encoder, written = self._nested.encoder, self._rows
         if self._nested.mode is Mode.AGGREGATE:
             totals = cast(AggregateEncoder, encoder)
-            fragments = written.all(*self.window(row)) if written is not None else ()
+            fragments = self._written(written, row) if written is not None else ()
             return totals.value(self.cells(row, totals), fragments)
         assert written is not None
         if self._nested.mode is not Mode.BY_PK:
-            return cast(RowEncoder, encoder).result(written.all(*self.window(row)))
+            return cast(RowEncoder, encoder).result(self._written(written, row))
         pairs = self.pairs(row)
         if not pairs:
             return b"null"
         if len(pairs) > 1:  # one was expected: the first by key
             pairs = [(key, each) for _, key, each in self._groups.ordered(pairs)]
+        self._effort.nested(1)
         key, one = pairs[0]
         return written.all((key,), (one,))[0]
+
+    def _written(self, written: Encoded, row: Row) -> list[bytes]:
+        keys, rows = self.window(row)
+        self._effort.nested(len(keys))
+        return written.all(keys, rows)
 
     def cells(self, row: Row, encoder: AggregateEncoder) -> tuple[Cell, ...]:
         """The aggregates over the related rows, as far as those are asked for."""
@@ -107,18 +99,21 @@ class Relative:
 class PassingRows:
     """Rows that are encoded once, with what is nested in them: nothing is kept. See Encoded."""
 
-    def __init__(self, encoder: RowEncoder, relatives: Sequence[Relative], budget: Budget) -> None:
+    def __init__(self, encoder: RowEncoder, relatives: Sequence[Relative], effort: Effort) -> None:
         self._encoder = encoder
         self._relatives = relatives
-        self._budget = budget
+        self.effort = effort
 
     def all(self, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
-        """See Encoded; TooMuch if that is too much for one step."""
-        self._budget.spend(len(rows))
+        """See Encoded; TooMuch if there is no allowance for all that goes into them."""
         row, relatives = self._encoder.row, self._relatives
         if not relatives:
             return [row(each) for each in rows]
-        return [row(each, *[relative.value(each) for relative in relatives]) for each in rows]
+        written = []
+        for each in rows:
+            written.append(row(each, *[relative.value(each) for relative in relatives]))
+            self.effort.joined(len(written[-1]))
+        return written
 
 
 class LiveBranch(Relative):
@@ -139,7 +134,7 @@ class LiveBranch(Relative):
         self._child = child = sources[nested.join.source]
         self._leased = rows_of(nested)
         self._inner = None if self._leased is None else child.fragments.lease(self._leased)
-        super().__init__(nested, child, related, self._inner)
+        super().__init__(nested, child, related, self._inner, fragments.effort)
         self._local = value_of(nested.join.local)
         read = reaches(nested.predicate, nested.order)
         self._grouped = not read and nested.mode is not Mode.BY_PK
@@ -209,14 +204,15 @@ class Nesting:
         )
         return fragments
 
-    def passing(self, encoder: RowEncoder, budget: Budget) -> PassingRows:
+    def passing(self, encoder: RowEncoder) -> PassingRows:
         """Rows that are encoded once; only while ``ready``."""
         relatives = []
         for nested in encoder.nested:
             encoder_of_rows = rows_of(nested)
-            rows = None if encoder_of_rows is None else self.passing(encoder_of_rows, budget)
-            relatives.append(Relative(nested, self.sources[nested.join.source], self.related, rows))
-        return PassingRows(encoder, relatives, budget)
+            rows = None if encoder_of_rows is None else self.passing(encoder_of_rows)
+            child = self.sources[nested.join.source]
+            relatives.append(Relative(nested, child, self.related, rows, self.effort))
+        return PassingRows(encoder, relatives, self.effort)
 
     def ready(self, encoder: RowEncoder) -> bool:
         """Whether all that nested rows are found by is there; what is not is in the making from now on."""

@@ -59,6 +59,7 @@ class QueryCohort:
         # the result
         self.version = 0
         self.too_large = False
+        self.refused: RequestError | None = None  # why there is no result, if it has more rows than it may
         self._delivered = (0, False)
         self._payload = b""
         self._dirty = True
@@ -197,7 +198,7 @@ class QueryCohort:
         self._rendered = capture
         if payload != self._payload or rendering.too_large:
             self._payload = payload
-            self.too_large = rendering.too_large
+            self.too_large, self.refused = rendering.too_large, rendering.refused
             self.version += 1
         self._wake()
 

@@ -71,7 +71,7 @@ class QuerySubscriber(BaseSubscriber):
             cohort.at_head[self] = None
             return None
         if len(payload) > self.outbox.bytes_max or cohort.too_large:
-            self.fail(too_large(len(payload), self.outbox.bytes_max))
+            self.fail(cohort.refused or too_large(len(payload), self.outbox.bytes_max))
             return None
         self.version = version
         self._last_s = cohort.clock.monotonic()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tycostream.dataflow.aggregate import Accumulator, aggregated
 from tycostream.dataflow.aggregation import Totals
 from tycostream.dataflow.view import View
+from tycostream.errors import RequestError
 from tycostream.graphql.documents import gathered
+from tycostream.graphql.limits import too_many_rows
 from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder, totals_of
 from tycostream.live.arranged import Arranged
 from tycostream.live.following import Sight
-from tycostream.live.fragments import Fragments
+from tycostream.live.fragments import Allowance, Effort, Fragments, TooMuch
 from tycostream.live.live_source import LiveSource
 from tycostream.live.nested import PassingRows
 from tycostream.live.pieces import Pieces
@@ -21,6 +24,7 @@ from tycostream.rows import Key, Row
 
 ROWS_PER_STEP = 2000
 _PASSES_MAX = 8  # over rows that others keep touching, before they are encoded in one step after all
+_NESTED_BYTES_MAX = 256 * 2**20  # of rows with others in them, in a result that is not sent to a subscriber
 _ROWS_AT_ONCE = 20  # with rows in them: a step is looked at after so many
 
 
@@ -44,6 +48,12 @@ class LiveRoot:
         """Whether its rows have rows of other sources in them: they must be encoded in the step that captures them."""
         return self.encoder is not None and bool(self.encoder.nested)
 
+    @property
+    def effort(self) -> Effort | None:
+        """What encodes its rows counts here."""
+        rows = self.passing or self.fragments
+        return None if rows is None else rows.effort
+
     def listen(self) -> None:
         """Let the view know when rows look different because of what is nested in them, until ``unlisten``."""
         if self.nested and self.fragments is not None and self.arranged is not None:
@@ -62,8 +72,10 @@ class LiveRoot:
 class Rendering:
     """One result: all roots as they are at the moment this is made, encoded by ``step``.
 
-    ``bytes_max`` gives up on a result that nobody could be sent (``too_large``). ``kept`` puts the encoded rows into
-    the cache, for a live query that will need most of them again.
+    A result that nobody could be sent, for it has more than ``bytes_max``, is given up (``too_large``), and so is one of
+    more rows than its plan allows: ``refused`` says so. ``kept`` puts the encoded rows into the cache, for a live query that
+    will need most of them again; where nothing is kept, ``passing`` bounds the rows nested in others, and more of them
+    raise TooMuch.
 
     What is nested in a row is read when the row is encoded. So rows of that kind are encoded into the cache first, in
     as many steps as it takes, while whatever changes touches them there; when hardly any is left, all is captured. Until
@@ -78,11 +90,14 @@ class Rendering:
         *,
         kept: bool = True,
         bytes_max: int | None = None,
+        passing: int | None = None,
     ) -> None:
         self._plan = plan
         self._statics = statics
         self.small = sum(root.view.length for root in roots) <= ROWS_PER_STEP
-        self._encoding = _Encoding(roots, kept=kept, bytes_max=bytes_max)
+        self._encoding = _Encoding(
+            roots, kept=kept, bytes_max=bytes_max, passing=passing, live=plan.subscription
+        )
         # A generator that held this would be a cycle: a rendering given up halfway would wait for the collector.
         self._steps = self._encoding.work()
 
@@ -90,6 +105,11 @@ class Rendering:
     def too_large(self) -> bool:
         """Whether it was given up because nobody could be sent it."""
         return self._encoding.too_large
+
+    @property
+    def refused(self) -> RequestError | None:
+        """Why it was given up, if it has more rows than it may."""
+        return self._encoding.refused
 
     @property
     def captured(self) -> bool:
@@ -127,7 +147,23 @@ class _Window(NamedTuple):
 class _Encoding:
     """The values of a result's roots, as far as they are encoded."""
 
-    def __init__(self, roots: Sequence[LiveRoot], *, kept: bool, bytes_max: int | None) -> None:
+    def __init__(
+        self,
+        roots: Sequence[LiveRoot],
+        *,
+        kept: bool,
+        bytes_max: int | None,
+        passing: int | None,
+        live: bool,
+    ) -> None:
+        self._live = live
+        self.refused: RequestError | None = None
+        nested = next((root for root in roots if root.nested), None)
+        self._effort = None if nested is None else nested.effort
+        rows = 0 if nested is None else nested.plan.rows_max
+        bytes_most = _NESTED_BYTES_MAX if bytes_max is None else 2 * bytes_max
+        self._allowance = Allowance(rows if passing is None else min(rows, passing), bytes_most)
+        self._passing = passing is not None
         self._roots = list(roots)
         self._kept = kept
         self._bytes_max = bytes_max
@@ -143,10 +179,15 @@ class _Encoding:
             if not (kept and root.view.tracked)
         ]  # of one that is tracked only what was touched is encoded
         if not self._nested:
-            self._capture()
+            with self._paying():
+                self._capture()
 
     def _capture(self) -> None:
+        self.captured = True
         for root in self._roots:
+            if root.plan.mode is not Mode.BY_PK and root.view.length > root.plan.rows_max:
+                self._refuse(root)
+                return
             if isinstance(root.view, Totals):
                 self._todo.append((totals_of(root.plan).value(root.view.cells(), ()),))
             elif self._followed(root, root.view):  # its pieces have all
@@ -155,7 +196,29 @@ class _Encoding:
                 self._todo.append(self._whole(root, root.view.window()))
             else:
                 self._todo.append(_Window(*root.view.window()))
-        self.captured = True
+
+    def _refuse(self, root: LiveRoot) -> None:
+        path = f"$.selectionSet.{root.plan.response_key}"
+        self.refused = too_many_rows(root.plan.rows_max, path, live=self._live)
+        self.too_large = True
+
+    @contextmanager
+    def _paying(self) -> Iterator[None]:
+        """Encode at the expense of this result; what is more than it may have ends it."""
+        if self._effort is None:
+            yield
+            return
+        before, self._effort.paid_by = self._effort.paid_by, self._allowance
+        try:
+            yield
+        except TooMuch:
+            if self._passing:
+                raise
+            if self._allowance.rows < 0:
+                self._refuse(next(root for root in self._roots if root.nested))
+            self.too_large = self.captured = True
+        finally:
+            self._effort.paid_by = before
 
     def _followed(self, root: LiveRoot, view: View) -> bool:
         if not self._kept or root.fragments is None or root.plan.mode is not Mode.LIST:
@@ -171,7 +234,10 @@ class _Encoding:
                 enough = effort.rows + ROWS_PER_STEP
                 keys, rows = view.window()
                 for at in range(0, len(keys), _ROWS_AT_ONCE):
-                    fragments.all(keys[at : at + _ROWS_AT_ONCE], rows[at : at + _ROWS_AT_ONCE])
+                    with self._paying():
+                        fragments.all(keys[at : at + _ROWS_AT_ONCE], rows[at : at + _ROWS_AT_ONCE])
+                    if self.too_large:
+                        return
                     if effort.rows > enough:
                         steps += 1
                         yield False
@@ -183,7 +249,11 @@ class _Encoding:
         """Encode rows until the next one would be too many for a step."""
         if not self.captured:
             yield from self._warm_up()
-            self._capture()
+            if not self.too_large:
+                with self._paying():
+                    self._capture()
+        if self.too_large:
+            return
         budget = ROWS_PER_STEP
         for root, todo in zip(self._roots, self._todo, strict=True):
             if not isinstance(todo, _Window):
@@ -262,5 +332,5 @@ class _Encoding:
         return [row(each) for each in rows]
 
     def _over(self) -> bool:
-        self.too_large = self._bytes_max is not None and self.bytes > self._bytes_max
+        self.too_large |= self._bytes_max is not None and self.bytes > self._bytes_max
         return self.too_large
