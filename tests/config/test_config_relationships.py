@@ -29,11 +29,11 @@ def problems(relationships: str) -> list[str]:
 
 
 def test_a_relationship_leads_to_one_row_or_to_many() -> None:
-    text = "instrument: {object: instruments, on: {instrument_id: id}, required: true}\n      "
+    text = "instrument: {object: instruments, on: {instrument_id: id}}\n      "
     text += "fills: {array: fills, on: {id: trade_id, day: day}, comment: parts}"
     found = loads(DATABASE + SOURCES % text, "t.yaml", {}).sources["trades"].relationships
     assert found == {
-        "instrument": RelationshipConfig(object="instruments", on={"instrument_id": "id"}, required=True),
+        "instrument": RelationshipConfig(object="instruments", on={"instrument_id": "id"}),
         "fills": RelationshipConfig(array="fills", on={"id": "trade_id", "day": "day"}, comment="parts"),
     }
     assert [(each.target, each.many) for each in found.values()] == [("instruments", False), ("fills", True)]
@@ -128,6 +128,52 @@ def test_a_source_may_lead_to_itself() -> None:
 )
 def test_what_is_wrong_with_one(text: str, expected: str) -> None:
     assert problems(text) == [f"t.yaml:{expected}"]
+
+
+MANY = """databases:
+  one: {url: 'host=db'}
+  two: {url: 'host=db'}
+  mz: {engine: materialize, url: 'host=db'}
+  level: {engine: materialize, url: 'host=db', consistency: database}
+  rw: {engine: risingwave, url: 'host=db', manage: true}
+sources:
+"""
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "why"),
+    [
+        ("database: one", "database: one", ""),
+        ("database: level", "database: level, query: SELECT 1", ""),
+        ("database: one", "database: two", "nothing ties databases one and two to one moment"),
+        ("database: rw", "database: rw", "each source of a RisingWave has a moment of its own"),
+        (
+            "database: mz",
+            "database: mz",
+            "each source of mz has a moment of its own without `consistency: database`",
+        ),
+        (
+            "database: one",
+            "database: one, query: SELECT 1",
+            "b is computed again some time after its tables changed",
+        ),
+        (
+            "database: one, fields: {y: {sql: x}}",
+            "database: one",
+            "a is computed again some time after its tables changed",
+        ),
+    ],
+)
+def test_required_takes_sources_that_are_shown_at_one_moment(ours: str, theirs: str, why: str) -> None:
+    text = f"{MANY}  a: {{{ours}, relationships: {{r: {{object: b, on: {{x: x}}, required: true}}}}}}\n  b: {{{theirs}}}"
+    if not why:
+        assert loads(text, "t.yaml", {}).sources["a"].relationships["r"].required
+        return
+    with pytest.raises(ConfigError) as caught:
+        loads(text, "t.yaml", {})
+    (problem,) = caught.value.problems
+    assert problem.path == "sources.a.relationships.r.required"
+    assert problem.message == f"promises the row at every moment, but {why}; remove it"
 
 
 def test_a_reload_that_changes_one_asks_nothing_of_a_database() -> None:

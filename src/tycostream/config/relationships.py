@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from tycostream.config.messages import did_you_mean
-from tycostream.config.model import RelationshipConfig, SourceConfig
+from tycostream.config.model import Config, Consistency, EngineName, RelationshipConfig, SourceConfig
 from tycostream.config.names import field_name_problem
 from tycostream.config.tree import Path
 
@@ -27,7 +27,7 @@ def known_fields(source: SourceConfig) -> dict[str, str]:
 
 
 def check_relationships(
-    source: SourceConfig, path: Path, sources: Mapping[str, SourceConfig], names: Sequence[str], add: _Add
+    source: SourceConfig, path: Path, config: Config, names: Sequence[str], add: _Add
 ) -> None:
     """Note what is wrong with those of one source; ``names``: of all sources, the broken ones too."""
     taken = {field: f"column {column!r}" for field, column in known_fields(source).items()}
@@ -41,7 +41,11 @@ def check_relationships(
                 add(here, f"{its}{field!r} is the name of {taken[field]} already; choose another", key=True)
         taken |= dict.fromkeys(fields_of(name, relationship), f"relationship {name!r}")
         _target(relationship, here, names, add)
-        _on(source, relationship, here, sources.get(relationship.target), add)
+        target = config.sources.get(relationship.target)
+        _on(source, relationship, here, target, add)
+        why = _loose(source, target, config) if target is not None else ""
+        if why and relationship.required and not relationship.many:
+            add((*here, "required"), f"promises the row at every moment, but {why}; remove it", key=True)
 
 
 def _target(relationship: RelationshipConfig, path: Path, names: Sequence[str], add: _Add) -> None:
@@ -56,6 +60,26 @@ def _target(relationship: RelationshipConfig, path: Path, names: Sequence[str], 
         add((*path, kind), f"there is no source {relationship.target!r}{guess or '; name one of `sources:`'}")
     if relationship.many and "required" in relationship.model_fields_set:
         add((*path, "required"), "is for an `object` only: an array is never null; remove it", key=True)
+
+
+def _loose(source: SourceConfig, target: SourceConfig, config: Config) -> str:
+    """Why rows of two sources need not be of one moment, whatever their database guarantees; or nothing."""
+    only = next(iter(config.databases)) if len(config.databases) == 1 else ""
+    ours, theirs = source.database or only, target.database or only
+    if ours not in config.databases or theirs not in config.databases:
+        return ""  # said elsewhere
+    if ours != theirs:
+        return f"nothing ties databases {ours} and {theirs} to one moment"
+    database = config.databases[ours]
+    if database.engine is EngineName.RISINGWAVE:
+        return "each source of a RisingWave has a moment of its own"
+    if database.engine is EngineName.MATERIALIZE:
+        loose = database.consistency is not Consistency.DATABASE
+        return (
+            f"each source of {ours} has a moment of its own without `consistency: database`" if loose else ""
+        )
+    rerun = next((each for each in (source, target) if each.query is not None or each.fields), None)
+    return "" if rerun is None else f"{rerun.name} is computed again some time after its tables changed"
 
 
 def _on(

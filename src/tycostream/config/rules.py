@@ -57,7 +57,7 @@ def check_rules(config: Config, names: _Names, report: Report) -> None:
         _object_type(name, fields, names, add)
     for name, source in config.sources.items():
         _source(source, ("sources", name), names, add)
-        check_relationships(source, ("sources", name), config.sources, names["sources"], add)
+        check_relationships(source, ("sources", name), config, names["sources"], add)
         read_by = _database_of(source, config, report)
         if read_by is not None:
             _source_engine(source, ("sources", name), read_by, add)
