@@ -14,7 +14,7 @@ from tycostream.dataflow.groups import GroupedAggregates, GroupedRows, Window
 from tycostream.dataflow.order import OrderBy, compile_order, prefix_length
 from tycostream.dataflow.relation import Aggregate, value_of
 from tycostream.rows import Change, Column, Key, Row, RowType
-from tycostream.scalars import SCALARS
+from tycostream.scalars import SCALARS, scalar_for
 
 INT = SCALARS["int4"]
 ROWS = RowType("rows", (Column("id", INT, nullable=False), Column("of", INT), Column("n", INT)), key=(0,))
@@ -115,3 +115,35 @@ def test_a_row_that_was_not_in_its_group_is_an_error() -> None:
     kept.window(1, list)
     with pytest.raises(LookupError, match="was not in it"):
         kept.push([Change(4, (4, 1, 4), None)])
+
+
+@pytest.mark.parametrize("sql_type", ["text", "jsonb"])
+@pytest.mark.parametrize(("descending", "expected"), [(False, [1, 2, 4]), (True, [4, 2, 1])])
+def test_distinct_needs_no_hash_of_what_it_compares(
+    sql_type: str, descending: bool, expected: list[int]
+) -> None:
+    # what descends and is no number is wrapped so that it compares the other way round, and that has no hash
+    columns = (
+        Column("id", INT, nullable=False),
+        Column("of", INT),
+        Column("c", scalar_for(sql_type)),
+    )
+    row_type = RowType("t", columns, key=(0,))
+    parse = scalar_for(sql_type).parse
+    texts = {1: "a", 2: "b", 3: "b", 4: None}
+    rows: list[Row] = [
+        (key, 7, None if text is None else parse(text if sql_type == "text" else f'"{text}"'))
+        for key, text in texts.items()
+    ]
+    order = (OrderBy(2, descending, nulls_first=descending),)
+    groups = GroupedRows(
+        compile_order(order, row_type),
+        value_of((1,)),
+        start=0,
+        end=None,
+        distinct=prefix_length(order, row_type),
+    )
+    assert groups.window(7, lambda: [(row[0], row) for row in rows])[0] == expected
+    second = rows[1]
+    assert groups.push([Change(2, second, None)]) == {7}
+    assert groups.window(7, list)[0] == [3 if key == 2 else key for key in expected]

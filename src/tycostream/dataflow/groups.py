@@ -67,13 +67,20 @@ class GroupedRows:
     def shown(self, group: list[Entry]) -> Window:
         """What is shown of rows in the order."""
         if self._distinct:
-            firsts: dict[SortKey, Entry] = {}
-            for entry in group:
-                firsts.setdefault(entry[0][: self._distinct], entry)
-            group = list(firsts.values())
+            group = self._firsts(group)
         if self._start or self._end is not None:
             group = group[self._start : self._end]
         return [key for _, key, _ in group], [row for _, _, row in group]
+
+    def _firsts(self, group: list[Entry]) -> list[Entry]:
+        """The first of each run of entries: not every sort key has a hash, but equal ones lie side by side."""
+        firsts: list[Entry] = []
+        last: SortKey | None = None
+        for entry in group:
+            if (items := entry[0][: self._distinct]) != last:
+                firsts.append(entry)
+                last = items
+        return firsts
 
     def push(self, changes: Sequence[Change]) -> set[Value]:
         """Follow a batch of the join's rows; the groups that look different now, or are not kept."""
