@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from tests.oracle.shapes import (
     Order,
@@ -20,9 +19,8 @@ from tests.oracle.shapes import (
     order_sql,
     where_sql,
 )
-from tycostream.app import App
 from tycostream.auth.session import Session
-from tycostream.graphql.plan import Plan
+from tycostream.live.operations import Operations
 from tycostream.testing.scripted import LineFraming, RecordingSink
 
 
@@ -31,12 +29,28 @@ def exact(text: str | bytes) -> Any:
     return json.loads(text, parse_float=str, parse_int=str)
 
 
-async def query(app: App, plan: Plan) -> Any:
-    """The answer to a one-shot query, whether or not the App's ``query`` has to be awaited."""
-    answer: Any = app.query(plan)
-    if inspect.isawaitable(answer):
-        answer = await answer
-    return exact(answer)["data"]["root"]
+class Asking(Protocol):
+    """What a client asks."""
+
+    @property
+    def feed(self) -> bool:
+        """Whether it is answered by changes, which the client folds."""
+
+    def graphql(self, operation: str, after: str | None = None) -> tuple[str, dict[str, Any]]:
+        """The document and its variables."""
+
+    def value(self, data: Any) -> Any:
+        """What of a result's ``data`` is the answer."""
+
+
+Asked = TypeVar("Asked", bound=Asking)
+
+
+async def query(app: Operations, question: Asking) -> Any:
+    """The answer to a one-shot query."""
+    document, variables = question.graphql("query")
+    answer = await app.query(app.prepare(document, None, variables, Session()))
+    return question.value(exact(answer)["data"])
 
 
 @dataclass(frozen=True)
@@ -55,8 +69,12 @@ class Question:
     distinct: int = 0  # of the order's first so many columns each combination once
     step: str | None = None  # of documents only this member
 
+    def value(self, data: Any) -> Any:
+        """See Asking."""
+        return data["root"]
+
     def graphql(self, operation: str, after: str | None = None) -> tuple[str, dict[str, Any]]:
-        """The document and its variables."""
+        """See Asking."""
         name, columns = self.table.name, " ".join(map(self._field, self.selection))
         coalesce = (
             "" if self.coalesce_ms is None or operation == "query" else f" @coalesce(ms: {self.coalesce_ms})"
@@ -126,7 +144,7 @@ class Past:
         """A transaction was committed."""
         self._answers.append(answer)
 
-    def shown(self, state: Any, question: Question) -> None:
+    def shown(self, state: Any, question: Asking) -> None:
         """AssertionError unless it is one of them, and none before the last that was shown."""
         for at in range(self._at, len(self._answers)):
             if self._answers[at] == state:
@@ -147,7 +165,7 @@ class Socket(RecordingSink):
         self.written.set()
 
 
-class Client:
+class Client(Generic[Asked]):
     """One connection with one operation. ``shown`` is what its user sees: a result, or the fold of a feed.
 
     ``past``: what the database has said so far, one answer a transaction, where each state that is shown must be one of
@@ -156,10 +174,10 @@ class Client:
 
     def __init__(
         self,
-        app: App,
-        question: Question,
+        app: Operations,
+        question: Asked,
         room: int | None = None,
-        back: Client | None = None,
+        back: Client[Asked] | None = None,
         past: Past | None = None,
     ) -> None:
         self.app, self.question, self.room = app, question, room
@@ -199,7 +217,7 @@ class Client:
                 assert self.doomed, message
                 self.errors += message["error"]
                 continue
-            value = message["next"]["data"]["root"]
+            value = self.question.value(message["next"]["data"])
             if self.question.feed:
                 self._fold(value)
             else:

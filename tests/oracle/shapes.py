@@ -137,8 +137,13 @@ class Table:
         return {"table": f"{schema}.{self.name}", "columns": dict.fromkeys(self.columns)}
 
     def collated(self, column: str) -> str:
-        """The column for comparisons: text by code point."""
-        return f'{column} COLLATE "C"' if self.columns[column] in ("text", "varchar") else column
+        """The column for comparisons."""
+        return collated(column, self.columns[column])
+
+
+def collated(cell: str, sql_type: str) -> str:
+    """A cell for comparisons: text by code point."""
+    return f'{cell} COLLATE "C"' if sql_type in ("text", "varchar") else cell
 
 
 @st.composite
@@ -177,7 +182,8 @@ def graphql_value(value: str, sql_type: str) -> Any:
 
 
 @st.composite
-def _comparisons(draw: st.DrawFn, table: Table, column: str) -> Where:
+def comparisons(draw: st.DrawFn, table: Table, column: str) -> Where:
+    """Up to two operators on a column, each with a constant."""
     sql_type = table.columns[column]
     found: Where = {}
     operators = [*SIGNS, "_in", "_nin", "_is_null", *FURTHER.get(sql_type, ())]
@@ -200,7 +206,7 @@ def _comparisons(draw: st.DrawFn, table: Table, column: str) -> Where:
 @st.composite
 def _leaves(draw: st.DrawFn, table: Table) -> Where:
     chosen = draw(st.lists(st.sampled_from(list(table.columns)), max_size=2, unique=True))
-    return {column: draw(_comparisons(table, column)) for column in chosen}
+    return {column: draw(comparisons(table, column)) for column in chosen}
 
 
 def wheres(table: Table) -> st.SearchStrategy[Where]:
@@ -226,12 +232,12 @@ def where_sql(where: Where, table: Table) -> str:
         elif name == "_not":
             parts.append(f"NOT {where_sql(inner, table)}")
         else:
-            parts += [_comparison_sql(table, name, operator, value) for operator, value in inner.items()]
+            parts += [comparison_sql(name, table.columns[name], *pair) for pair in inner.items()]
     return "(" + " AND ".join(["TRUE", *parts]) + ")"
 
 
-def _comparison_sql(table: Table, column: str, operator: str, value: Any) -> str:
-    sql_type = table.columns[column]
+def comparison_sql(column: str, sql_type: str, operator: str, value: Any) -> str:
+    """One operator on a column, or on an expression of that type."""
 
     def constant(item: Any) -> str:
         if sql_type == "jsonb":
@@ -256,7 +262,7 @@ def _comparison_sql(table: Table, column: str, operator: str, value: Any) -> str
     if operator in DOCUMENTS:
         return f"{column} {DOCUMENTS[operator]} {constant(value)}"
     if operator in SIGNS:
-        return f"{table.collated(column)} {SIGNS[operator]} {constant(value)}"
+        return f"{collated(column, sql_type)} {SIGNS[operator]} {constant(value)}"
     if not value:
         return "FALSE" if operator == "_in" else "TRUE"
     sign = "IN" if operator == "_in" else "NOT IN"

@@ -17,7 +17,6 @@ from tests.oracle.clients import Client, Past, Question, query
 from tests.oracle.derived import Derived, deriveds
 from tests.oracle.shapes import Table, insert_sql, orders, pages, rows, statements, tables, wheres
 from tycostream.app import App
-from tycostream.auth.session import Session
 from tycostream.clock import SystemClock
 from tycostream.config.load import loads
 from tycostream.config.model import Config, LiveConfig, LogConfig, SourceConfig
@@ -43,10 +42,10 @@ class World:
         self.happened = asyncio.Event()
         self.marked = 0
         self.troubles: list[Event] = []
-        self.clients: list[Client] = []
-        self.away: list[Client] = []
+        self.clients: list[Client[Question]] = []
+        self.away: list[Client[Question]] = []
         self.app: App
-        self.marker: Client
+        self.marker: Client[Question]
 
     async def execute(self, statement: str) -> list[tuple[Any, ...]]:
         cursor = await self.connection.execute(statement.encode())
@@ -230,14 +229,12 @@ class World:
         """
         expected = await self.expected(question)
         if not question.feed:
-            document, variables = question.graphql("query")
             may_lag = isinstance(question.table, Derived) or question.table.parted
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TIMEOUT_S):
                     while True:
                         self.happened.clear()
-                        plan = self.app.prepare(document, None, variables, Session())
-                        answer = await query(self.app, plan)
+                        answer = await query(self.app, question)
                         if answer == expected or not may_lag:
                             break
                         await self.happened.wait()

@@ -1,0 +1,246 @@
+"""Random questions over a tree of tables: relationships selected, filtered by, ordered by and aggregated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+
+from tests.oracle.asked import Aggregation, Branch, OrderBy, Result, Root, Rows, Window
+from tests.oracle.clients import exact
+from tests.oracle.shapes import ORDERS, SIGNS, Where, comparisons
+from tests.oracle.tree_graphql import document
+from tests.oracle.tree_sql import select
+from tests.oracle.trees import Node, Relation, Tree
+
+_SPREADS = ["stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp", "variance"]
+_SUMMED = ("integer", "bigint", "numeric")
+_UNRANKED = ("boolean", "jsonb")
+
+
+@dataclass(frozen=True, repr=False)
+class Question:
+    """One operation."""
+
+    tree: Tree
+    roots: tuple[Root, ...]
+    coalesce_ms: int | None = None
+
+    feed: ClassVar = False
+
+    def __repr__(self) -> str:
+        return f"Question({self.graphql('query')})"
+
+    def value(self, data: Any) -> Any:
+        """See Asking."""
+        return data
+
+    def graphql(self, operation: str, after: str | None = None) -> tuple[str, dict[str, Any]]:
+        """See Asking."""
+        return document(self.roots, self.tree, operation, self.coalesce_ms)
+
+    def sql(self, schema: str) -> str:
+        """The database's own SELECT: one JSON object."""
+        return select(self.roots, self.tree, schema)
+
+    def expected(self, texts: Sequence[str]) -> Any:
+        """What a client shows if the SELECT gave this."""
+        (text,) = texts
+        return exact(text)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Draws questions over a tree. ``aggregates``: whether they ask for aggregates anywhere."""
+
+    tree: Tree
+    aggregates: bool = True
+
+    def questions(self) -> st.SearchStrategy[Question]:
+        """Mostly of one root field."""
+
+        @st.composite
+        def question(draw: st.DrawFn) -> Question:
+            count = draw(st.sampled_from([1, 1, 1, 2]), label="roots")
+            roots = tuple(draw(self._roots(f"root{n}")) for n in range(count))
+            return Question(self.tree, roots, draw(st.sampled_from([None, None, 1, 20]), label="coalesce"))
+
+        return question()
+
+    def _roots(self, alias: str) -> st.SearchStrategy[Root]:
+        @st.composite
+        def root(draw: st.DrawFn) -> Root:
+            table = self.tree[draw(st.sampled_from(sorted(self.tree)))]
+            kinds = ["list"] * 5 + ["by_pk"] * bool(table.key) + ["aggregate"] * 2 * self.aggregates
+            match draw(st.sampled_from(kinds), label="root"):
+                case "by_pk":
+                    key = tuple(draw(st.sampled_from(table.constants(column))) for column in table.key)
+                    return Root(alias, table, draw(self.rows(table, 2)), key=key)
+                case "aggregate":
+                    select: Rows | Aggregation = draw(self.aggregations(table, 1))
+                case _:
+                    select = draw(self.rows(table, 2))
+            return Root(alias, table, select, draw(self.windows(table, 2)))
+
+        return root()
+
+    def rows(self, table: Node, depth: int) -> st.SearchStrategy[Rows]:
+        """A selection with up to ``depth`` levels of others in it."""
+
+        @st.composite
+        def rows(draw: st.DrawFn) -> Rows:
+            columns = draw(st.lists(st.sampled_from(list(table.columns)), max_size=3, unique=True))
+            branches = []
+            for n in range(draw(st.sampled_from([0, 1, 1, 1, 2]), label="branches") if depth else 0):
+                relation = draw(st.sampled_from(table.relations))
+                branches.append(draw(self._branch(f"b{n}", relation, depth - 1)))
+            if not columns and not branches:
+                columns = [next(iter(table.columns))]
+            return Rows(tuple(columns), tuple(branches))
+
+        return rows()
+
+    def _branch(self, alias: str, relation: Relation, depth: int) -> st.SearchStrategy[Branch]:
+        @st.composite
+        def branch(draw: st.DrawFn) -> Branch:
+            target = self.tree[relation.target]
+            if not relation.many:
+                return Branch(alias, relation, draw(self.rows(target, depth)))
+            window = draw(self.windows(target, 1))
+            if self.aggregates and draw(st.integers(0, 2), label="aggregate") == 0:
+                return Branch(alias, relation, draw(self.aggregations(target, depth)), window)
+            return Branch(alias, relation, draw(self.rows(target, depth)), window)
+
+        return branch()
+
+    def aggregations(self, table: Node, depth: int) -> st.SearchStrategy[Aggregation]:
+        """Some aggregates, nodes, or both."""
+
+        @st.composite
+        def aggregation(draw: st.DrawFn) -> Aggregation:
+            results = draw(st.lists(_results(table), max_size=3))
+            nodes = draw(self.rows(table, depth)) if not results or draw(st.booleans()) else None
+            return Aggregation(tuple((f"a{n}", result) for n, result in enumerate(results)), nodes)
+
+        return aggregation()
+
+    def windows(self, table: Node, depth: int) -> st.SearchStrategy[Window]:
+        """Arguments whose condition and order follow up to ``depth`` relationships."""
+
+        @st.composite
+        def window(draw: st.DrawFn) -> Window:
+            order = draw(st.lists(self.orders(table, depth), max_size=2))
+            plain = [next(iter(term)) for term in order if next(iter(term)) in table.columns]
+            first = list(dict.fromkeys(plain)) if len(plain) == len(order) else []
+            if not order:
+                first = [draw(st.sampled_from(list(table.columns)))]
+            distinct = tuple(first) if draw(st.integers(0, 4), label="distinct") == 4 else ()
+            return Window(
+                draw(self.wheres(table, depth)) if draw(st.integers(0, 2), label="where") == 2 else {},
+                order,
+                draw(st.sampled_from([*[None] * 6, 0, 1, 2, 3])),
+                draw(st.sampled_from([*[0] * 7, 1, 2])),
+                distinct,
+            )
+
+        return window()
+
+    def orders(self, table: Node, depth: int) -> st.SearchStrategy[OrderBy]:
+        """One term: a column, one of the row that an object relationship leads to, or an aggregate."""
+        direction = st.sampled_from(sorted(ORDERS))
+        terms: list[st.SearchStrategy[OrderBy]] = [
+            st.tuples(st.sampled_from(list(table.columns)), direction).map(_single)
+        ]
+        for relation in table.relations if depth else ():
+            target = self.tree[relation.target]
+            if not relation.many:
+                terms.append(st.tuples(st.just(relation.name), self.orders(target, depth - 1)).map(_single))
+            elif self.aggregates:
+                name = st.just(f"{relation.name}_aggregate")
+                terms.append(st.tuples(name, _aggregate_orders(target)).map(_single))
+        return st.one_of(terms)
+
+    def wheres(self, table: Node, depth: int, nesting: int = 2) -> st.SearchStrategy[Where]:
+        """A condition, with relationships and their aggregates in it, up to ``depth`` of them deep."""
+
+        @st.composite
+        def where(draw: st.DrawFn) -> Where:
+            found: Where = {}
+            names = list(table.columns)
+            for column in draw(st.lists(st.sampled_from(names), max_size=1)):
+                found[column] = draw(comparisons(table, column))
+            for relation in draw(st.lists(st.sampled_from(table.relations), max_size=1)) if depth else ():
+                target = self.tree[relation.target]
+                if relation.many and self.aggregates and draw(st.booleans(), label="aggregated"):
+                    found[f"{relation.name}_aggregate"] = draw(self._aggregated(target, depth - 1))
+                else:
+                    found[relation.name] = draw(self.wheres(target, depth - 1, 1))
+            if nesting:
+                inner = self.wheres(table, depth, nesting - 1)
+                match draw(st.sampled_from(["", "", "", "_not", "_and", "_or"])):
+                    case "_not":
+                        found["_not"] = draw(inner)
+                    case "_and" | "_or" as name:
+                        found[name] = draw(st.lists(inner, max_size=2))
+            return found
+
+        return where()
+
+    def _aggregated(self, table: Node, depth: int) -> st.SearchStrategy[Where]:
+        @st.composite
+        def aggregated(draw: st.DrawFn) -> Where:
+            truths = [column for column, sql_type in table.columns.items() if sql_type == "boolean"]
+            condition: dict[str, Any] = {}
+            if draw(st.booleans(), label="filter"):
+                condition["filter"] = draw(self.wheres(table, depth, 1))
+            of_truth = draw(st.booleans(), label="of a truth")
+            if truths and of_truth:
+                condition["arguments"] = draw(st.sampled_from(truths))
+                condition["predicate"] = draw(
+                    st.sampled_from([{"_eq": True}, {"_neq": True}, {"_is_null": True}])
+                )
+                return {draw(st.sampled_from(["bool_and", "bool_or"])): condition}
+            if columns := draw(st.lists(st.sampled_from(list(table.columns)), max_size=2, unique=True)):
+                condition["arguments"] = columns
+                condition["distinct"] = draw(st.booleans())
+            condition["predicate"] = {draw(st.sampled_from(sorted(SIGNS))): draw(st.integers(0, 2))}
+            return {"count": condition}
+
+        return aggregated()
+
+
+def _single(pair: tuple[str, Any]) -> dict[str, Any]:
+    return {pair[0]: pair[1]}
+
+
+def _functions(table: Node) -> list[tuple[str, str]]:
+    """The functions of one column that can be asked for, with their columns."""
+    found = []
+    for column, sql_type in table.columns.items():
+        if sql_type in _SUMMED:
+            found += [(function, column) for function in ("sum", "avg", *_SPREADS)]
+        if sql_type not in _UNRANKED:
+            found += [(function, column) for function in ("min", "max") * 3]
+    return found
+
+
+@st.composite
+def _results(draw: st.DrawFn, table: Node) -> Result:
+    functions = _functions(table)
+    of_one = draw(st.booleans(), label="of a column")
+    if functions and of_one:
+        function, column = draw(st.sampled_from(functions))
+        return Result(function, (column,))
+    columns = draw(st.lists(st.sampled_from(list(table.columns)), max_size=2, unique=True))
+    return Result("count", tuple(columns), bool(columns) and draw(st.booleans(), label="distinct"))
+
+
+def _aggregate_orders(table: Node) -> st.SearchStrategy[OrderBy]:
+    direction = st.sampled_from(sorted(ORDERS))
+    terms: list[st.SearchStrategy[OrderBy]] = [direction.map(lambda way: {"count": way})]
+    if functions := _functions(table):
+        pair = st.sampled_from(functions)
+        terms.append(st.tuples(pair, direction).map(lambda drawn: {drawn[0][0]: {drawn[0][1]: drawn[1]}}))
+    return st.one_of(terms)
