@@ -129,7 +129,7 @@ def test_a_database_of_our_own_and_one_from_the_environment(tmp_path: Path) -> N
 def test_what_hasura_has_no_words_for(tmp_path: Path) -> None:
     found = of(
         tmp_path,
-        "databases: {main: {engine: materialize, url: '${MZ_URL}', cluster: c}}\n"
+        "databases: {main: {engine: materialize, url: '${MZ_URL}', cluster: c, consistency: database}}\n"
         "enums: {side: [buy]}\n"
         "types: {address: {street: String}}\n"
         "live: {linger: 5s}\n"
@@ -161,6 +161,7 @@ def test_what_hasura_has_no_words_for(tmp_path: Path) -> None:
     assert sorted(left(found)) == sorted([
         ("databases.main.engine", "Hasura knows no kind materialize: only tycostream reads this entry"),
         ("databases.main.cluster", OURS),
+        ("databases.main.consistency", OURS),
         ("enums", OURS),
         ("types", OURS),
         ("live", OURS),
