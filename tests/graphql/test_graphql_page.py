@@ -34,4 +34,4 @@ def test_its_relationships_are_there() -> None:
             found = CONFIG.sources[source].relationships[name].model_dump(exclude_defaults=True)
             found.pop("comment", None)
             assert found == relationship
-    assert len(OPERATIONS) == 4
+    assert len(OPERATIONS) == 5
