@@ -67,6 +67,16 @@ MAIN: dict[str, Any] = {"main": {"engine": "postgres", "url": "${DATABASE_URL}"}
                 "a": {"primary_key": ["id"], "columns": ["id"], "column_config": {"id": {"name": "i"}}}
             }
         },
+        {
+            "sources": {
+                "a": {
+                    "relationships": {
+                        "b": {"object": "b", "on": {"b_id": "id"}, "required": "${ALWAYS}"},
+                        "c": {"array": "b", "on": {"id": "a_id"}, "comment": "x"},
+                    }
+                }
+            }
+        },
         {"sources": {"a": {"custom_root_fields": {"select": "x", "select_by_pk": {"comment": ""}}}}},
         {"sources": {"a": {"live": {"log": {"keep": "5m", "bytes": "64MiB"}, "linger": "${LINGER:-1s}"}}}},
         {"server": {"port": "${PORT}", "graphiql": "${UI:-true}", "log_level": "debug", "cursor_key": "x"}},
@@ -106,6 +116,8 @@ def test_what_people_write_is_accepted(tree: dict[str, Any]) -> None:
         {"databases": {"main": {"consistency": "always"}}},
         {"databases": {"main": {"options": {"a": [1]}}}},
         {"sources": {"a": {"fields": {"f": "1"}}}},
+        {"sources": {"a": {"relationships": {"b": {"object": "b", "on": ["id"]}}}}},
+        {"sources": {"a": {"relationships": {"b": {"object": "b", "on": {"id": "id"}, "many": True}}}}},
     ],
 )
 def test_mistakes_are_not(tree: dict[str, Any]) -> None:
