@@ -54,23 +54,24 @@ class _Remembering:
 
     def __init__(self, parse: Callable[[str], Cell]) -> None:
         self._repeats = Repeats(parse)
-        self._read = _MANY.get(parse) or (lambda texts: map(parse, texts))
-        self._tried = self._left_out = 0
+        self._many = _MANY.get(parse) or (lambda texts: map(parse, texts))
+        self._one: Callable[[str], Cell] | None = self._repeats.__getitem__  # None while it is left alone
+        self._left = _TRIED  # texts until it is judged again
 
     def __call__(self, texts: Sequence[str]) -> Iterable[Cell]:
-        if self._tried >= _TRIED:
+        if self._left <= 0:
             self._judge()
-        if self._left_out > 0:
-            self._left_out -= len(texts)
-            return self._read(texts)
-        self._tried += len(texts)
-        return map(self._repeats.__getitem__, texts)
+        self._left -= len(texts)
+        return map(self._one, texts) if self._one is not None else self._many(texts)
 
     def _judge(self) -> None:
-        if self._repeats.missed * 6 > self._tried:
-            self._repeats.forget()
-            self._left_out = _LEFT_OUT
-        self._tried = self._repeats.missed = 0
+        repeats = self._repeats
+        if self._one is not None and repeats.missed * 6 > _TRIED:
+            repeats.forget()
+            self._one, self._left = None, _LEFT_OUT
+        else:
+            repeats.missed = 0
+            self._one, self._left = repeats.__getitem__, _TRIED
 
 
 def with_nulls(read: Read, texts: Sequence[str]) -> Iterable[Cell]:
@@ -95,15 +96,11 @@ class ColumnarReader:
         ]
         self._width = width
 
-    def column(
-        self, i: int, cells: Sequence[str], escaped: bool, chosen: Sequence[bool] | None = None
-    ) -> Iterable[Cell]:
-        """The cells of the ``i``-th column, of the lines that are ``chosen`` (None: all); see ``rows``. It may be lazy."""
+    def column(self, i: int, cells: Sequence[str], escaped: bool) -> list[Cell]:
+        """The cells of the ``i``-th column, of all lines; see ``rows``."""
         place, read = self._columns[i]
         texts = cells[place :: self._width]
-        if chosen is not None:
-            texts = list(compress(texts, chosen))
-        return with_nulls(read, texts) if escaped else read(texts)
+        return list(with_nulls(read, texts) if escaped else read(texts))
 
     def rows(
         self,
@@ -116,12 +113,14 @@ class ColumnarReader:
 
         ``known``: columns that were read already, of all lines. An error of ``Scalar.parse`` if a value does not read.
         """
-        columns = []
-        for i in range(len(self._columns)):
-            if (column := known.get(i)) is None:
-                columns.append(self.column(i, cells, escaped, chosen))
-            else:
-                columns.append(column if chosen is None else compress(column, chosen))
+        columns: list[Iterable[Cell]] = []
+        width = self._width
+        for i, (place, read) in enumerate(self._columns):
+            if i in known:
+                columns.append(known[i] if chosen is None else compress(known[i], chosen))
+                continue
+            texts = cells[place::width] if chosen is None else list(compress(cells[place::width], chosen))
+            columns.append(with_nulls(read, texts) if escaped else read(texts))
         return list(zip(*columns, strict=True))
 
     def later(self, cells: Sequence[str], escaped: bool) -> Callable[[int], Row]:

@@ -162,7 +162,7 @@ class SubscribeDecoder:
             rows = self._reader.rows(cells, escaped)
             return _by_count(counts, list(map(self._row_type.key_of, rows)) if keyed else [], rows)
         # as nearly all are; a key column is read once, for it also tells which rows need not be read at all
-        columns = {i: list(self._reader.column(i, cells, escaped)) for i in self._row_type.key}
+        columns = {i: self._reader.column(i, cells, escaped) for i in self._row_type.key}
         first, *more = columns.values()
         keys = list(zip(first, *more, strict=True)) if more else first
         replaced = _replaced(counts, keys)
@@ -272,6 +272,9 @@ class SubscribeDecoder:
 
     def _net_simple(self, blocks: list[_Block]) -> list[Change] | None:
         """The net if no key has more than one row on a side, as all but always; None if one has."""
+        first = blocks[0]
+        if len(blocks) == 1 and first.count == 1 and len(set(first.keys)) == len(first.keys):
+            return list(map(make_change, zip(first.keys, repeat(None), cast("Sequence[Row]", first.rows))))
         come: dict[Hashable, Row] = {}
         gone: dict[Hashable, Row] = {}  # or Unread
         sizes = {1: 0, -1: 0}
