@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
+from operator import add, itemgetter
 from typing import Final
 
 Stamp = int | float  # float only for the two infinities
@@ -120,6 +123,8 @@ class _Moments(dict[str, int]):
 
 
 _moments: Final = _Moments()
+_TO_SECONDS: Final = itemgetter(slice(19))
+_SIX_DIGITS: Final = itemgetter(slice(20, 26))
 
 
 def parse_date(text: str) -> Stamp:
@@ -173,6 +178,21 @@ def parse_timestamptz(text: str) -> Stamp:
         if text[19] == "." and len(digits) <= 6 and digits.isdigit():
             return cell + int(digits) * _scale[len(digits)]
     return read_timestamptz(text)
+
+
+def parse_timestamptzs(texts: Sequence[str]) -> list[Stamp]:
+    """``parse_timestamptz`` of many: where all have microseconds and ``+00``, a slice of all at a time, in half the time."""
+    if set(map(len, texts)) == {29}:
+        count, joined, micros = len(texts), "".join(texts), list(map(_SIX_DIGITS, texts))
+        if (
+            joined[19::29] == "." * count
+            and joined[26::29] == "+" * count
+            and joined[27::29] == joined[28::29] == "0" * count
+            and "".join(micros).isdecimal()
+        ):
+            with suppress(KeyError):  # years of five digits, and what does not read
+                return list(map(add, map(_moments.__getitem__, map(_TO_SECONDS, texts)), map(int, micros)))
+    return list(map(parse_timestamptz, texts))
 
 
 # -- anything PostgreSQL reads as a fixed ISO moment: the path of literals ----------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tycostream.calendar_text import parse_timestamptzs
 from tycostream.engines.decode.columnar import column_reader
 from tycostream.rows import Cell, Column, Repeats
 from tycostream.scalars import SCALARS
@@ -54,6 +55,25 @@ def test_a_text_that_does_not_read_is_an_error_wherever_it_stands(name: str, tex
         list(read([TEXTS[name][0]] * before))
         with pytest.raises((ValueError, ArithmeticError)):
             list(read([TEXTS[name][0], text]))
+
+
+STAMPS = st.one_of(
+    st.datetimes().map(lambda moment: f"{moment:%Y-%m-%d %H:%M:%S.%f}+00".rjust(29, "0")),
+    st.text(alphabet="0123456789 :-.+", min_size=29, max_size=29),
+    st.sampled_from([text for text in TEXTS["timestamptz"] if len(text) >= 29]),
+)
+
+
+@given(st.lists(STAMPS, max_size=4))
+def test_many_moments_read_as_each_does(texts: list[str]) -> None:
+    def outcome(read: Callable[[], list[Cell]]) -> list[Cell] | None:
+        try:
+            return read()
+        except ValueError:
+            return None
+
+    each = outcome(lambda: [SCALARS["timestamptz"].parse(text) for text in texts])
+    assert outcome(lambda: list(parse_timestamptzs(texts))) == each
 
 
 def test_what_repeats_is_one_cell() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Final
 
+from tycostream.calendar_text import parse_timestamptz, parse_timestamptzs
 from tycostream.engines.decode.copytext import unescaped
 from tycostream.number_text import parse_numeric, parse_numerics
 from tycostream.rows import Cell, Column, Repeats, Row
@@ -16,7 +17,10 @@ _NOTHING: Final[Mapping[int, Sequence[Cell]]] = {}
 Read = Callable[[Sequence[str]], Iterable[Cell]]
 """The cells of a column from their texts, none of which is NULL; it may be lazy."""
 
-_MANY: Final[Mapping[Callable[[str], Cell], Read]] = {parse_numeric: parse_numerics}
+_MANY: Final[Mapping[Callable[[str], Cell], Read]] = {
+    parse_numeric: parse_numerics,
+    parse_timestamptz: parse_timestamptzs,
+}
 _TRIED: Final = 8_000  # texts after which it is judged whether those of a column repeat
 _LEFT_OUT: Final = 100_000  # texts until it is tried again whether they do
 
