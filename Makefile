@@ -8,7 +8,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 E2E := tests/e2e
+TOOLS := $(E2E)/tools
 NPM_STAMP := $(E2E)/node_modules/.installed
+TOOLS_STAMP := $(TOOLS)/node_modules/.installed
+TOOLS_VENV_STAMP := $(TOOLS)/.venv/.installed
 export CHROMIUM ?= /usr/bin/chromium
 
 PORT ?= 4000
@@ -44,7 +47,7 @@ format: $(STAMP) ## mend what ruff can mend
 test-slow: $(STAMP) ## long property runs and resilience
 	@$(call pytest,-n $(WORKERS) --dist loadfile -m 'slow and not e2e and not real')
 
-test-e2e: $(STAMP) $(NPM_STAMP) chromium ## foreign clients (npm, PyPI) and a browser against the running demo
+test-e2e: $(STAMP) $(NPM_STAMP) $(TOOLS_STAMP) $(TOOLS_VENV_STAMP) chromium ## foreign clients and tools (npm, PyPI) and a browser against the running demo
 	@$(call pytest,-m e2e)
 
 # Of another server's programs, which must be those of a whole server: initdb, postgres, pg_basebackup.
@@ -74,7 +77,7 @@ schema: $(STAMP) ## the JSON Schema of tycostream.yaml, for editors
 	$(PY) -m tycostream config json-schema
 
 clean: ## remove what make and the tools have made here
-	rm -rf $(VENV) $(E2E)/node_modules dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(E2E)/node_modules $(TOOLS)/node_modules $(TOOLS)/.venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup: $(STAMP) ## only install
@@ -114,6 +117,17 @@ $(STAMP): pyproject.toml
 $(NPM_STAMP): $(E2E)/package.json $(E2E)/package-lock.json
 	@command -v npm >/dev/null 2>&1 || { echo "the foreign clients need Node.js 20 or newer with npm" >&2; exit 1; }
 	cd $(E2E) && npm ci --no-fund --no-audit
+	@touch $@
+
+$(TOOLS_STAMP): $(TOOLS)/package.json $(TOOLS)/package-lock.json
+	@command -v npm >/dev/null 2>&1 || { echo "the tools need Node.js 20 or newer with npm" >&2; exit 1; }
+	cd $(TOOLS) && npm ci --no-fund --no-audit
+	@touch $@
+
+$(TOOLS_VENV_STAMP): $(TOOLS)/requirements.txt | $(STAMP)
+	rm -rf $(TOOLS)/.venv
+	$(PY) -m venv $(TOOLS)/.venv
+	$(TOOLS)/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 chromium:

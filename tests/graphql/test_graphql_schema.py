@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from graphql import build_client_schema, get_introspection_query
+from graphql import build_client_schema, get_introspection_query, validate_schema
 from graphql import build_schema as build_from_sdl
 
 from tests.graphql.graphql_tables import PLANNER, POSITIONS, SIDE, TRADES
@@ -16,7 +16,7 @@ from tycostream.errors import TycoError
 from tycostream.graphql.execute import Planner
 from tycostream.graphql.schema import build_schema, print_sdl
 from tycostream.rows import Column, RowType
-from tycostream.scalars import SCALARS, enum_scalar
+from tycostream.scalars import SCALARS, array_of, enum_scalar
 
 ORDERS = RowType("orders", (Column("id", SCALARS["int8"], nullable=False), Column("side", SIDE)), key=(0,))
 EXPECTED = """
@@ -312,8 +312,15 @@ def test_the_whole_sdl() -> None:
 
 
 def test_the_sdl_is_a_schema_again() -> None:
-    sdl = print_sdl(PLANNER.schema)
-    assert set(build_from_sdl(sdl).type_map) == set(PLANNER.schema.type_map)
+    documents = RowType(
+        "documents", (Column("labels", array_of(SCALARS["text"])), Column("at", SCALARS["jsonb"]))
+    )
+    schema = Planner([TRADES, POSITIONS, ORDERS, documents]).schema
+    sdl = print_sdl(schema)
+    again = build_from_sdl(sdl)
+    assert not validate_schema(again)
+    assert print_sdl(again) == sdl
+    assert set(again.type_map) == set(schema.type_map)
 
 
 def test_hasuras_descriptions() -> None:
