@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import PostgresServer
@@ -38,6 +38,7 @@ def parts(text: str) -> list[str]:
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(some=st.lists(values, min_size=2, max_size=5))
+@example(some=["null", "[[[]], [[], []], [[], [], []]]"])
 def test_containment_is_the_servers(server: psycopg.Connection, some: list[str]) -> None:
     many = [*some, *parts(some[0]), *parts(some[1])]
     rows = server.execute(
@@ -45,8 +46,19 @@ def test_containment_is_the_servers(server: psycopg.Connection, some: list[str])
         (many, many),
     ).fetchall()
     for cell, value, contains, contained in rows:
-        assert DocumentContains(Document(value))(Document(cell)) is contains, (cell, value)
+        try:
+            within = DocumentContains(Document(value))
+        except ValueError:  # it has more inside arrays than may be looked for: a test of its own
+            continue
+        assert within(Document(cell)) is contains, (cell, value)
         assert DocumentContains(Document(value), reverse=True)(Document(cell)) is contained, (cell, value)
+
+
+def test_what_the_random_values_may_hold_too_much_of() -> None:
+    nested = f"[{', '.join(['[]'] * 21)}]"
+    with pytest.raises(ValueError, match="more than 20 arrays and objects inside arrays"):
+        DocumentContains(Document(nested))
+    assert DocumentContains(Document(nested.replace(", []", "", 1)))(Document(nested))
 
 
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
