@@ -42,6 +42,12 @@ class Asking(Protocol):
     def value(self, data: Any) -> Any:
         """What of a result's ``data`` is the answer."""
 
+    def sql(self, schema: str) -> str:
+        """The same as the database's own SELECT, of JSON texts."""
+
+    def expected(self, texts: Sequence[str]) -> Any:
+        """What a client shows if the SELECT gave these."""
+
 
 Asked = TypeVar("Asked", bound=Asking)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -42,13 +44,50 @@ class Question:
         return document(self.roots, self.tree, operation, self.coalesce_ms)
 
     def sql(self, schema: str) -> str:
-        """The database's own SELECT: one JSON object."""
+        """See Asking: one JSON object."""
         return select(self.roots, self.tree, schema)
 
     def expected(self, texts: Sequence[str]) -> Any:
-        """What a client shows if the SELECT gave this."""
+        """See Asking."""
         (text,) = texts
         return exact(text)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The changes of one table, of which a condition may follow relationships."""
+
+    tree: Tree = field(repr=False)
+    table: Node
+    columns: tuple[str, ...]
+    where: Where
+    coalesce_ms: int | None = None
+
+    feed: ClassVar = True
+
+    def value(self, data: Any) -> Any:
+        """See Asking."""
+        return data["root"]
+
+    def graphql(self, operation: str, after: str | None = None) -> tuple[str, dict[str, Any]]:
+        """See Asking."""
+        row, name = " ".join(self.columns), self.table.name
+        coalesce = "" if self.coalesce_ms is None else f" @coalesce(ms: {self.coalesce_ms})"
+        changes = f"changes {{ operation changed row {{ {row} }} old {{ {row} }} }}"
+        text = (
+            f"{operation} q($w: {name}_bool_exp, $a: String){coalesce} "
+            f"{{ root: {name}_changes(where: $w, after: $a) {{ phase complete cursor {changes} }} }}"
+        )
+        return text, {"w": self.where, "a": after}
+
+    def sql(self, schema: str) -> str:
+        """See Asking."""
+        return select((Root("root", self.table, Rows(self.columns), Window(self.where)),), self.tree, schema)
+
+    def expected(self, texts: Sequence[str]) -> Any:
+        """See Asking."""
+        (text,) = texts
+        return Counter(json.dumps(row, sort_keys=True) for row in exact(text)["root"])
 
 
 @dataclass(frozen=True)
@@ -68,6 +107,18 @@ class Questions:
             return Question(self.tree, roots, draw(st.sampled_from([None, None, 1, 20]), label="coalesce"))
 
         return question()
+
+    def feeds(self) -> st.SearchStrategy[Feed]:
+        """The changes of one table."""
+
+        @st.composite
+        def feed(draw: st.DrawFn) -> Feed:
+            table = self.tree[draw(st.sampled_from(sorted(self.tree)))]
+            columns = draw(st.lists(st.sampled_from(list(table.columns)), min_size=1, unique=True))
+            where = draw(self.wheres(table, 2))
+            return Feed(self.tree, table, tuple(columns), where, draw(st.sampled_from([None, None, 1, 20])))
+
+        return feed()
 
     def _roots(self, alias: str) -> st.SearchStrategy[Root]:
         @st.composite

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.clients import Question
+from tests.oracle.history import History
 from tests.oracle.shapes import (
     DOCUMENTS,
     FURTHER,
@@ -30,7 +31,9 @@ SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck
 STEPS = ["tx", "tx", "tx", "unsettled", "unsettled", "join", "join", "leave", "back", "check"]
 
 
-async def steps(data: st.DataObject, world: World, most: int, kinds: list[str], least: int = 2) -> None:
+async def steps(
+    data: st.DataObject, world: History[Any], most: int, kinds: list[str], least: int = 2
+) -> None:
     """Clients join, random steps of these kinds are taken, and in the end all is right."""
     for _ in range(data.draw(st.integers(3, 6), label="clients")):
         await world.join()

@@ -12,10 +12,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.live.test_hub_oracle import SLICED
-from tests.oracle.test_postgres_oracle import SHARED
+from tests.oracle.test_postgres_oracle import SHARED, steps
+from tests.oracle.test_postgres_oracle import STEPS as REPLICATED
+from tests.oracle.tree_history import TreeHistory
 from tests.oracle.tree_world import TreeWorld
 
-STEPS = [*["tx"] * 12, "join", "join", "leave", "query", "time", "check", "check"]
+STEPS = [*["tx"] * 12, "join", "join", "leave", "back", "query", "time", "check", "check"]
 TURNS = [*STEPS, *["turn"] * 14]
 
 
@@ -34,7 +36,7 @@ def run(data: st.DataObject, url: str, most: int) -> None:
 async def walk(
     data: st.DataObject, connection: psycopg.Connection[object], most: int, kinds: list[str]
 ) -> None:
-    world = TreeWorld(data.draw, connection, aggregates=False)
+    world = TreeWorld(data.draw, connection)
     for _ in range(data.draw(st.integers(2, 4), label="clients")):
         world.join()
     for _ in range(data.draw(st.integers(most // 2, most), label="steps")):
@@ -45,6 +47,8 @@ async def walk(
                 world.join()
             case "leave":
                 world.leave()
+            case "back":
+                world.come_back()
             case "query":
                 world.ask()
             case "time":
@@ -54,6 +58,7 @@ async def walk(
             case "check":
                 await world.check()
         await asyncio.sleep(0)
+    world.come_back()
     await world.check()
 
 
@@ -64,9 +69,33 @@ def test_clients_show_what_the_database_says_of_related_rows(database: str, data
     run(data, database, 16)
 
 
+async def replicated(data: st.DataObject, url: str, most: int, kinds: list[str]) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("SET timezone = 'UTC'")
+        history = TreeHistory(data.draw, connection, url)
+        log_bytes = data.draw(st.sampled_from([1, 2000, 64 * 2**20]), label="log")
+        async with history.running(history.fill, log_bytes):
+            await steps(data, history, most, kinds)
+
+
+@pytest.mark.timeout(240)
+@settings(max_examples=5, suppress_health_check=SHARED, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(data=st.data())
+async def test_related_rows_through_replication(database: str, data: st.DataObject) -> None:
+    await replicated(data, database, 8, REPLICATED)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=600, suppress_health_check=SHARED)
+@settings(max_examples=30, suppress_health_check=SHARED)
+@given(data=st.data())
+async def test_related_rows_through_replication_for_long(database: str, data: st.DataObject) -> None:
+    await replicated(data, database, 16, [*REPLICATED, *REPLICATED, "cut"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=250, suppress_health_check=SHARED)
 @given(data=st.data())
 def test_clients_show_what_the_database_says_of_related_rows_for_long(
     database: str, data: st.DataObject

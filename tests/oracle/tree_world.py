@@ -17,7 +17,7 @@ import psycopg
 from hypothesis import strategies as st
 
 from tests.oracle.clients import Client, Past, query
-from tests.oracle.questions import Question, Questions
+from tests.oracle.questions import Feed, Question, Questions
 from tests.oracle.shapes import insert_sql
 from tests.oracle.trees import Node, first_rows, tree_statements, trees
 from tycostream.auth.session import Session
@@ -94,9 +94,12 @@ class TreeWorld:
         self._connection = connection
         self.schema = "tree"
         self.tree = draw(trees(), label="tree")
-        self._questions = Questions(self.tree, aggregates).questions()
+        drawn = Questions(self.tree, aggregates)
+        self._questions = drawn.questions()
+        self._asked = st.one_of(self._questions, self._questions, self._questions, drawn.feeds())
         self.clock = TurningClock()
-        self.clients: list[Client[Question]] = []
+        self.clients: list[Client[Question | Feed]] = []
+        self.away: list[Client[Question | Feed]] = []
         self.asked: list[Asked] = []
         self.troubles: list[str] = []
         self._offset = 1
@@ -161,7 +164,7 @@ class TreeWorld:
         names = self.draw(st.permutations(sorted(self.tree)), label="order of the sources")
         changes = {name: found for name in names if (found := self._changes(self.tree[name]))}
         self.hub.apply(Batch(self._position, changes, self.draw(st.booleans(), label="resync")))
-        for client in self.clients:
+        for client in (*self.clients, *self.away):
             assert client.past is not None
             client.past.add(self.answer(client.question))
         for each in self.asked:
@@ -197,17 +200,24 @@ class TreeWorld:
         """A client comes, with a question of its own or one that another has."""
         asked = [client.question for client in self.clients]
         known = st.sampled_from(asked) if asked else st.nothing()
-        question = self.draw(st.one_of(self._questions, known), label="question")
+        question = self.draw(st.one_of(self._asked, known), label="question")
         room = self.draw(st.sampled_from([None, None, 1, 300]), label="room")
         past = Past(self.answer(question), level=True)
         self.clients.append(Client(self.server, question, room, past=past))
 
     def leave(self) -> None:
-        """A client goes."""
+        """A client goes; one that has a cursor may come back."""
         if self.clients:
             client = self.draw(st.sampled_from(self.clients))
             self.clients.remove(client)
             client.leave()
+            if client.cursor is not None:
+                self.away.append(client)
+
+    def come_back(self) -> None:
+        """Who is away resumes."""
+        self.clients += [Client(self.server, client.question, client.room, client) for client in self.away]
+        self.away = []
 
     def ask(self) -> None:
         """A one-shot query, answered in its own time."""
@@ -215,7 +225,7 @@ class TreeWorld:
         task = asyncio.ensure_future(query(self.server, question))
         self.asked.append(Asked(task, question, [self.answer(question)]))
 
-    def answer(self, question: Question) -> Any:
+    def answer(self, question: Question | Feed) -> Any:
         """What the database says."""
         return question.expected([text for (text,) in self._execute(question.sql(self.schema))])
 
@@ -252,7 +262,10 @@ class TreeWorld:
                 self.settle(1)
             assert client.shown == expected, question
             assert not client.ended
-            assert await self._done(asyncio.ensure_future(query(self.server, question))) == expected, question
+            if isinstance(question, Question):
+                assert await self._done(asyncio.ensure_future(query(self.server, question))) == expected, (
+                    question
+                )
         self.sound()
 
     async def _done(self, task: asyncio.Future[Any]) -> Any:
