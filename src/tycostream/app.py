@@ -29,7 +29,7 @@ from tycostream.engines.base import Engine
 from tycostream.errors import Action, ConfigError, RequestError, TycoError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
-from tycostream.graphql.relationships import Misfit, resolved
+from tycostream.graphql.relationships import Resolved
 from tycostream.graphql.schema import build_schema
 from tycostream.graphql.type_names import TypeNames
 from tycostream.live.collector import walk_seldom
@@ -70,7 +70,7 @@ class App:
         self._cursors = CursorBox(config.server.cursor_key)
         self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
-        self._misfits: Sequence[Misfit] = ()
+        self._relationships = Resolved(config.sources)
         self._type_names = TypeNames()
         self._planner: Planner | None = None
         self._schema_number = 0
@@ -128,7 +128,7 @@ class App:
             # the sake of what another was must not be in the way when that one comes.
             self._type_names.release(row_type.source)
             self._row_types.pop(row_type.source, None)
-            self._schema_changed()
+            self._schema_changed(row_type.source)
             raise UpstreamError(
                 error.code, error.message, action=Action.FAIL, detail=error.detail, hint=error.hint
             ) from None
@@ -143,23 +143,22 @@ class App:
         source = self.config.sources[row_type.source]
         self.hub.add_source(row_type, source.live, source.definition)
         self._row_types[row_type.source] = row_type
-        self._schema_changed()
+        self._schema_changed(row_type.source)
 
-    def _schema_changed(self) -> None:
+    def _schema_changed(self, *sources: str) -> None:
+        """``sources`` are described otherwise than before, or not any more."""
         self._planner = None
         self._schema_number += 1
-        relationships, misfits = resolved(self.config.sources, self._row_types)
-        self.hub.relate(
-            frozenset((source, each.join) for source in relationships for each in relationships[source])
-        )
-        for misfit in misfits:
-            if misfit not in self._misfits:
-                self._emit(
-                    RelationshipUnfit(
-                        misfit.source, misfit.name, misfit.message, misfit.hint, not misfit.fatal
+        told = self._relationships.misfits
+        for source, relationships in self._relationships.look(self._row_types, sources).items():
+            self.hub.relate(source, frozenset(each.join for each in relationships))
+            for misfit in self._relationships.misfits_of(source):
+                if misfit not in told:
+                    self._emit(
+                        RelationshipUnfit(
+                            source, misfit.name, misfit.message, misfit.hint, served=not misfit.fatal
+                        )
                     )
-                )
-        self._misfits = misfits
 
     def _renew_url(self, database: str) -> None:
         if self._renew is None:
@@ -206,7 +205,8 @@ class App:
             self._settled.clear()
             stopping, starting = self._follow(changes, former)
             self._apply_settings(changes)
-            self._schema_changed()
+            self._relationships.reconfigure(config.sources)
+            self._schema_changed(*config.sources, *changes.sources.removed)
             for name in {*stopping, *starting, *former}:
                 work = self._exchange(stopping.get(name), former.get(name), starting.get(name))
                 task = asyncio.create_task(work, name=f"database {name}")
@@ -390,7 +390,7 @@ class App:
         remarks = [engine.remark(source.name)] if engine is not None else []
         remarks += [
             f"relationship {each.name}: {each.message}"
-            for each in self._misfits
+            for each in self._relationships.misfits_of(source.name)
             if each.source == source.name
         ]
         if any(remarks):

@@ -6,7 +6,7 @@ import pytest
 
 from tycostream.config.load import loads
 from tycostream.dataflow.relation import Join
-from tycostream.graphql.relationships import Misfit, Relationship, resolved
+from tycostream.graphql.relationships import Misfit, Relationship, Resolved, resolved
 from tycostream.rows import Column, RowType
 from tycostream.scalars import Scalar, enum_scalar, scalar_for
 
@@ -144,3 +144,28 @@ def test_enums_join_if_their_labels_are_the_same() -> None:
     other = enum_scalar("side", ("sell", "buy"), None)
     assert outcome(text, row_type("trades", a=SIDE), row_type("instruments", a=same))[0]
     assert not outcome(text, row_type("trades", a=SIDE), row_type("instruments", a=other))[0]
+
+
+def test_what_one_description_cannot_touch_is_not_looked_at() -> None:
+    text = """
+databases: {main: {url: 'host=db'}}
+sources:
+  a: {relationships: {to_b: {object: b, on: {id: id}}, wrong: {object: b, on: {x: id}}}}
+  b: {relationships: {to_c: {object: c, on: {id: id}}}}
+  c: {}
+"""
+    sources = loads(text, environ={}).sources
+    described = {name: row_type(name, id="int4!") for name in ("a", "b", "c")}
+    known = Resolved(sources)
+    row_types: dict[str, RowType] = {}
+    for name, touched in (("c", {"c", "b"}), ("b", {"b", "a"}), ("a", {"a"})):
+        row_types[name] = described[name]
+        found = known.look(row_types, [name])
+        assert set(found) == touched
+    whole, misfits = resolved(sources, row_types)
+    assert known.look(row_types, sources) == whole
+    assert known.misfits == set(misfits)
+    assert [each.name for each in known.misfits_of("a")] == ["wrong"]
+    del row_types["b"]
+    assert known.look(row_types, ["b"]) == {"b": (), "a": ()}
+    assert known.misfits == set()

@@ -13,10 +13,11 @@ from datetime import timedelta
 from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Log
+from tycostream.dataflow.relation import Join
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.errors import RequestError, TycoError
-from tycostream.graphql.plan import Coalesce, Plan, RootPlan, Step, rows_of
+from tycostream.graphql.plan import Coalesce, Plan, RootPlan, rows_of
 from tycostream.live.arrangements import Arrangements, sight
 from tycostream.live.cohorts import Cohorts
 from tycostream.live.collector import keep_out, keep_pages
@@ -61,7 +62,7 @@ class Hub:
         self.outbox_bytes_max = outbox_bytes_max  # of connections from now on
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
-        self._steps: frozenset[Step] | None = None  # None: whatever a plan says
+        self._joins: dict[str, frozenset[Join]] = {}  # where each source's rows lead
         self._nesting = Nesting(self.sources)
         self._cohorts = Cohorts(clock, emit, cursors, self._slices, self._nesting)
 
@@ -114,12 +115,13 @@ class Hub:
         if source is not None:
             self._retire(source, removed(name))
 
-    def relate(self, steps: frozenset[Step]) -> None:
-        """The relationships of now: operations that follow any other end with ``source-changed``."""
-        self._steps = steps
-        for cohort, followed in list(self._cohorts.steps.items()):
-            if not followed <= steps:
-                self._cohorts.fail(cohort, related_otherwise(followed - steps))
+    def relate(self, name: str, joins: frozenset[Join]) -> None:
+        """Where a source's rows lead now: operations that follow another way end with ``source-changed``."""
+        gone = self._joins.get(name, joins) - joins
+        self._joins[name] = joins
+        for cohort, steps in list(self._cohorts.steps.items()) if gone else ():
+            if any((name, join) in steps for join in gone):
+                self._cohorts.fail(cohort, related_otherwise(name))
 
     def _retire(self, source: LiveSource, error: RequestError) -> None:
         del self.sources[source.row_type.source]
@@ -416,9 +418,10 @@ class Hub:
         """All sources that an operation reads: each root's own, in their order, then the others."""
         sources = [self._source(root.source, root.row_type) for root in roots]
         sources += [self._source(read.source, read) for root in roots for read in root.reads]
-        followed = frozenset[Step]().union(*(root.steps for root in roots))
-        if self._steps is not None and not followed <= self._steps:
-            raise related_otherwise(followed - self._steps)  # planned by the schema of a moment ago
+        for root in roots:
+            for name, join in root.steps:
+                if join not in self._joins.get(name, (join,)):
+                    raise related_otherwise(name)  # planned by the schema of a moment ago
         return list(dict.fromkeys(sources))
 
     def _source(self, name: str, row_type: RowType | None) -> LiveSource:

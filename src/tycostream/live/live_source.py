@@ -13,7 +13,6 @@ from tycostream.dataflow.log import Log
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
 from tycostream.errors import RequestError, TycoError
-from tycostream.graphql.plan import Step
 from tycostream.live.arrangements import Arrangements
 from tycostream.live.fragments import FragmentCaches
 from tycostream.live.indexes import Indexes
@@ -92,12 +91,11 @@ def changed(name: str) -> RequestError:
     )
 
 
-def related_otherwise(steps: Iterable[Step]) -> RequestError:
-    """It follows relationships that the configuration does not have any more, or has otherwise."""
-    names = sorted({name for name, _ in steps})
+def related_otherwise(name: str) -> RequestError:
+    """The configuration does not have a relationship any more that the operation follows, or has it otherwise."""
     return RequestError(
         "source-changed",
-        f"a relationship of the source {names[0]!r} is another one now, or gone",
+        f"a relationship of the source {name!r} is another one now, or gone",
         hint="subscribe again with the new schema",
     )
 
