@@ -28,6 +28,7 @@ schema {
 directive @coalesce(ms: Int!, strategy: coalesce_strategy = throttle) on SUBSCRIPTION | FIELD
 
 directive @cached(refresh: Boolean! = false, ttl: Int! = 60) on QUERY
+directive @now on FIELD
 
 directive @_multiple_top_level_fields on SUBSCRIPTION
 
@@ -84,6 +85,11 @@ enum coalesce_strategy {
   debounce
   throttle
   window
+}
+
+enum cursor_ordering {
+  ASC
+  DESC
 }
 
 enum order_by {
@@ -183,6 +189,16 @@ type orders_stddev_samp_fields {
   id: Float
 }
 
+input orders_stream_cursor_input {
+  initial_value: orders_stream_cursor_value_input!
+  ordering: cursor_ordering
+}
+
+input orders_stream_cursor_value_input {
+  id: bigint
+  side: side
+}
+
 type orders_sum_fields {
   id: bigint
 }
@@ -263,6 +279,16 @@ enum positions_select_column {
   book
 }
 
+input positions_stream_cursor_input {
+  initial_value: positions_stream_cursor_value_input!
+  ordering: cursor_ordering
+}
+
+input positions_stream_cursor_value_input {
+  Isin: String
+  book: String
+}
+
 type query_root {
   orders(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): [orders!]!
   orders_aggregate(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): orders_aggregate!
@@ -294,10 +320,12 @@ type subscription_root {
   orders_aggregate(distinct_on: [orders_select_column!], limit: Int, offset: Int, order_by: [orders_order_by!], where: orders_bool_exp): orders_aggregate!
   orders_by_pk(id: bigint!): orders
   orders_changes(after: String, snapshot: Boolean = true, where: orders_bool_exp): orders_change_set!
+  orders_stream(batch_size: Int!, cursor: [orders_stream_cursor_input]!, where: orders_bool_exp): [orders!]!
   positions(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): [positions!]!
   positions_aggregate(distinct_on: [positions_select_column!], limit: Int, offset: Int, order_by: [positions_order_by!], where: positions_bool_exp): positions_aggregate!
   positions_by_pk(Isin: String!, book: String!): positions
   positions_changes(after: String, snapshot: Boolean = true, where: positions_bool_exp): positions_change_set!
+  positions_stream(batch_size: Int!, cursor: [positions_stream_cursor_input]!, where: positions_bool_exp): [positions!]!
 }
 """
 

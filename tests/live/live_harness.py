@@ -8,16 +8,26 @@ from typing import Any
 
 from tycostream.config.model import LiveConfig, LogConfig
 from tycostream.dataflow.order import OrderBy
-from tycostream.dataflow.predicate import TRUE, Predicate, evaluate
+from tycostream.dataflow.predicate import TRUE, IsNull, Predicate, conjunction, evaluate
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import ChangeEncoder, Coalesce, Mode, Nested, Phase, Plan, RootPlan, RowEncoder
+from tycostream.graphql.plan import (
+    ChangeEncoder,
+    Coalesce,
+    Mode,
+    Nested,
+    Phase,
+    Plan,
+    RootPlan,
+    RowEncoder,
+    Stream,
+)
 from tycostream.live.cursor import CursorBox
 from tycostream.live.hub import Hub
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.observe.events import silent
-from tycostream.rows import Column, Row, RowType
+from tycostream.rows import Cell, Column, Row, RowType
 from tycostream.scalars import Scalar
 from tycostream.testing.clock import FakeClock
 from tycostream.testing.scripted import LineFraming, RecordingSink
@@ -94,6 +104,35 @@ def plan(
         snapshot,
         key,
         distinct_on=distinct_on,
+    )
+    return Plan(True, (root,), key, coalesce)
+
+
+def stream_plan(
+    row_type: RowType,
+    column: int,
+    predicate: Predicate = TRUE,
+    *,
+    descending: bool = False,
+    batch_size: int = 10,
+    initial: Cell = None,
+    now: bool = False,
+    coalesce: Coalesce | None = None,
+) -> Plan:
+    """As the compiler makes it: rows without a value have no place in a stream."""
+    order = OrderBy(column, descending, nulls_first=descending)
+    if row_type.columns[column].nullable:
+        predicate = conjunction([predicate, IsNull(column, negated=True)])
+    key = (row_type.source, Mode.STREAM, predicate, order, batch_size)
+    root = RootPlan(
+        "root",
+        row_type.source,
+        Mode.STREAM,
+        predicate,
+        PlainRows(),
+        (order,),
+        key=key,
+        stream=Stream(batch_size, initial, now),
     )
     return Plan(True, (root,), key, coalesce)
 
@@ -189,4 +228,4 @@ def brute(rows: Sequence[Row], predicate: Predicate) -> list[list[Any]]:
     return sorted((list(row) for row in rows if evaluate(predicate, row)), key=repr)
 
 
-__all__ = ["COPIES", "ITEMS", "Client", "RequestError", "answer", "brute", "make_hub", "plan"]
+__all__ = ["COPIES", "ITEMS", "Client", "RequestError", "answer", "brute", "make_hub", "plan", "stream_plan"]

@@ -31,7 +31,17 @@ _FUNCTIONS: Final = (
 _TRUTHS: Final = ("_bool_and", "_bool_or")
 # The types that a source brings along, by what comes after its name.
 SOURCE_TYPES: Final = (
-    *("", "_bool_exp", "_order_by", "_select_column", "_change_set", "_change", "_old"),
+    *(
+        "",
+        "_bool_exp",
+        "_order_by",
+        "_select_column",
+        "_stream_cursor_input",
+        "_stream_cursor_value_input",
+        "_change_set",
+        "_change",
+        "_old",
+    ),
     *(
         "_aggregate",
         "_aggregate_fields",

@@ -93,6 +93,12 @@ class Log:
         place = bisect_right(entries, position.offset, key=lambda entry: entry.position.offset)
         return entries[place - 1].seq if place else self.floor
 
+    def entry(self, seq: int) -> Entry:
+        """The batch with this sequence number, of (floor, head]."""
+        if not self.floor < seq <= self.head:
+            raise LookupError(f"{seq} is not on the log: it has those after {self.floor} up to {self.head}")
+        return self._entries[seq - self.head - 1]
+
     def net(self, seq: int) -> tuple[list[Change], bool]:
         """The net changes of (seq, head] and whether they bridge a gap. ``seq`` must not be below the floor."""
         if seq < self.floor:

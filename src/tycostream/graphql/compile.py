@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from graphql import (
@@ -22,6 +22,7 @@ from graphql.execution.values import VariableValues, get_directive_values
 
 from tycostream.auth.session import Session
 from tycostream.config.limits import RoleLimits
+from tycostream.dataflow.predicate import conjunction
 from tycostream.errors import RequestError
 from tycostream.graphql import inputs
 from tycostream.graphql.budget import Budget
@@ -40,8 +41,11 @@ from tycostream.graphql.plan import (
 from tycostream.graphql.reading import steps_of
 from tycostream.graphql.selections import Selections
 from tycostream.graphql.source import Source
+from tycostream.graphql.stream_cursor import placed, stream_cursor
+from tycostream.graphql.stream_types import NOW
 
 _COALESCE_MS_MAX = 3_600_000
+_ALONE: Final = {Mode.CHANGES: "change feed", Mode.STREAM: "stream"}
 
 
 class Compiler:
@@ -89,12 +93,13 @@ class Compiler:
         if subscription and not modes:
             # nothing would ever happen to it; GraphQL forbids introspection here for the same reason
             raise RequestError("validation-failed", "subscriptions must select a field of a source")
-        if len(roots) > 1 and Mode.CHANGES in modes:
-            raise RequestError(
-                "validation-failed",
-                "a change feed stands alone",
-                hint="give each _changes field a subscription of its own; one socket carries many",
-            )
+        for mode, what in _ALONE.items():
+            if len(roots) > 1 and mode in modes:
+                raise RequestError(
+                    "validation-failed",
+                    f"a {what} stands alone",
+                    hint=f"give each _{mode.value} field a subscription of its own; one socket carries many",
+                )
         # a static root's value is part of the key: what is shared must be the same bytes
         parts = tuple(
             (root.response_key, root.value if isinstance(root, StaticRoot) else root.key) for root in roots
@@ -116,6 +121,8 @@ class Compiler:
         row_type = source.row_type
         if mode is Mode.CHANGES:
             return self._feed_root(key, source, nodes, self._collector.arguments(field, nodes[0]), path)
+        if mode is Mode.STREAM:
+            return self._stream_root(key, source, nodes, self._collector.arguments(field, nodes[0]), path)
         if mode is Mode.BY_PK:
             encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), True)
             predicate = inputs.by_pk(row_type, self._collector.arguments(field, nodes[0]), f"{path}.args")
@@ -175,6 +182,31 @@ class Compiler:
             snapshot=True if snapshot is None else snapshot,
             key=(row_type.source, Mode.CHANGES, predicate, encoder.key, self._session.role),
             row_type=row_type,
+        )
+
+    def _stream_root(
+        self, key: str, source: Source, nodes: list[FieldNode], arguments: Mapping[str, Any], path: str
+    ) -> RootPlan:
+        row_type = source.row_type
+        order, stream = stream_cursor(row_type, arguments, f"{path}.args")
+        if any(get_directive_values(NOW, node, self._collector.variables) is not None for node in nodes):
+            stream = replace(stream, now=True)
+        encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), False)
+        asked = self._selections.where(source, arguments, f"{path}.args")
+        predicate = conjunction([asked, placed(row_type, order)])
+        # where it begins is not part of the key: from there on all have the same
+        shared = (row_type.source, Mode.STREAM, predicate, order, stream.batch_size)
+        return RootPlan(
+            key,
+            row_type.source,
+            Mode.STREAM,
+            predicate,
+            encoder,
+            (order,),
+            stream=stream,
+            key=(*shared, encoder.key, self._session.role),
+            row_type=row_type,
+            rows_max=self._rows_max,
         )
 
     def _with_steps(self, root: RootPlan | StaticRoot) -> RootPlan | StaticRoot:

@@ -19,9 +19,10 @@ _KEYS: Final = {
     Mode.LIST: "select",
     Mode.BY_PK: "select_by_pk",
     Mode.AGGREGATE: "select_aggregate",
+    Mode.STREAM: "select_stream",
     Mode.CHANGES: "select_changes",
 }
-SUBSCRIPTIONS_ONLY: Final = frozenset({Mode.CHANGES})
+SUBSCRIPTIONS_ONLY: Final = frozenset({Mode.STREAM, Mode.CHANGES})
 _ROOT: Final = "tycostream.root"  # among a field's extensions
 
 

@@ -25,6 +25,7 @@ class Mode(Enum):
     BY_PK = "by_pk"  # T_by_pk: one row or null; an object relationship too
     AGGREGATE = "aggregate"  # T_aggregate: aggregates over rows, and the rows
     CHANGES = "changes"  # T_changes: a change feed
+    STREAM = "stream"  # T_stream: rows in batches, each when its cursor value rises
 
 
 class Phase(Enum):
@@ -113,6 +114,15 @@ class Nested:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """What a stream asks for besides rows in an order: batches of at most so many, and where to begin."""
+
+    batch_size: int
+    initial: Cell = None  # only rows beyond this value of the order's first column; None: all
+    now: bool = False  # nothing of what is there: only what happens from now on
+
+
+@dataclass(frozen=True, slots=True)
 class RootPlan:
     """One root field over a source."""
 
@@ -126,7 +136,7 @@ class RootPlan:
     offset: int = 0
     after: str | None = None  # CHANGES: the cursor to resume from
     snapshot: bool = True  # CHANGES: whether to send a snapshot when there is no cursor
-    key: Hashable = None  # all the rest but response_key, after and snapshot; with the role
+    key: Hashable = None  # all the rest but response_key, and where a feed or a stream begins; with the role
     row_type: RowType | None = None  # what it was compiled for: rows of another layout would be misread
     distinct_on: tuple[int, ...] = ()  # LIST: of rows equal in these places only the first, before the window
     reads: tuple[RowType, ...] = ()  # of the other sources that it reads, each once
@@ -134,6 +144,7 @@ class RootPlan:
     # The most rows of its result, with those nested in it; more are refused with ``limits.too_many_rows``. Not part of
     # the key: it is the server's, and all of a role have it.
     rows_max: int = 1_000_000
+    stream: Stream | None = None  # STREAM
 
 
 def totals_of(plan: RootPlan | Nested) -> AggregateEncoder:

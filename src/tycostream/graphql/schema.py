@@ -31,6 +31,7 @@ from tycostream.graphql.relationship_types import RelationshipTypes, SourceTypes
 from tycostream.graphql.relationships import resolved
 from tycostream.graphql.shared_types import Types, described_enum
 from tycostream.graphql.source_types import column_arguments, source_types
+from tycostream.graphql.stream_types import NOW, stream_field
 from tycostream.rows import RowType
 
 _STRATEGIES: Final = {
@@ -128,6 +129,7 @@ def _directives() -> list[GraphQLDirective]:
             },
             description="whether this query should be cached",
         ),
+        NOW,
         GraphQLDirective(
             "_multiple_top_level_fields",
             [DirectiveLocation.SUBSCRIPTION],
@@ -164,6 +166,9 @@ def _root_fields(row_type: RowType, types: Types, mine: SourceTypes) -> dict[Mod
             },
             description=f'fetch data from the table: "{table}" using primary key columns',
         )
+    stream = stream_field(row_type, mine.row, mine.arguments["where"], types)
+    if stream is not None:
+        fields[Mode.STREAM] = stream
     fields[Mode.CHANGES] = _feed_field(row_type, mine.row, mine.arguments["where"], types)
     return fields
 

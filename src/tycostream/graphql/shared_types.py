@@ -39,6 +39,10 @@ _ORDER_BY: Final = {
     "desc_nulls_first": "in descending order, nulls first",
     "desc_nulls_last": "in descending order, nulls last",
 }
+_CURSOR_ORDERING: Final = {
+    "ASC": "ascending ordering of the cursor",
+    "DESC": "descending ordering of the cursor",
+}
 _PHASES: Final = {
     "live": "a change that just happened",
     "ready": "the snapshot is complete: show it now",
@@ -103,6 +107,9 @@ class Types:
         self._labels: dict[str, tuple[str, ...]] = {}
         self._comparisons: dict[str, GraphQLInputObjectType] = {}
         self._select_columns: dict[str, GraphQLEnumType] = {}
+        self.cursor_ordering = described_enum(
+            "cursor_ordering", "ordering argument of a cursor", _CURSOR_ORDERING
+        )
         self.order_by = GraphQLEnumType(
             "order_by",
             {name: GraphQLEnumValue(name, description=text) for name, text in _ORDER_BY.items()},

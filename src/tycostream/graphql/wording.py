@@ -51,7 +51,9 @@ def translated(error: GraphQLError, document: DocumentNode | None = None) -> Req
     elif match := _UNKNOWN_ARGUMENT.fullmatch(message):
         message, hint = f"'{match[2]}' has no argument named '{match[1]}'", match[3].strip()
     elif message.startswith("Int cannot represent") and error.nodes:
-        non_negative = "non-negative " if path.endswith((".args.limit", ".args.offset")) else ""
+        non_negative = (
+            "non-negative " if path.endswith((".args.limit", ".args.offset", ".args.batch_size")) else ""
+        )
         message = f"expected a {non_negative}32-bit integer for type 'Int', but found {_kind(error.nodes[0])}"
     elif match := _NULL.fullmatch(message):
         message = f"unexpected null value for type '{match[1]}'"

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
-from tycostream.dataflow.predicate import TRUE, leaves_of
+from tycostream.dataflow.predicate import TRUE, Predicate, leaves_of
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, Step, rows_of
 from tycostream.live.arranged import Reader
@@ -25,6 +25,8 @@ from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.live.rendering import LiveRoot
 from tycostream.live.sight import Sight
 from tycostream.live.slices import Discard, Slices
+from tycostream.live.stream_cohort import StreamCohort
+from tycostream.live.stream_scan import StreamScan
 from tycostream.live.targets import Push
 from tycostream.observe.events import CohortQuarantined, Emit
 from tycostream.rows import Change
@@ -76,8 +78,8 @@ class Cohorts:
             cohort.linger = None
 
     def _new(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], bytes_max: int) -> Cohort:
-        if roots and roots[0].mode is Mode.CHANGES:
-            cohort: Cohort = self._new_feed(plan, roots[0], sources[0])
+        if roots and roots[0].mode in (Mode.CHANGES, Mode.STREAM):
+            cohort: Cohort = self._new_follower(plan, roots[0], sources[0])
         else:
             cohort = self._new_query(plan, roots, sources, bytes_max)
         self.known[plan.cohort_key] = cohort
@@ -86,20 +88,28 @@ class Cohorts:
         cohort.stale = any_stale(sources)
         return cohort
 
-    def _new_feed(self, plan: Plan, root: RootPlan, source: LiveSource) -> FeedCohort:
+    def _new_follower(self, plan: Plan, root: RootPlan, source: LiveSource) -> LogCohort[Any]:
         if next(leaves_of(root.predicate), None) is not None:
             return self._new_sighted(plan, root, source)
-        cohort = self._feed_of(plan, root, source)
+        cohort = self._follower_of(plan, root, root.predicate, source, source)
         self._pushes[cohort] = push = functools.partial(self._guarded, cohort)
         source.router.add(root.predicate, push)
         return cohort
 
-    def _feed_of(self, plan: Plan, root: RootPlan, changes: Changes) -> FeedCohort:
-        encoder = cast(ChangeEncoder, root.encoder)
-        return FeedCohort(plan, root, encoder, changes, self.ticker, self._clock, self._cursors, self._linger)
+    def _follower_of(
+        self, plan: Plan, root: RootPlan, predicate: Predicate, source: LiveSource, followed: Changes
+    ) -> LogCohort[Any]:
+        """A cohort that follows ``followed``, in whose log it sees that for which ``predicate`` holds."""
+        ticker, clock = self.ticker, self._clock
+        if root.mode is Mode.STREAM:
+            return StreamCohort(
+                plan, root, predicate, source, followed, ticker, self._slices, clock, self._linger
+            )
+        encoder, seen = cast(ChangeEncoder, root.encoder), replace(root, predicate=predicate)
+        return FeedCohort(plan, seen, encoder, followed, ticker, clock, self._cursors, self._linger)
 
-    def _new_sighted(self, plan: Plan, root: RootPlan, source: LiveSource) -> FeedCohort:
-        """A feed whose condition reads other sources."""
+    def _new_sighted(self, plan: Plan, root: RootPlan, source: LiveSource) -> LogCohort[Any]:
+        """A cohort whose condition reads other sources."""
         self._sights_made += 1
         sight = Sight(
             source,
@@ -113,7 +123,7 @@ class Cohorts:
             unsettled=self._unsettled.append,
             failed=lambda error: self.quarantine(cohort, error),
         )
-        cohort = self._feed_of(plan, replace(root, predicate=TRUE), sight)
+        cohort = self._follower_of(plan, root, TRUE, source, sight)
         self.sights[cohort] = sight
         return cohort
 
@@ -159,7 +169,7 @@ class Cohorts:
         if not (isinstance(cohort, QueryCohort) and cohort.queries):  # else the last of them drops it
             self.drop(cohort)
 
-    def _guarded(self, cohort: FeedCohort, changes: Sequence[Change], entry: Entry) -> None:
+    def _guarded(self, cohort: LogCohort[Any], changes: Sequence[Change], entry: Entry) -> None:
         try:
             cohort.push(changes, entry)
         except Exception as error:
@@ -167,7 +177,9 @@ class Cohorts:
 
     def quarantine(self, culprit: Flushable | Puller | Reader, error: Exception) -> None:
         """Something raised: its cohort's operations end with INTERNAL, nothing else is disturbed."""
-        cohort = culprit.cohort if isinstance(culprit, LogSubscriber | QuerySubscriber) else culprit
+        cohort = (
+            culprit.cohort if isinstance(culprit, LogSubscriber | QuerySubscriber | StreamScan) else culprit
+        )
         if not isinstance(cohort, LogCohort | QueryCohort):
             self._emit(CohortQuarantined("", f"{type(error).__name__}: {error}"))
             return
@@ -193,6 +205,7 @@ class Cohorts:
         if self.known.get(cohort.key) is cohort:
             del self.known[cohort.key]
         if isinstance(cohort, LogCohort):
+            cohort.close()
             if cohort in self.sights:
                 self.sights.pop(cohort).close()
             elif cohort in self._pushes:

@@ -9,12 +9,12 @@ from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate
 from tycostream.dataflow.router import mask
-from tycostream.graphql.plan import ChangeEncoder, Phase, Plan, RootPlan
+from tycostream.graphql.plan import ChangeEncoder, Coalesce, Phase, Plan, RootPlan
 from tycostream.live.change_chunks import ChangeChunks
 from tycostream.live.cursor import CursorBox, plan_digest
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.log_cohort import BROADCAST_CHANGES_MAX, LogCohort
-from tycostream.live.outbox import Ticker
+from tycostream.live.outbox import Outbox, Ticker
 from tycostream.rows import Change, Row
 
 Chunks = ChangeChunks[Row] | ChangeChunks[tuple[Row | None, Row | None]]
@@ -76,8 +76,19 @@ class FeedCohort(LogCohort[FeedSubscriber]):
 
     # what the hub calls
 
+    def follower(
+        self,
+        root: RootPlan,
+        outbox: Outbox,
+        operation_id: bytes,
+        coalesce: Coalesce | None,
+        on_end: Callable[[], None],
+    ) -> FeedSubscriber:
+        """See LogCohort."""
+        return FeedSubscriber(self, outbox, operation_id, coalesce, on_end, root)
+
     def push(self, changes: Sequence[Change], entry: Entry) -> None:
-        """Publish a batch as this cohort sees it."""
+        """See LogCohort."""
         if not self._attended:
             return
         if len(changes) > BROADCAST_CHANGES_MAX:
@@ -99,11 +110,12 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         if not self.encoder.wants_cursor:
             return
         if self.at_head:
-            self._offer([self._nothing()], self.head)
+            self._offer([self.nothing()], self.head)
         for member in list(self._pacing):
             member.heartbeat()
 
-    def _nothing(self) -> bytes:
+    def nothing(self) -> bytes:
+        """See LogCohort."""
         return self.payload(Phase.LIVE, (), complete=True, resync=False, cursor=self.cursor())
 
     # what subscribers call

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import Coalesce, Phase
+from tycostream.graphql.plan import Coalesce, Phase, RootPlan
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox
 
@@ -30,8 +30,10 @@ class FeedSubscriber(LogSubscriber):
         operation_id: bytes,
         coalesce: Coalesce | None,
         on_end: Callable[[], None],
+        root: RootPlan,
     ) -> None:
         super().__init__(cohort, outbox, operation_id, coalesce, on_end)
+        self._root = root
         self._opening: list[Phase] = []  # empty sets to send: `reset` before a snapshot, `ready` after it
         self._unbegun = False  # it is due a snapshot that is not made before its socket can take it
         self._sending: Chunks | None = None
@@ -40,8 +42,9 @@ class FeedSubscriber(LogSubscriber):
 
     # how it starts
 
-    def start(self, after: str | None, snapshot: bool) -> None:
+    def start(self) -> None:
         """Begin at the cursor, with a snapshot, or now; RequestError CURSOR_EXPIRED if that cannot be."""
+        after, snapshot = self._root.after, self._root.snapshot
         seq = None if after is None else self.cohort.seq_of(after)
         if seq is not None:
             self._seq = seq

@@ -23,7 +23,6 @@ from tycostream.live.cohorts import Cohorts
 from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import FeedCohort
-from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.fragments import FragmentCaches, TooMuch
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.indexes import Indexes
@@ -369,10 +368,8 @@ class Hub:
             query = QuerySubscriber(cohort, outbox, operation_id, pace_ms, on_end)
             subscriber, start = query, query.start
         else:
-            assert isinstance(cohort, FeedCohort)
-            feed = FeedSubscriber(cohort, outbox, operation_id, self._policy(plan, sources), on_end)
-            follow = functools.partial(feed.start, roots[0].after, roots[0].snapshot)
-            subscriber, start = feed, functools.partial(self._start_following, feed, follow)
+            follower = cohort.follower(roots[0], outbox, operation_id, self._policy(plan, sources), on_end)
+            subscriber, start = follower, functools.partial(self._start_following, follower)
         try:
             self._start(subscriber, sources, start)
         except BaseException:
@@ -400,13 +397,13 @@ class Hub:
             except Exception as error:
                 self._cohorts.quarantine(subscriber, error)
 
-    def _start_following(self, follower: LogSubscriber, start: Callable[[], None]) -> None:
+    def _start_following(self, follower: LogSubscriber) -> None:
         """Start it, once the rows in its sight are known if that takes other sources."""
         sight = self._cohorts.sights.get(follower.cohort)
         if sight is None:
-            start()
+            follower.start()
         else:
-            sight.begin(functools.partial(self._start_waiting, follower, start))
+            sight.begin(functools.partial(self._start_waiting, follower, follower.start))
 
     def _policy(self, plan: Plan, sources: Sequence[LiveSource]) -> Coalesce | None:
         floor_ms = max((source.config.coalesce // timedelta(milliseconds=1) for source in sources), default=0)

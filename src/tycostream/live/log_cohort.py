@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from tycostream.clock import Clock, Timer
-from tycostream.dataflow.log import Log
+from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import Predicate
-from tycostream.graphql.plan import Plan, with_stale
+from tycostream.graphql.plan import Coalesce, Plan, RootPlan, with_stale
 from tycostream.live.log_subscriber import LogSubscriber
-from tycostream.live.outbox import Ticker
+from tycostream.live.outbox import Outbox, Ticker
 from tycostream.live.subscriber import offer_all
+from tycostream.rows import Change
 
 BROADCAST_CHANGES_MAX = 200  # a larger transaction is sliced: members pull it in shared chunks
 M = TypeVar("M", bound=LogSubscriber)
@@ -57,6 +58,21 @@ class LogCohort(Generic[M]):
 
     # what the hub calls
 
+    def follower(
+        self,
+        root: RootPlan,
+        outbox: Outbox,
+        operation_id: bytes,
+        coalesce: Coalesce | None,
+        on_end: Callable[[], None],
+    ) -> M:
+        """A new member, that begins as ``root`` says; see BaseSubscriber."""
+        raise NotImplementedError
+
+    def push(self, changes: Sequence[Change], entry: Entry) -> None:
+        """Publish a batch as this cohort sees it."""
+        raise NotImplementedError
+
     def tell_stale(self, stale: bool) -> None:
         """The source went stale, or is live again: every member learns it, those that are behind when they pull."""
         if stale is self.stale:
@@ -64,11 +80,11 @@ class LogCohort(Generic[M]):
         self.stale = stale
         if self.at_head:
             self._telling = True
-            self._offer([with_stale(self._nothing(), stale)], self.head)
+            self._offer([with_stale(self.nothing(), stale)], self.head)
         for member in list(self._pacing):
             member.hurry()
 
-    def _nothing(self) -> bytes:
+    def nothing(self) -> bytes:
         """A result that says that nothing happened."""
         raise NotImplementedError
 
@@ -103,6 +119,9 @@ class LogCohort(Generic[M]):
         self._fall_behind(list(self.at_head), base_seq)
         self._published.clear()
         self._telling = False
+
+    def close(self) -> None:
+        """The hub forgets it: give back what it holds."""
 
     def flush(self) -> None:
         """Send what was published to the members at the head; whoever's socket is busy falls behind instead."""

@@ -39,6 +39,10 @@ class LogSubscriber(BaseSubscriber):
         self._untold = False
         cohort.members.add(self)
 
+    def start(self) -> None:
+        """Begin where its operation asks for; RequestError if that cannot be."""
+        raise NotImplementedError
+
     def fall_behind(self, seq: int) -> None:
         """It has everything up to ``seq`` and must pull the rest."""
         self._seq = seq

@@ -1,0 +1,79 @@
+"""One client's stream: a place on the log, and how far it has read the rows as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from tycostream.dataflow.order import SortKey
+from tycostream.graphql.plan import Coalesce, RootPlan
+from tycostream.live.log_subscriber import LogSubscriber
+from tycostream.live.outbox import Outbox
+
+if TYPE_CHECKING:
+    from tycostream.live.stream_cohort import StreamCohort
+
+
+class Reading(NamedTuple):
+    """Where a stream's reader stands: all there is to remember of it, however far it is behind.
+
+    It has what happened up to the batch ``seq`` of the log, and ``place`` moves of the next one, as far as that
+    concerns what it has read of the rows as they are: all before the place ``ahead``, or all if that is None.
+    """
+
+    seq: int
+    place: int
+    ahead: SortKey | None
+
+
+class StreamSubscriber(LogSubscriber):
+    """A member of a StreamCohort.
+
+    Behind, it pulls: first what rose since its position on the log, then, when it is level, the next of the rows as they
+    are, until it has read them all. It wants what lies beyond ``initial`` only; None: all.
+    """
+
+    cohort: StreamCohort
+
+    def __init__(
+        self,
+        cohort: StreamCohort,
+        outbox: Outbox,
+        operation_id: bytes,
+        coalesce: Coalesce | None,
+        on_end: Callable[[], None],
+        root: RootPlan,
+    ) -> None:
+        super().__init__(cohort, outbox, operation_id, coalesce, on_end)
+        stream = root.stream
+        assert stream is not None
+        self._now = stream.now
+        self.initial = cohort.initial(stream.initial)
+        self._place = 0
+        self._ahead: SortKey | None = None
+
+    def start(self) -> None:
+        """Begin with the rows as they are, or with what happens from now on."""
+        self._seq = self.cohort.head
+        self._ahead = None if self._now else ()
+        self.outbox.enqueue(self)
+
+    def _next_payload(self) -> bytes | None:
+        cohort = self.cohort
+        stood = Reading(self._seq, self._place, self._ahead)
+        payload, reading = cohort.replayed(stood, self.initial)
+        if payload is None and reading.ahead is not None:
+            payload, reading = cohort.scanned(self, reading)
+        self._seq, self._place, self._ahead = reading
+        if payload is not None or self._ahead is not None:
+            return payload
+        cohort.end_scan(self)
+        if self.told_stale is not cohort.stale:
+            return cohort.nothing()
+        self._level()
+        return None
+
+    def left(self) -> None:
+        """See BaseSubscriber."""
+        self.cohort.end_scan(self)
+        super().left()
