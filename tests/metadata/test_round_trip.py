@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from tests.metadata.strategies import metadata, planted
 from tycostream.config.load import mistakes, written
 from tycostream.config.yaml_text import block
+from tycostream.errors import TycoError
 from tycostream.metadata.directory import directory, read_directory, write_directory
 from tycostream.metadata.document import read_json, write_json
 from tycostream.metadata.exporting import exported
 from tycostream.metadata.importing import imported
+from tycostream.metadata.report import as_json, comments
 
 FEW = settings(max_examples=25)  # one is a whole metadata: drawing it takes longest
 ONLY_OURS = "Hasura knows no kind"  # of materialize and risingwave, which an export says
@@ -108,3 +110,37 @@ def test_a_table_of_any_name_has_a_file_of_its_own(name: str) -> None:
     files = directory({"version": 3, "sources": [{"name": name, "tables": tables}]})
     assert len({file.casefold() for file in files}) == len(files) == 3 + 4
     assert all(".." not in file and not file.startswith("/") for file in files)
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Every place in a document but the whole."""
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    return [place for key, inner in entries for place in ((*path, key), *places(inner, (*path, key)))]
+
+
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, 0, -1, 10**30, 1.5, "", "x", [], [1], [[]], [{}], {}, {"x": 1}, {"": {}}, ["*"]]
+)
+
+
+@settings(max_examples=100)
+@given(metadata(), st.data())
+def test_metadata_that_is_broken_anywhere_is_said_and_nothing_worse(value: dict[str, Any], data: Any) -> None:
+    """Whoever is handed a file by somebody else gets a sentence, or a configuration that reads back."""
+    for _ in range(data.draw(st.integers(1, 3))):
+        *above, last = data.draw(st.sampled_from(places(value)))
+        here: Any = value
+        for part in above:
+            here = here[part]
+        here[last] = data.draw(JUNK)
+        if not places(value):
+            break
+    try:
+        found = imported(read_json(json.dumps(value), "m.json"))
+    except TycoError:
+        return
+    mistakes(text_of(found.tree), "t.yaml")
+    json.loads(as_json(found.left))
+    assert "\n" not in "".join(comments(found.left))
