@@ -23,10 +23,10 @@ ARGS ?=
 pytest = $(PY) -m pytest $(1) $(ARGS) || { code=$$?; \
 	[ $$code -ne 5 ] || echo "$@: pytest found no test to run; an empty suite is no success" >&2; exit $$code; }
 
-.PHONY: help demo test lint format test-slow test-e2e test-postgres test-real bench bench-windows bench-tools bench-server schema chromium clean setup
+.PHONY: help demo test lint format test-slow test-e2e test-postgres test-real bench bench-windows bench-aggregates bench-tools bench-server schema chromium clean setup
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## a live market on http://127.0.0.1:4000/demo (PORT=, RATE=)
 	$(PY) -m tycostream demo --port $(PORT) --rate $(RATE) $(ARGS)
@@ -66,6 +66,9 @@ bench: $(STAMP) ## benchmarks: JSON on standard output, never a test
 
 bench-windows: $(STAMP) ## benchmarks of live windows far down a large source (about a minute)
 	$(PY) bench/windows.py $(ARGS)
+
+bench-aggregates: $(STAMP) ## benchmarks of live aggregates over a million rows (about three minutes)
+	$(PY) bench/aggregates.py $(ARGS)
 
 bench-tools: ## build the measuring tools (needs a C compiler; Linux only)
 	$(MAKE) -C bench --no-print-directory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphql import (
     GraphQLArgument,
@@ -20,6 +21,13 @@ from tycostream.config.relationships import AGGREGATE
 from tycostream.graphql.relationships import Relationship, Relationships
 
 
+class AggregateInputs(NamedTuple):
+    """What can be said of aggregates over a source's rows."""
+
+    bool_exp: GraphQLInputObjectType
+    order_by: GraphQLInputObjectType
+
+
 @dataclass(frozen=True, slots=True)
 class SourceTypes:
     """What a source has in the schema that relationships lead to: ``arguments`` are those of a list of its rows."""
@@ -29,8 +37,7 @@ class SourceTypes:
     order_by: GraphQLInputObjectType | None
     arguments: dict[str, GraphQLArgument]
     aggregate: GraphQLObjectType
-    aggregate_bool_exp: GraphQLInputObjectType
-    aggregate_order_by: GraphQLInputObjectType
+    inputs: AggregateInputs | None  # only where an array leads to its rows
 
     @property
     def linked(self) -> list[GraphQLNamedType]:
@@ -43,6 +50,7 @@ class RelationshipTypes:
 
     def __init__(self, relationships: Relationships) -> None:
         self.sources: dict[str, SourceTypes] = {}
+        self.in_arrays = {each.join.source for mine in relationships.values() for each in mine if each.many}
         self._relationships = relationships
 
     def _of(self, source: str) -> Iterator[tuple[Relationship, SourceTypes]]:
@@ -64,17 +72,17 @@ class RelationshipTypes:
         fields = {}
         for relationship, types in self._of(source):
             fields[relationship.name] = GraphQLInputField(types.bool_exp)
-            if relationship.many:
-                fields[relationship.name + AGGREGATE] = GraphQLInputField(types.aggregate_bool_exp)
+            if relationship.many and types.inputs is not None:
+                fields[relationship.name + AGGREGATE] = GraphQLInputField(types.inputs.bool_exp)
         return fields
 
     def orders(self, source: str) -> dict[str, GraphQLInputField]:
         """What ``T_order_by`` can order by: the related row, where there is one, and aggregates over any number."""
         fields = {}
         for relationship, types in self._of(source):
-            if relationship.many:
-                fields[relationship.name + AGGREGATE] = GraphQLInputField(types.aggregate_order_by)
-            elif types.order_by is not None:
+            if relationship.many and types.inputs is not None:
+                fields[relationship.name + AGGREGATE] = GraphQLInputField(types.inputs.order_by)
+            elif not relationship.many and types.order_by is not None:
                 fields[relationship.name] = GraphQLInputField(types.order_by)
         return fields
 

@@ -15,7 +15,7 @@ from graphql import (
 )
 
 from tycostream.graphql.aggregate_types import aggregate_bool_exp, aggregate_order_by, aggregate_type
-from tycostream.graphql.relationship_types import RelationshipTypes, SourceTypes
+from tycostream.graphql.relationship_types import AggregateInputs, RelationshipTypes, SourceTypes
 from tycostream.graphql.shared_types import Types
 from tycostream.rows import Column, RowType
 
@@ -25,14 +25,18 @@ def source_types(row_type: RowType, types: Types, related: RelationshipTypes) ->
     row = _row(row_type, types, related)
     bool_exp = _bool_exp(row_type, types, related)
     order_by = _order_by(row_type, types, related)
+    inputs = None
+    if row_type.source in related.in_arrays:
+        inputs = AggregateInputs(
+            aggregate_bool_exp(row_type, bool_exp, types), aggregate_order_by(row_type, types)
+        )
     return SourceTypes(
         row,
         bool_exp,
         order_by,
         _list_arguments(row_type, types, bool_exp, order_by),
         aggregate_type(row_type, row, types),
-        aggregate_bool_exp(row_type, bool_exp, types),
-        aggregate_order_by(row_type, types),
+        inputs,
     )
 
 

@@ -11,7 +11,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan, with_stale
 from tycostream.live.outbox import Ticker
 from tycostream.live.query_subscriber import QuerySubscriber
-from tycostream.live.rendering import LiveRoot, Rendering
+from tycostream.live.rendering import LiveRoot, Rendering, payload_of_totals
 from tycostream.live.slices import Slices
 from tycostream.live.subscriber import offer_all
 
@@ -181,6 +181,10 @@ class QueryCohort:
         started = self.clock.monotonic()
         self._dirty = False
         self._captured += 1
+        totals = payload_of_totals(self.plan, self.roots, self.statics)
+        if totals is not None:
+            self._show(totals, len(totals) > self._bytes_max, None, self._captured, started, held)
+            return
         rendering = Rendering(self.plan, self.roots, self.statics, bytes_max=self._bytes_max)
         if rendering.small and rendering.step():
             self._finish(rendering, self._captured, started, held)
@@ -190,15 +194,26 @@ class QueryCohort:
 
     def _finish(self, rendering: Rendering, capture: int, started: float, held: bool) -> None:
         payload = b"" if rendering.too_large else rendering.payload()
+        self._show(payload, rendering.too_large, rendering.refused, capture, started, held)
+
+    def _show(
+        self,
+        payload: bytes,
+        too_large: bool,
+        refused: RequestError | None,
+        capture: int,
+        started: float,
+        held: bool,
+    ) -> None:
         ended = self.clock.monotonic()
         self._pause_s = max(self.floor_s, _ENCODING_SHARE * (ended - started))
         self._held = held
         if not held:
             self._due_s = started + self._pause_s
         self._rendered = capture
-        if payload != self._payload or rendering.too_large:
+        if payload != self._payload or too_large:
             self._payload = payload
-            self.too_large, self.refused = rendering.too_large, rendering.refused
+            self.too_large, self.refused = too_large, refused
             self.version += 1
         self._wake()
 

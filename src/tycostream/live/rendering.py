@@ -69,6 +69,19 @@ class LiveRoot:
         self.arranged.touch(self.view, keys)
 
 
+def payload_of_totals(plan: Plan, roots: Sequence[LiveRoot], statics: Mapping[int, bytes]) -> bytes | None:
+    """The result in this step, if only aggregates are asked for: a rendering in pieces costs more than these. Else None."""
+    values: list[bytes] = []
+    for root in roots:
+        if not isinstance(root.view, Totals):
+            return None
+        values.append(totals_of(root.plan).value(root.view.cells(), ()))
+    if statics:
+        rest = iter(values)
+        values = [statics[n] if n in statics else next(rest) for n in range(len(plan.roots))]
+    return plan.payload(values)
+
+
 class Rendering:
     """One result: all roots as they are at the moment this is made, encoded by ``step``.
 
