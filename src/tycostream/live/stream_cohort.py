@@ -86,7 +86,7 @@ class StreamCohort(LogCohort[StreamSubscriber]):
 
     def push(self, changes: Sequence[Change], entry: Entry) -> None:
         """See LogCohort: it publishes the rows that rose."""
-        moves = self._moves.of(changes)
+        moves = self._moves.of(changes) if self.members else ()
         if not moves:
             return
         self._lows.add(entry.seq, moves[0].now)
@@ -127,6 +127,8 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         super().join_head(member)
         if member.initial is not None and (self._initial is None or self._initial < member.initial):
             self._initial = member.initial
+        if len(self.at_head) + len(self._pacing) == len(self.members):
+            self._replay.clear()  # nobody is behind any more
 
     def replayed(self, reading: Reading, initial: SortKey | None) -> tuple[bytes | None, Reading]:
         """The next batch of what happened, for a reader of what lies beyond ``initial``. See StreamReplay.next."""

@@ -111,7 +111,7 @@ class StreamReplay:
             self._known_moves -= len(self._known.pop(next(iter(self._known)))) + 1
 
     def clear(self) -> None:
-        """Nobody is behind any more."""
+        """Forget what was kept for readers."""
         self._known.clear()
         self._payloads.clear()
         self._known_moves = self._bytes = 0
