@@ -41,6 +41,15 @@ def test_enums_of_one_name_and_different_labels() -> None:
     assert "give the column of b that name in `columns:`" in caught.value.hint
 
 
+def test_an_enum_that_graphql_shows_as_a_scalar_has_labels_too() -> None:
+    names = TypeNames()
+    names.claim("a", mood("a", "not a name", "wild"))
+    names.claim("b", mood("b", "not a name", "wild"))
+    with pytest.raises(TycoError) as caught:
+        names.claim("c", mood("c", "wild", "not a name"))
+    assert caught.value.code == "enum-ambiguous"
+
+
 @pytest.mark.parametrize("columns_first", [True, False])
 def test_a_column_s_type_and_a_source_of_its_name(columns_first: bool) -> None:
     names, made = TypeNames(), [("a", mood("a", "calm")), ("mood", plain("mood"))]

@@ -75,6 +75,9 @@ _OPERATORS: Final = {
 _BUILT_IN = {"Int": GraphQLInt, "Float": GraphQLFloat, "String": GraphQLString, "Boolean": GraphQLBoolean}
 
 
+LABELS: Final = "tycostream.labels"  # among an enum's extensions, in order
+
+
 def described_enum(name: str, description: str, values: dict[str, str]) -> GraphQLEnumType:
     """An enum whose values are told about."""
     described = {value: GraphQLEnumValue(value, description=text) for value, text in values.items()}
@@ -145,6 +148,8 @@ class Types:
                 self._outputs[name] = GraphQLEnumType(name, {label: label for label in sorted(scalar.enum)})
             else:
                 self._outputs[name] = raw_scalar(name)
+            if scalar.enum is not None:  # the schema lists values by name, and their order is what sorts
+                self._outputs[name].extensions = {LABELS: scalar.enum}
         return self._outputs[name]
 
     def column(self, column: Column) -> Any:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphql import GraphQLEnumType, GraphQLNamedType, GraphQLSchema
+from graphql import GraphQLNamedType, GraphQLSchema
 
 from tycostream.errors import TycoError
+from tycostream.graphql.shared_types import LABELS
 
 # What two types of one name must agree in. Inputs and objects are made of scalars, sources and `types:`, whose names
 # the configuration has made sure of.
@@ -54,8 +55,7 @@ class TypeNames:
 
 
 def _signature(named: GraphQLNamedType) -> _Signature:
-    labels = tuple(named.values) if isinstance(named, GraphQLEnumType) else ()
-    return type(named).__name__, labels
+    return type(named).__name__, tuple(named.extensions.get(LABELS, ()))
 
 
 def _clash(name: str, source: str, other: str, mine: _Signature, its: _Signature) -> TycoError:
