@@ -21,7 +21,8 @@ from tycostream.dataflow.predicate import (
     leaves_of,
     row_local,
 )
-from tycostream.dataflow.relation import Aggregate, Join, Via, value_of
+from tycostream.dataflow.relation import Aggregate, Join, Value, Via, value_of
+from tycostream.dataflow.remembered import Remembered
 from tycostream.dataflow.store import Store
 from tycostream.rows import Cell, Key, Row
 
@@ -33,6 +34,7 @@ class Related:
 
     def __init__(self, store_of: Callable[[str], Store]) -> None:
         self._store_of = store_of
+        self._remembered = Remembered()
 
     def keys(self, join: Join) -> Callable[[Row], Sequence[Key]]:
         """A function from a row to the keys of the rows that ``join`` leads to."""
@@ -51,43 +53,57 @@ class Related:
         return self._aggregated(leaf)
 
     def _exists(self, leaf: Exists) -> Callable[[Row], bool]:
-        keys, store = self.keys(leaf.join), self._store_of(leaf.join.source)
+        value_in, store = value_of(leaf.join.local), self._store_of(leaf.join.source)
+        find = store.finder(leaf.join.remote)
         match = compile_predicate(leaf.predicate, self.bind)
         negated = leaf.negated
 
-        def exists(row: Row) -> bool:
+        def holds(value: Value) -> bool:
             rows = store.rows
-            for key in keys(row):
+            for key in find(value):
                 if match(rows[key]):
                     return not negated
             return negated
 
+        stores = self._stores(leaf)
+        one_look = len(stores) == 1 and store.finds(leaf.join.remote)  # at one row: nothing to remember
+        of_value = holds if one_look else self._remembered(holds, stores)
+
+        def exists(row: Row) -> bool:
+            value = value_in(row)
+            return negated if value is None else of_value(value)
+
         return exists
 
     def _aggregated(self, leaf: Aggregated) -> Callable[[Row], bool]:
-        keys, store = self.keys(leaf.join), self._store_of(leaf.join.source)
+        value_in, store = value_of(leaf.join.local), self._store_of(leaf.join.source)
+        find = store.finder(leaf.join.remote)
         match = compile_predicate(leaf.predicate, self.bind)
-        holds = compile_predicate(leaf.condition)
+        condition = compile_predicate(leaf.condition)
         specs = (leaf.aggregate,)
 
-        def satisfied(row: Row) -> bool:
+        def holds(keys: Sequence[Key]) -> bool:
             rows = store.rows
-            seen = [each for key in keys(row) if match(each := rows[key])]
-            return holds(aggregated(specs, store.row_type, seen))
+            seen = [each for key in keys if match(each := rows[key])]
+            return condition(aggregated(specs, store.row_type, seen))
+
+        of_value = self._remembered(lambda value: holds(find(value)), self._stores(leaf))
+
+        def satisfied(row: Row) -> bool:
+            value = value_in(row)
+            return holds(()) if value is None else of_value(value)
 
         return satisfied
+
+    def _stores(self, leaf: Leaf) -> list[Store]:
+        """All that a condition reads."""
+        return [self._store_of(name) for name in sorted(_sources(leaf))]
 
     def cell_of(self, via: Via) -> tuple[Callable[[Row], Cell], str]:
         """See CellOf."""
         keys, store = self.keys(via.join), self._store_of(via.join.source)
         if isinstance(via.cell, Aggregate):
-            specs, row_type = (via.cell,), store.row_type
-
-            def total(row: Row) -> Cell:
-                rows = store.rows
-                return aggregated(specs, row_type, [rows[key] for key in keys(row)])[0]
-
-            return total, scalar_of(via.cell, row_type).name
+            return self._total(via.join, via.cell)
         first = first_of(store)
         if isinstance(via.cell, Via):
             inner, scalar = self.cell_of(via.cell)
@@ -100,6 +116,28 @@ class Related:
             return inner(store.rows[first(found)]) if found else None
 
         return cell, scalar
+
+    def _total(self, join: Join, aggregate: Aggregate) -> tuple[Callable[[Row], Cell], str]:
+        """An aggregate over the rows that a join leads to, and the scalar of its values."""
+        store = self._store_of(join.source)
+        value_in, find = value_of(join.local), store.finder(join.remote)
+        specs, row_type = (aggregate,), store.row_type
+
+        def over(keys: Sequence[Key]) -> Cell:
+            rows = store.rows
+            return aggregated(specs, row_type, [rows[key] for key in keys])[0]
+
+        of_value = self._remembered(lambda value: over(find(value)), [store])
+
+        def total(row: Row) -> Cell:
+            value = value_in(row)
+            return over(()) if value is None else of_value(value)
+
+        return total, scalar_of(aggregate, row_type).name
+
+
+def _sources(leaf: Leaf) -> set[str]:
+    return {leaf.join.source}.union(*map(_sources, leaves_of(leaf.predicate)))
 
 
 def first_of(store: Store) -> Callable[[Sequence[Key]], Key]:

@@ -29,10 +29,12 @@ class Store:
     is nothing to show to anybody.
 
     ``indexes`` finds rows by the cells of some columns; ``apply`` keeps them, and who wants one adds it and fills it.
+    ``version`` grows whenever ``rows`` may have become others.
     """
 
     def __init__(self, row_type: RowType) -> None:
         self.row_type = row_type
+        self.version = 0
         self.rows: dict[Key, Row] = {}
         self.surplus: dict[Key, list[Row]] = {}
         self.indexes: dict[tuple[int, ...], Index] = {}
@@ -47,6 +49,7 @@ class Store:
 
     def released(self) -> list[dict[Any, Any] | list[Any]]:
         """Empty the store; gives what it held, for the caller to free at leisure."""
+        self.version += 1
         held: list[dict[Any, Any] | list[Any]] = [self.rows, self._copies]
         for index in self.indexes.values():
             held += index.released()
@@ -94,6 +97,7 @@ class Store:
 
     def fill(self, rows: Sequence[Row]) -> None:
         """Add a part of the first snapshot: nobody reads the store yet, so nothing is told, and there is no index."""
+        self.version += 1
         if not self.row_type.keyed or (self.row_type.watched and not self._all_new(rows)):
             step, nobody = self._step(), dict[Key, Row | None]()
             for row in rows:
@@ -108,6 +112,7 @@ class Store:
 
     def apply(self, changes: Sequence[Change]) -> list[Change]:
         """Apply an upstream batch; give its net effect, with old rows resolved."""
+        self.version += 1
         net = self._apply_plain(changes) if self.row_type.keyed and not self.surplus else None
         if net is None:
             net = self._apply_any(changes)
@@ -200,6 +205,7 @@ class Store:
 
     def revert(self, net: Sequence[Change]) -> None:
         """Take back what ``apply`` has just done: another source of its batch could not be applied."""
+        self.version += 1
         self._undo({key: old for key, old, _ in net})
         for index in self.indexes.values():
             index.apply([Change(key, new, old) for key, old, new in net])
