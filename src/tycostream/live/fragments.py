@@ -32,20 +32,27 @@ class Branch(Protocol):
         """It is not needed any more; gives what was held for it, for the caller to free at leisure."""
 
 
+_READS_PER_ROW: Final = 2  # that are read in the time that one is encoded
+
+
 class TooMuch(Exception):
     """More rows, or more bytes of them, than a result may hold."""
 
 
 @dataclass(slots=True)
 class Allowance:
-    """How much a result may still take: rows that are nested in others, and bytes of rows with others in them."""
+    """How much a result may still take: rows that are nested in others, and bytes of rows with others in them.
+
+    ``reads``: how many rows may be looked at for it, where it must be made in one step.
+    """
 
     rows: int
     bytes: int
+    reads: int | None = None
 
 
 class Effort:
-    """How many rows were encoded so far: what a step of work is measured in; and who pays for the next ones.
+    """How many rows were encoded or looked at so far: what a step of work is measured in; and who pays for the next ones.
 
     What is kept already costs a result nothing but the bytes that it is copied into.
     """
@@ -59,6 +66,18 @@ class Effort:
         if paid_by is not None:
             paid_by.rows -= rows
             if paid_by.rows < 0:
+                raise TooMuch
+
+    def looked_at(self, rows: int) -> None:
+        """So many rows were read to find what is nested in one; TooMuch if there is no allowance for them.
+
+        Of a window of one row, or of an aggregate, all the others cost as much and are nowhere to be seen.
+        """
+        self.rows += rows // _READS_PER_ROW
+        paid_by = self.paid_by
+        if paid_by is not None and paid_by.reads is not None:
+            paid_by.reads -= rows
+            if paid_by.reads < 0:
                 raise TooMuch
 
     def joined(self, size: int) -> None:

@@ -93,6 +93,8 @@ class Relative:
         """The related rows for which the condition holds."""
         there, match = self._store.rows, self._match
         found = [(key, there[key]) for key in self._keys(row)]
+        if len(found) > 1:
+            self._effort.looked_at(len(found))
         return found if match is None else [pair for pair in found if match(pair[1])]
 
 

@@ -175,7 +175,8 @@ class _Encoding:
         self._effort = None if nested is None else nested.effort
         rows = 0 if nested is None else nested.plan.rows_max
         bytes_most = _NESTED_BYTES_MAX if bytes_max is None else 2 * bytes_max
-        self._allowance = Allowance(rows if passing is None else min(rows, passing), bytes_most)
+        at_most = rows if passing is None else min(rows, passing)
+        self._allowance = Allowance(at_most, bytes_most, passing)
         self._passing = passing is not None
         self._roots = list(roots)
         self._kept = kept
