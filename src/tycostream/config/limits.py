@@ -20,7 +20,7 @@ class RoleLimits(Model):
     field_limit: Whole = Field(5000, ge=1, le=20_000, description="The most fields.")
     alias_limit: Whole = Field(500, ge=0, le=20_000, description="The most fields that have an alias.")
     condition_limit: Whole = Field(
-        5000, ge=0, le=10_000, description="The most comparisons in the conditions of an operation."
+        2000, ge=0, le=10_000, description="The most comparisons in the conditions of an operation."
     )
     list_limit: Whole = Field(20_000, ge=0, le=1_000_000, description="The most values of one _in or _nin.")
     value_limit: Whole = Field(

@@ -8,6 +8,7 @@ from typing import Any
 from tycostream.dataflow.aggregate import Accumulator
 from tycostream.dataflow.hydration import ROWS_PER_STEP
 from tycostream.dataflow.predicate import Predicate, compile_predicate, unbound
+from tycostream.dataflow.price import price
 from tycostream.dataflow.related import Related, reaches
 from tycostream.dataflow.relation import Aggregate
 from tycostream.dataflow.store import Store
@@ -29,6 +30,7 @@ class Aggregation:
         self._store = store
         self.reaches = reaches(predicate)
         self._match = compile_predicate(predicate, related.bind if related else unbound)
+        self._price = price(predicate)
         self._totals = Accumulator(specs, store.row_type)
         self._added: dict[Key, Row] | None = {} if self.reaches else None
         self.views: dict[Totals, None] = {}
@@ -38,6 +40,11 @@ class Aggregation:
         """How many rows ``hydrate`` must look at."""
         given = self._store.given(self.predicate)
         return len(self._store.rows) if given is None else len(given)
+
+    @property
+    def work(self) -> int:
+        """What ``hydrate`` costs, in rows of which little is asked."""
+        return self.candidates * self._price
 
     @property
     def kept(self) -> int:
@@ -111,7 +118,7 @@ class Tally:
         self._match = aggregation._match
         self.totals = Accumulator(aggregation._specs, aggregation._store.row_type)
         self.added: dict[Key, Row] | None = None if aggregation._added is None else {}
-        self._steps = self._work(ROWS_PER_STEP * effort)
+        self._steps = self._work(max(1, ROWS_PER_STEP * effort // aggregation._price))
 
     def step(self) -> bool:
         """Do the next piece; True when it is complete."""

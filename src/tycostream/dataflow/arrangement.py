@@ -10,6 +10,7 @@ from tycostream.dataflow.hydration import Hydration
 from tycostream.dataflow.members import Members, Spot
 from tycostream.dataflow.order import SortKey, Term, compile_order, prefix_length, unrelated
 from tycostream.dataflow.predicate import Predicate, compile_predicate, unbound
+from tycostream.dataflow.price import price
 from tycostream.dataflow.related import Related, reaches
 from tycostream.dataflow.store import Store
 from tycostream.rows import Change, Key, Row
@@ -44,6 +45,7 @@ class Arrangement:
         self._store = store
         bind, cell_of = (related.bind, related.cell_of) if related else (unbound, unrelated)
         self._match = compile_predicate(predicate, bind)
+        self._price = price(predicate)
         self._sort_key = compile_order(order, store.row_type, cell_of)
         self._sorts: dict[Key, SortKey] | None = {} if self.reaches else None
         self._group = prefix_length(order[:distinct], store.row_type)  # so much of a sort key names its group
@@ -57,6 +59,11 @@ class Arrangement:
         """How many rows ``hydrate`` must look at."""
         given = self._store.given(self.predicate)
         return len(self._store.rows) if given is None else len(given)
+
+    @property
+    def work(self) -> int:
+        """What ``hydrate`` costs, in rows of which little is asked."""
+        return self.candidates * self._price
 
     @property
     def kept(self) -> int:
@@ -83,6 +90,7 @@ class Arrangement:
             self._match,
             self._sort_key,
             effort=effort,
+            price=self._price,
             group=self._group,
             sorts=None if self._sorts is None else {},
         )

@@ -59,6 +59,7 @@ class Hydration:
     """The members of an arrangement, computed by ``step`` from rows as they were when it was made.
 
     ``effort`` multiplies what one step does: who has to start again because the backlog ran over takes larger steps.
+    ``price`` is what it costs to ask a row: of dear ones a step asks fewer.
     With ``group``, ``firsts`` has the first of each run of members whose sort keys agree in so many items; ``sorts``, if
     given, receives the sort key of each member.
     """
@@ -71,12 +72,14 @@ class Hydration:
         sort_key: Callable[[Key, Row], SortKey],
         *,
         effort: int = 1,
+        price: int = 1,
         group: int = 0,
         sorts: dict[Key, SortKey] | None = None,
     ) -> None:
         self._keys, self._rows = keys, rows
         self._match, self._sort_key = match, sort_key
         self._rows_per_step = ROWS_PER_STEP * effort
+        self._asked_per_step = max(1, self._rows_per_step // price)
         self._effort = effort
         self._group = group
         self.sorts = sorts
@@ -99,7 +102,7 @@ class Hydration:
 
     def _work(self) -> Iterator[bool]:
         runs = self._runs
-        for at in range(0, len(self._rows), self._rows_per_step):
+        for at in range(0, len(self._rows), self._asked_per_step):
             if at:
                 yield False
             runs.append(self._run(at))
@@ -141,8 +144,8 @@ class Hydration:
 
     def _run(self, at: int) -> list[Entry]:
         match, sort_key = self._match, self._sort_key
-        keys = self._keys[at : at + self._rows_per_step]
-        rows = self._rows[at : at + self._rows_per_step]
+        keys = self._keys[at : at + self._asked_per_step]
+        rows = self._rows[at : at + self._asked_per_step]
         run = [(sort_key(key, row), key, row) for key, row in zip(keys, rows, strict=True) if match(row)]
         run.sort(key=_sort_of)
         if self.sorts is not None:

@@ -59,13 +59,13 @@ class Arranged:
         self.backlinks: list[Backlink] = []  # from the other sources that its condition or order reads
 
     def bring(self, rows_max: int) -> int:
-        """Begin to make it unless that was done; at once if that is no more than ``rows_max`` rows. Gives how many."""
+        """Begin to make it unless that was done; at once if that is no more work than ``rows_max`` rows. Gives how much."""
         if self.current or self._arranging is not None:
             return 0
-        if self._ready() and (count := self.arrangement.candidates) <= rows_max:
+        if self._ready() and (work := self.arrangement.work) <= rows_max:
             self.arrangement.hydrate()
             self._caught_up()
-            return count
+            return work
         self._begin()
         return 0
 

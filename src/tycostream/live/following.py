@@ -36,6 +36,10 @@ class Followed(Protocol):
         """How many rows ``hydrate`` must look at."""
 
     @property
+    def work(self) -> int:
+        """What ``hydrate`` costs, in rows of which little is asked."""
+
+    @property
     def kept(self) -> int:
         """How many rows it holds on to."""
 

@@ -318,7 +318,7 @@ class Hub:
             view = source.arrangements.current(root)
             if view is None:
                 alone = source.arrangements.alone(root)
-                left -= alone.candidates
+                left -= alone.work
                 if left < 0 or not self._nesting.finds(alone.reaches):
                     return None
                 alone.hydrate()
