@@ -3,7 +3,7 @@
     make bench-aggregates                      # or: python bench/aggregates.py [--rows 1000000] [--groups 1000] [--changes 20000]
 
 In one process, without sockets or a database. ``groups`` is one aggregate for each of so many symbols (``where: {symbol:
-{_eq: …}}``), ``whole`` one over all rows, each once with ``count`` and ``sum`` and once with more functions. A change gives a
+{_eq: …}}``), ``nobody`` none at all: what the store alone costs; ``whole`` one over all rows, each once with ``count`` and ``sum`` and once with more functions. A change gives a
 random row another ``qty`` and ``price``, and in one of ten cases another symbol. ``follow`` is what it takes until the aggregates are
 right again, the store and its index included; ``push`` is everything until the frame is written, with no pace between pushes.
 """
@@ -32,6 +32,7 @@ from tycostream.testing.clock import FakeClock
 FEW = "count sum { qty }"
 MANY = "count(columns: side, distinct: true) sum { qty price } avg { price } max { price } min { qty } stddev { qty }"
 KINDS = {
+    "nobody": ("nobody", ""),
     "groups": ("groups", FEW),
     "groups, more": ("groups", MANY),
     "whole": ("whole", FEW),
@@ -72,7 +73,7 @@ def measured(kind: str, rows: int, groups: int, changes: int) -> dict[str, float
     gc.collect()
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.process_time()
-    for n in range(groups if over == "groups" else 1):
+    for n in range({"groups": groups, "whole": 1, "nobody": 0}[over]):
         where = f'(where: {{symbol: {{_eq: "{symbol(n, groups)}"}}}})' if over == "groups" else ""
         document = f"subscription {{ trades_aggregate{where} {{ aggregate {{ {fields} }} }} }}"
         plan = PLANNER.plan(document, None, None, Session())

@@ -104,6 +104,12 @@ class Accumulator:
         """The results, in the order of the specs."""
         raise NotImplementedError
 
+    @property
+    def kept(self) -> int:
+        """How many different values it remembers."""
+        parts: list[object] = [getattr(self, name) for name in type(self).parts]
+        return sum(len(part) for part in parts if isinstance(part, Multiset))
+
     def containers(self) -> list[dict[Any, Any] | list[Any]]:
         """What may be large of what it holds, for the caller to free at leisure once nobody asks it any more."""
         parts: list[object] = [getattr(self, name) for name in type(self).parts]

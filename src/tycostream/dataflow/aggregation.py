@@ -48,8 +48,8 @@ class Aggregation:
 
     @property
     def kept(self) -> int:
-        """How many rows it holds on to."""
-        return len(self._added or ())
+        """How many rows, and values of rows, it holds on to."""
+        return len(self._added or ()) + self._totals.kept
 
     def hydrate(self) -> None:
         """Compute the aggregates from the store as it is, in one go."""
