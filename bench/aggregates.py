@@ -3,9 +3,10 @@
     make bench-aggregates                      # or: python bench/aggregates.py [--rows 1000000] [--groups 1000] [--changes 20000]
 
 In one process, without sockets or a database. ``groups`` is one aggregate for each of so many symbols (``where: {symbol:
-{_eq: …}}``), ``nobody`` none at all: what the store alone costs; ``whole`` one over all rows, each once with ``count`` and ``sum`` and once with more functions. A change gives a
-random row another ``qty`` and ``price``, and in one of ten cases another symbol. ``follow`` is what it takes until the aggregates are
-right again, the store and its index included; ``push`` is everything until the frame is written, with no pace between pushes.
+{_eq: …}}``), ``whole`` one over all rows, each once with ``count`` and ``sum`` and once with more functions; ``nobody`` is what
+the store alone costs. A change gives a random row another ``qty`` and ``price``, and in one of ten cases another symbol.
+``follow`` is what it takes until the aggregates are right again, the store and its index included; ``push`` is everything until
+the frame is written, with no pace between pushes.
 """
 
 from __future__ import annotations
