@@ -146,6 +146,11 @@ class Past:
         self._at = 0
         self._known = level  # else what is shown first may be older than all of them
 
+    @property
+    def latest(self) -> Any:
+        """The database's last answer."""
+        return self._answers[-1]
+
     def add(self, answer: Any) -> None:
         """A transaction was committed."""
         self._answers.append(answer)

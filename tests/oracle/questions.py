@@ -144,7 +144,9 @@ class Questions:
         def rows(draw: st.DrawFn) -> Rows:
             columns = draw(st.lists(st.sampled_from(list(table.columns)), max_size=3, unique=True))
             branches = []
-            for n in range(draw(st.sampled_from([0, 1, 1, 1, 2]), label="branches") if depth else 0):
+            for n in range(
+                draw(st.sampled_from([*[1] * (3 + depth), 0, 2]), label="branches") if depth else 0
+            ):
                 relation = draw(st.sampled_from(table.relations))
                 branches.append(draw(self._branch(f"b{n}", relation, depth - 1)))
             if not columns and not branches:

@@ -17,8 +17,8 @@ from tests.oracle.test_postgres_oracle import STEPS as REPLICATED
 from tests.oracle.tree_history import TreeHistory
 from tests.oracle.tree_world import TreeWorld
 
-STEPS = [*["tx"] * 12, "join", "join", "leave", "back", "query", "time", "check", "check"]
-TURNS = [*STEPS, *["turn"] * 14]
+STEPS = [*["tx"] * 20, *["unsettled"] * 6, "join", "join", "leave", "back", "query", "time", "check", "check"]
+TURNS = [*STEPS, *["unsettled"] * 14, *["turn"] * 30]
 
 
 def run(data: st.DataObject, url: str, most: int) -> None:
@@ -43,6 +43,9 @@ async def walk(
         match data.draw(st.sampled_from(kinds), label="step"):
             case "tx":
                 world.transaction()
+                world.level()
+            case "unsettled":  # what follows meets it before anybody was told
+                world.transaction()
             case "join":
                 world.join()
             case "leave":
@@ -66,7 +69,7 @@ async def walk(
 @settings(max_examples=40, suppress_health_check=SHARED, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(data=st.data())
 def test_clients_show_what_the_database_says_of_related_rows(database: str, data: st.DataObject) -> None:
-    run(data, database, 16)
+    run(data, database, 40)
 
 
 async def replicated(data: st.DataObject, url: str, most: int, kinds: list[str]) -> None:
@@ -100,4 +103,4 @@ async def test_related_rows_through_replication_for_long(database: str, data: st
 def test_clients_show_what_the_database_says_of_related_rows_for_long(
     database: str, data: st.DataObject
 ) -> None:
-    run(data, database, 30)
+    run(data, database, 60)
