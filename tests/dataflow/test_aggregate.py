@@ -285,6 +285,21 @@ def test_truths_are_the_servers(
     assert list(followed(specs, row_type, rows, others)) == expected
 
 
+def test_of_different_cells_as_the_server_has_it(connection: psycopg.Connection) -> None:
+    scalar = SCALARS["float8"]
+    row_type = one_column(scalar)
+    functions = ("sum", "avg", "stddev_samp", "var_samp", "min", "max")
+    specs = [Aggregate(function, (1,), distinct=True) for function in functions]
+    specs.append(Aggregate("sum", (1,)))
+    query = ", ".join(f"{function}(DISTINCT x)::text" for function in functions)
+    for texts in (["1", "1", "2.5", "2.5", None], [], ["3", "3"], ["NaN", "NaN", "1"], [None]):
+        expected = asked(connection, f"{query}, sum(x)::text", "float8", texts)
+        rows: list[Row] = [(0, None if text is None else scalar.parse(text)) for text in texts]
+        gone: list[Row] = [(0, 2.5), (0, 2.5), (0, 7.0)]
+        cells = followed(specs, row_type, rows, gone)
+        assert [None if cell is None else scalar.text(cell) for cell in cells] == expected, texts
+
+
 PAIRS = st.lists(st.tuples(st.sampled_from([1, 2, None]), st.sampled_from(["a", "b", None])), max_size=8)
 
 

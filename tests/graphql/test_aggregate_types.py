@@ -83,8 +83,26 @@ def test_truths_are_conditions_where_there_are_booleans() -> None:
     assert [column.field for column in columns_of("sum", flags)] == ["id"]
 
 
+def test_conditions_compare_more_of_double_precision() -> None:
+    columns = (Column("id", SCALARS["int4"]), Column("y", SCALARS["float8"]), Column("x", SCALARS["float8"]))
+    _, condition = inputs(RowType("marks", columns, key=(0,)))
+    assert list(condition.fields) == ["avg", "count", "max", "min", "stddev_samp", "sum", "var_samp"]
+    inner = condition.fields["avg"].type
+    assert isinstance(inner, GraphQLInputObjectType)
+    assert tokens(print_type(inner)) == tokens(
+        "input marks_aggregate_bool_exp_avg { "
+        "arguments: marks_select_column_marks_aggregate_bool_exp_avg_arguments_columns! "
+        "distinct: Boolean filter: marks_bool_exp predicate: float8_comparison_exp! }"
+    )
+    assert list(inner.fields["arguments"].type.of_type.values) == ["x", "y"]
+
+
 def test_every_type_of_a_source_is_one_that_names_are_checked_against() -> None:
-    flags = RowType("flags", (Column("id", SCALARS["int4"]), Column("up", SCALARS["bool"])), key=(0,))
+    flags = RowType(
+        "flags",
+        (Column("id", SCALARS["int4"]), Column("up", SCALARS["bool"]), Column("x", SCALARS["float8"])),
+        key=(0,),
+    )
     ends = set(SOURCE_TYPES)
     made = {name.removeprefix("trades") for name in PLANNER.schema.type_map if name.startswith("trades")}
     assert made <= ends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -29,7 +30,10 @@ class Example:
 
 def rows(select: str) -> str:
     """A list of rows, in the order of ``select``; of one that has none, by its first column."""
-    ordered = select if "ORDER BY" in select.rpartition(")")[2] else f"{select} ORDER BY 1"
+    outside, inside = select, 1
+    while inside:  # what is in parentheses has orders of its own
+        outside, inside = re.subn(r"\([^()]*\)", "", outside)
+    ordered = select if "ORDER BY" in outside else f"{select} ORDER BY 1"
     return f"SELECT coalesce(json_agg(q), '[]') FROM ({ordered}) q"
 
 
@@ -41,9 +45,7 @@ def row(select: str) -> str:
 def nested(select: str, order: str = "id") -> str:
     """A column that holds a list of related rows; ``order`` may be a column that is not selected."""
     columns, _, rest = select.removeprefix("SELECT ").partition(" FROM ")
-    return (
-        f"(SELECT coalesce(json_agg((SELECT to_json(n) FROM (SELECT {columns}) n) ORDER BY {order}), '[]') FROM {rest})"
-    )
+    return f"(SELECT coalesce(json_agg((SELECT to_json(n) FROM (SELECT {columns}) n) ORDER BY {order}), '[]') FROM {rest})"
 
 
 def one(select: str) -> str:

@@ -14,9 +14,7 @@ _NESTED: Final = "queries/postgres/filters/using-nested-objects"
 _REFERENCE: Final = "api-reference/graphql-api/query"
 _OF_AUTHOR: Final = nested("SELECT title, is_published FROM articles WHERE author_id = o.id")
 _WRITTEN: Final = "SELECT FROM articles WHERE author_id = o.id"
-_COUNTED: Final = (
-    "json_build_object('aggregate', json_build_object('count', (SELECT count(*) FROM articles WHERE author_id = o.id)))"
-)
+_COUNTED: Final = "json_build_object('aggregate', json_build_object('count', (SELECT count(*) FROM articles WHERE author_id = o.id)))"
 _REVIEWERS: Final = "SELECT count(DISTINCT reviewer) FROM review WHERE restaurant_id = r.id"
 
 

@@ -6,9 +6,7 @@ from typing import Final
 
 from tests.hasura.example import Example, nested, one, row, rows
 
-_COUNTED: Final = (
-    "json_build_object('aggregate', json_build_object('count', (SELECT count(*) FROM articles WHERE author_id = o.id)))"
-)
+_COUNTED: Final = "json_build_object('aggregate', json_build_object('count', (SELECT count(*) FROM articles WHERE author_id = o.id)))"
 _BEST: Final = "(SELECT max(rating) FROM articles WHERE author_id = o.id)"
 
 ORDERING: Final = [
@@ -114,7 +112,9 @@ ORDERING: Final = [
         {
             "authors": rows(
                 "SELECT id, name, "
-                + nested("SELECT id, title FROM (SELECT * FROM articles WHERE author_id = o.id ORDER BY id LIMIT 2) a")
+                + nested(
+                    "SELECT id, title FROM (SELECT * FROM articles WHERE author_id = o.id ORDER BY id LIMIT 2) a"
+                )
                 + " AS articles FROM authors o"
             )
         },
@@ -202,7 +202,9 @@ ORDERING: Final = [
     Example(
         "api-reference/graphql-api/query",
         "query ArticlesPagination { article(limit: 6, offset: 2) { title content } }",
-        {"article": "SELECT json_agg(json_build_object('title', title, 'content', content) ORDER BY id) "
-         "FROM (SELECT * FROM articles ORDER BY id LIMIT 6 OFFSET 2) a"},
+        {
+            "article": "SELECT json_agg(json_build_object('title', title, 'content', content) ORDER BY id) "
+            "FROM (SELECT * FROM articles ORDER BY id LIMIT 6 OFFSET 2) a"
+        },
     ),
 ]

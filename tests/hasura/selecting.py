@@ -8,7 +8,18 @@ from tests.hasura.example import Example, nested, one, row, rows
 
 AUTHORS_ARTICLES: Final = "query { authors { id name articles { id title } } }"
 _RATED: Final = "count(*), json_build_object('rating', avg(rating)) AS avg, json_build_object('rating', max(rating)) AS max"
-_STATISTICS: Final = ("sum", "avg", "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop", "max", "min")
+_STATISTICS: Final = (
+    "sum",
+    "avg",
+    "stddev",
+    "stddev_samp",
+    "stddev_pop",
+    "variance",
+    "var_samp",
+    "var_pop",
+    "max",
+    "min",
+)
 _DISTINCT: Final = "(SELECT DISTINCT ON (category) * FROM products ORDER BY category, id)"
 
 SELECTING: Final = [

@@ -31,7 +31,7 @@ STEPS = [
     "UPDATE articles SET author_id = 6, rating = 1, is_published = false WHERE id IN (4, 6)",
     "UPDATE authors SET name = 'Cid', address = '{\"pincode\": 560095, \"phone\": 1}', rating = 5 WHERE id = 7; "
     "UPDATE authors SET name = 'amy' WHERE id = 1; UPDATE users SET name = 'JOHN', age = 30 WHERE id IN (2, 4)",
-    "DELETE FROM article_tag WHERE id = 1; DELETE FROM likes; DELETE FROM passport_info WHERE id = 2; "
+    "DELETE FROM article_tag WHERE article_id = 1; DELETE FROM likes; DELETE FROM passport_info WHERE id = 2; "
     "DELETE FROM articles WHERE id IN (1, 8); INSERT INTO passport_info VALUES (9, 3, 'new')",
     "UPDATE products SET price = price + 1, category = 'all'; UPDATE employees SET salary = 1 WHERE id = 2; "
     "UPDATE review SET rating = 0 WHERE restaurant_id = 1; UPDATE student SET physics = 50 WHERE id = 3; "

@@ -28,7 +28,8 @@ FIXED_TYPES: Final = (
 _FUNCTIONS: Final = (
     "avg", "max", "min", "stddev", "stddev_pop", "stddev_samp", "sum", "var_pop", "var_samp", "variance",
 )  # fmt: skip
-_TRUTHS: Final = ("_bool_and", "_bool_or")
+# of columns of type boolean and double precision
+_COMPARED: Final = ("avg", "bool_and", "bool_or", "max", "min", "stddev_samp", "sum", "var_samp")
 # The types that a source brings along, by what comes after its name.
 SOURCE_TYPES: Final = (
     *(
@@ -50,7 +51,7 @@ SOURCE_TYPES: Final = (
         "_aggregate_bool_exp_count",
     ),
     *(f"_{function}{kind}" for function in _FUNCTIONS for kind in ("_fields", "_order_by")),
-    *(f"_aggregate_bool_exp{truth}" for truth in _TRUTHS),
+    *(f"_aggregate_bool_exp_{function}" for function in _COMPARED),
 )
 SOURCE_FIELDS: Final = tuple(ROOT_FIELDS.values())
 ENUM_TYPES: Final = ("", "_comparison_exp")

@@ -152,6 +152,22 @@ class _Truths:
         return self._true > 0 if self._true or self._false else None
 
 
+class _Once(Multiset):
+    """Sums over the different ones of the cells."""
+
+    __slots__ = ("sums",)
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        super().__init__()
+        self.sums = make()
+
+    def _appeared(self, value: Cell) -> None:
+        self.sums.add(value)
+
+    def _vanished(self, value: Cell) -> None:
+        self.sums.remove(value)
+
+
 class _Parts:
     """What an accumulator consists of: each part is there once, however many results read it."""
 
@@ -190,7 +206,10 @@ class _Parts:
             truths = self._part("truths", columns, _Truths, _cells(columns))
             return f"{truths}.{'every' if spec.function == 'bool_and' else 'some'}()"
         make = partial(_sums(self._scalars[columns[0]]), squares=columns in self._squared)
-        sums = self._part("sums", columns, make, _cells(columns))
+        if spec.distinct:
+            sums = f"{self._part('once', columns, partial(_Once, make), _cells(columns))}.sums"
+        else:
+            sums = self._part("sums", columns, make, _cells(columns))
         if spec.function in _SPREADS:
             sample, deviation = _SPREADS[spec.function]
             return f"{sums}.spread(sample={sample}, deviation={deviation})"

@@ -28,7 +28,8 @@ class Aggregate:
     """One aggregate over rows: its function, as GraphQL names it, and the places of the columns it reads.
 
     ``count`` without columns counts rows, and with them the rows in which none of them is NULL; ``distinct`` counts
-    the different ones among those. Every other function reads one column.
+    the different ones among those. Every other function reads one column; of those that take numbers ``distinct``
+    is of its different cells, and of the others it changes nothing.
     """
 
     function: str

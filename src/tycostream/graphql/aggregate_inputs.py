@@ -7,7 +7,7 @@ from typing import Any
 
 from graphql import Undefined
 
-from tycostream.dataflow.aggregate import scalar_of
+from tycostream.dataflow.aggregate import NUMERIC, scalar_of
 from tycostream.dataflow.predicate import TRUE, Aggregated, Predicate, conjunction
 from tycostream.dataflow.relation import Aggregate, Join
 from tycostream.errors import RequestError
@@ -15,6 +15,7 @@ from tycostream.graphql.aggregate_selections import count
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import comparison, null
 from tycostream.graphql.source import Source
+from tycostream.scalars import SCALARS
 
 Inside = Callable[
     [Mapping[str, Any], str, Source], Predicate
@@ -42,7 +43,7 @@ def aggregated(
         if given["filter"] is None:
             raise null(f"{target.row_type.source}_bool_exp", f"{path}.filter")
         predicate = inside(given["filter"], f"{path}.filter", target)
-    scalar = scalar_of(aggregate, target.row_type)
+    scalar = SCALARS[scalar_of(aggregate, target.row_type).name]
     conditions: list[Predicate] = []
     for operator, operand in given["predicate"].items():
         here = f"{path}.predicate.{operator}"
@@ -54,8 +55,9 @@ def aggregated(
 def _aggregate(target: Source, function: str, given: Mapping[str, Any], path: str) -> Aggregate:
     if function == "count":
         return count(target.row_type, given, path, "arguments")
-    # all of the different values, or any of them: the same as of all values
-    return Aggregate(function, (target.place_of[given["arguments"]],))
+    # of the others the different values give what all values do
+    distinct = bool(given.get("distinct")) and function in NUMERIC
+    return Aggregate(function, (target.place_of[given["arguments"]],), distinct)
 
 
 def aggregates_ordered(target: Source, value: Mapping[str, Any]) -> Iterator[tuple[Aggregate, str]]:

@@ -27,7 +27,11 @@ from tycostream.rows import Column, RowType
 from tycostream.scalars import SCALARS
 
 FUNCTIONS: Final = tuple(sorted((*NUMERIC, *EXTREMES)))  # of one column each, under an object of their name
-TRUTHS: Final = ("bool_and", "bool_or")  # in conditions only
+# What conditions ask beside ``count``, by the type of the columns and of the result: Hasura has it of these two alone.
+COMPARED: Final = {
+    "bool": ("bool_and", "bool_or"),
+    "float8": ("avg", "max", "min", "stddev_samp", "sum", "var_samp"),
+}
 
 
 class _OfColumns(GraphQLObjectType):
@@ -146,14 +150,17 @@ def aggregate_bool_exp(
     name = f"{row_type.source}_aggregate_bool_exp"
     columns = GraphQLList(GraphQLNonNull(types.select_column(row_type)))
     fields = {"count": _condition(f"{name}_count", columns, "int4", bool_exp, types)}
-    truths = columns_of("bool_and", row_type)
-    for function in TRUTHS if truths else ():
-        argument = GraphQLEnumType(
-            f"{row_type.source}_select_column_{name}_{function}_arguments_columns",
-            {column.field: GraphQLEnumValue(column.field, description="column name") for column in truths},
-            description=f'select "{name}_{function}_arguments_columns" columns of table "{types.table(row_type)}"',
-        )
-        fields[function] = _condition(f"{name}_{function}", GraphQLNonNull(argument), "bool", bool_exp, types)
+    for result, functions in COMPARED.items():
+        found = [column.field for column in row_type.columns if column.scalar.name == result]
+        for function in functions if found else ():
+            argument = GraphQLEnumType(
+                f"{row_type.source}_select_column_{name}_{function}_arguments_columns",
+                {field: GraphQLEnumValue(field, description="column name") for field in sorted(found)},
+                description=f'select "{name}_{function}_arguments_columns" columns of table "{types.table(row_type)}"',
+            )
+            fields[function] = _condition(
+                f"{name}_{function}", GraphQLNonNull(argument), result, bool_exp, types
+            )
     return GraphQLInputObjectType(name, dict(sorted(fields.items())))
 
 
