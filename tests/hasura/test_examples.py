@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import psycopg
-import pytest
 from graphql import OperationDefinitionNode, parse
 
-from tests.hasura.example import Example
 from tests.hasura.filtering import FILTERING
 from tests.hasura.following import FOLLOWING
 from tests.hasura.ordering import ORDERING
 from tests.hasura.selecting import SELECTING
-from tests.hasura.tables import CONFIG, TABLES
-from tycostream.app import App
-from tycostream.auth.session import Session
-from tycostream.clock import SystemClock
-from tycostream.config.load import loads
-from tycostream.observe.events import silent
-from tycostream.testing.scripted import LineFraming, RecordingSink
+from tests.hasura.world import documented
 
 EXAMPLES = [*SELECTING, *FILTERING, *ORDERING, *FOLLOWING]
 STEPS = [
@@ -43,56 +32,6 @@ STEPS = [
 ]
 
 
-class Screen(RecordingSink):
-    """A socket that wakes who waits for what is written to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = asyncio.Event()
-
-    def write(self, data: bytes) -> None:
-        super().write(data)
-        self.written.set()
-
-    def shown(self) -> Any:
-        """The ``data`` of the last result."""
-        messages = self.messages()
-        assert all("next" in message for message in messages), messages
-        last: Any = messages[-1]["next"] if messages else {"data": None}
-        assert "errors" not in last, last
-        return last["data"]
-
-
-@dataclass
-class World:
-    app: App
-    db: psycopg.AsyncConnection[Any]
-
-    async def expected(self, example: Example) -> dict[str, Any]:
-        """What PostgreSQL says."""
-        found = {}
-        for key, select in example.answers.items():
-            ((found[key],),) = await (await self.db.execute(select.encode())).fetchall()
-        return found
-
-    async def answer(self, example: Example) -> Any:
-        """What a query gives."""
-        text = operation(example.query, "query")
-        plan = self.app.prepare(text, None, example.variables, Session())
-        answer = json.loads(await self.app.query(plan))
-        assert "errors" not in answer, answer
-        return answer["data"]
-
-    def watch(self, example: Example) -> Screen:
-        """A live query."""
-        sink = Screen()
-        sink.outbox = self.app.outbox(LineFraming(), sink)
-        text = operation(example.query, "subscription")
-        plan = self.app.prepare(text, None, example.variables, Session())
-        self.app.subscribe(plan, sink.outbox, b"1", lambda: None)
-        return sink
-
-
 def operation(text: str, kind: str) -> str:
     """The document with its operation of that kind; of several roots one subscription too, by Hasura's directive."""
     (node,) = [each for each in parse(text).definitions if isinstance(each, OperationDefinitionNode)]
@@ -105,51 +44,32 @@ def operation(text: str, kind: str) -> str:
     return text[:start] + kind + head + text[brace:]
 
 
-@pytest.fixture
-async def world(database: str) -> AsyncIterator[World]:
-    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as db:
-        await db.execute(TABLES.encode())
-        await db.execute("SET TIME ZONE 'UTC'")
-        app = App(loads(CONFIG.format(url=database), environ={}), SystemClock(), silent)
-        async with app.running(), asyncio.timeout(120):
-            await app.settled()
-            ready, sources = app.ready()
-            assert ready, sources
-            assert not [source for source in sources if source.get("remark")], "relationships fit"
-            yield World(app, db)
-
-
-async def shows(screen: Screen, expected: Any) -> bool:
-    """Whether what is expected is shown within a while."""
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                screen.written.clear()
-                if same(screen.shown(), expected):
-                    return True
-                await screen.written.wait()
-    except TimeoutError:
-        return False
-
-
 def same(found: Any, expected: Any) -> bool:
     """Equal, with the fields of rows in the order in which they are selected."""
     return json.dumps(found) == json.dumps(expected)
 
 
-async def test_examples_are_answered_as_sql_does(world: World) -> None:
-    screens = [world.watch(example) for example in EXAMPLES]
-    for n, step in enumerate(["SELECT 1", *STEPS]):
-        async with world.db.transaction():
-            await world.db.execute(step.encode())
-        wrong = {}
-        for example, screen in zip(EXAMPLES, screens, strict=True):
-            expected = await world.expected(example)
-            if not await shows(screen, expected):
-                wrong[f"live: {example.name}"] = (screen.shown(), expected)
-            elif not same(answer := await world.answer(example), expected):
-                wrong[example.name] = (answer, expected)
-            if n == 0:
-                silent_keys = {key for key, value in expected.items() if value in (None, [], {})}
-                assert silent_keys == example.empty, f"our rows say nothing to {example.name}"
-        assert wrong == {}, step
+def last(expected: Any, results: list[Any]) -> bool:
+    """Whether the last result is as expected."""
+    return results != [] and same(results[-1], expected)
+
+
+async def test_examples_are_answered_as_sql_does(database: str) -> None:
+    async with documented(database) as world:
+        screens = [world.watch(operation(each.query, "subscription"), each.variables) for each in EXAMPLES]
+        for step in ["SELECT 1", *STEPS]:
+            async with world.db.transaction():
+                await world.db.execute(step.encode())
+            wrong = {}
+            for example, screen in zip(EXAMPLES, screens, strict=True):
+                expected = {key: await world.value(select) for key, select in example.answers.items()}
+                if step == "SELECT 1":
+                    empty = {key for key, value in expected.items() if value in (None, [], {})}
+                    assert empty == example.empty, f"our rows say nothing to {example.name}"
+                shown = await screen.until(partial(last, expected))
+                if not shown:
+                    wrong[f"live: {example.name}"] = (screen.results()[-1:], expected)
+                answer = await world.answer(operation(example.query, "query"), example.variables)
+                if shown and not same(answer, expected):
+                    wrong[example.name] = (answer, expected)
+            assert wrong == {}, step

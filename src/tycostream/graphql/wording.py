@@ -34,6 +34,8 @@ _UNKNOWN_ARGUMENT: Final = re.compile(
     r"Unknown argument '([^']*)' on field '[^']*?([^'.]*)'\.(.*)", re.DOTALL
 )
 _NULL: Final = re.compile(r"Expected value of non-null type '(.*)!' not to be None\.")
+_COMPARING: Final = ("_comparison_exp", "_cast_exp")
+_OPERATORS: Final = "docs/operators.md has the operators of each type, and why there are no others"
 _MESSAGE_MAX: Final = 1000
 _DIGITS_SHOWN_MAX: Final = 40
 
@@ -46,7 +48,8 @@ def translated(error: GraphQLError, document: DocumentNode | None = None) -> Req
         message, hint = f"field '{match[1]}' not found in type: '{match[2]}'", match[3].strip()
     elif match := _UNKNOWN_INPUT.fullmatch(message):
         message = f"field '{match[2]}' not found in type: '{match[1]}'"
-        hint = suggestion[0] if (suggestion := re.search(r"Did you mean .*\?", match[3])) else ""
+        suggestion = re.search(r"Did you mean .*\?", match[3])
+        hint = suggestion[0] if suggestion else _OPERATORS if match[1].endswith(_COMPARING) else ""
         path = path if path.endswith(f".{match[2]}") else f"{path}.{match[2]}"
     elif match := _UNKNOWN_ARGUMENT.fullmatch(message):
         message, hint = f"'{match[2]}' has no argument named '{match[1]}'", match[3].strip()
