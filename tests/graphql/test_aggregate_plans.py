@@ -109,6 +109,29 @@ sources: {owners: {relationships: {flags: {array: flags, on: {id: owner}}}}, fla
     )
 
 
+def test_conditions_on_double_precision() -> None:
+    text = """
+databases: {main: {url: 'host=db'}}
+sources: {owners: {relationships: {marks: {array: marks, on: {id: owner}}}}, marks: {}}
+"""
+    keys = (Column("id", SCALARS["int4"], nullable=False),)
+    owners = RowType("owners", keys, (0,))
+    marks = RowType("marks", (*keys, Column("owner", SCALARS["int4"]), Column("x", SCALARS["float8"])), (0,))
+    planner = Planner([owners, marks], sources=loads(text, environ={}).sources)
+    for function, given, distinct in (
+        ("avg", "", False),
+        ("var_samp", ", distinct: true", True),
+        ("sum", ", distinct: false", False),
+        ("max", ", distinct: true", False),  # it changes nothing, so it is the same plan
+    ):
+        condition = f"{function}: {{arguments: x{given}, predicate: {{_gt: 0.5}}}}"
+        query = f"{{owners(where: {{marks_aggregate: {{{condition}}}}}) {{id}}}}"
+        found: Any = planner.plan(query, None, None, Session()).roots[0]
+        assert found.predicate == Aggregated(
+            Join("marks", (0,), (1,)), TRUE, Aggregate(function, (2,), distinct), Compare(0, "gt", 0.5)
+        )
+
+
 def test_orders_by_aggregates() -> None:
     query = """query($up: order_by) {trades(order_by: [
       {fills_aggregate: {max: {qty: desc}, count: asc, min: {qty: $up, id: null}}},

@@ -181,6 +181,21 @@ SELECTING: Final = [
         for shown in ("'publisher', publisher" if given == (directive == "include") else "",)
     ),
     Example(
+        "queries/postgres/performance",
+        'query { authors(where: { name: { _eq: "Mario" } }) { rating } }',
+        {"authors": rows("SELECT rating FROM authors WHERE name = 'Mario'")},
+    ),
+    Example(
+        "schema/postgres/table-relationships/create",
+        "query { authors { id name avg_rating { avg } } }",
+        {
+            "authors": rows(
+                f"SELECT id, name, {one('SELECT avg FROM author_average_rating WHERE author_id = o.id')} AS avg_rating "
+                "FROM authors o"
+            )
+        },
+    ),
+    Example(
         "guides/data-modelling/one-to-one",
         "query { authors { id name passport_info { id passport_number } } }",
         {

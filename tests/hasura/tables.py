@@ -18,6 +18,7 @@ CREATE VIEW article_tags_view AS
   SELECT article_id, tags.* FROM article_tag LEFT JOIN tags ON tag_id = tags.id;
 CREATE VIEW tag_articles_view AS
   SELECT tag_id, articles.* FROM article_tag LEFT JOIN articles ON article_id = articles.id;
+CREATE VIEW author_average_rating AS SELECT author_id, avg(rating) FROM articles GROUP BY author_id;
 
 INSERT INTO authors VALUES
   (1, 'Amina', 'Amina', 'Bobrowski', 3,
@@ -25,7 +26,7 @@ INSERT INTO authors VALUES
    '[{"phone": "12"}, {"phone": "34"}]'),
   (2, 'Carlo', 'Carlo', 'Ito', 5, '{"city": "Graz", "phone": "0316", "pincode": 8010}', '{"Hello world!": [1, null]}'),
   (3, 'Sidney', 'Sidney', NULL, NULL, NULL, '[]'),
-  (4, 'Max', 'Max', 'Ray', 4, '{"phone": null, "street": "BENGALURU Road"}', NULL),
+  (4, 'Mario', 'Mario', 'Ray', 4, '{"phone": null, "street": "BENGALURU Road"}', NULL),
   (5, 'April', NULL, 'Bob', 5, '"bengaluru"', '[[2]]'),
   (6, 'Zoë', 'Zoë', 'Bo', 1, '["phone", "city"]', '{}'),
   (7, 'amos', 'amos', 'X', 4, '{}', 'null');
@@ -115,6 +116,7 @@ sources:
     relationships:
       articles: {{array: articles, on: {{id: author_id}}}}
       passport_info: {{object: passport_info, on: {{id: owner_id}}}}
+      avg_rating: {{object: author_average_rating, on: {{id: author_id}}}}
   articles:
     relationships:
       author: {{object: authors, on: {{author_id: id}}}}
@@ -133,6 +135,7 @@ sources:
     relationships:
       tag: {{object: tags, on: {{tag_id: id}}}}
       article: {{object: articles, on: {{article_id: id}}}}
+  author_average_rating: {{primary_key: author_id}}
   article_tags_view: {{primary_key: [article_id, id]}}
   tag_articles_view: {{primary_key: [tag_id, id]}}
   # the reference calls the two tables in the singular

@@ -10,7 +10,9 @@ from tests.hasura.world import documented
 from tycostream.graphql.execute import InvalidRequest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "graphql.md").read_text().partition("## What differs")[2]
-TREE = "CREATE EXTENSION ltree; CREATE TABLE tree (path ltree PRIMARY KEY); INSERT INTO tree VALUES ('Top'), ('Top.Science')"
+TREE = "CREATE EXTENSION ltree; CREATE TABLE tree (path ltree PRIMARY KEY); INSERT INTO tree VALUES ('Top'), ('Top.Science');"
+# a type of the name that PostGIS, which no wheel brings, gives to its own
+PLACES = "CREATE TYPE geometry AS (x float8, y float8); CREATE TABLE geom_table (id int PRIMARY KEY, geom_col geometry)"
 OPERATORS = "docs/operators.md has the operators of each type, and why there are no others"
 
 # What docs/graphql.md calls it, what is asked, and the messages.
@@ -36,6 +38,13 @@ LEFT_OUT = [
           items(where: {tags: { _cast: {geography: { _st_d_within: {from: $point, distance: $distance} }} }}) { name }
         }""",
         ["Unknown type 'geography'.", "field 'geography' not found in type: 'jsonb_cast_exp'"],
+    ),
+    (
+        "_st_",
+        """query geom_table($point: geometry){
+          geom_table(where: {geom_col: {_st_d_within: {distance: 3, from: $point}}}){ id geom_col }
+        }""",
+        ["field '_st_d_within' not found in type: 'geometry_comparison_exp'"],
     ),
     (
         "_ancestor",
@@ -124,7 +133,7 @@ def test_what_is_left_out_stands_in_the_docs(name: str) -> None:
 
 
 async def test_what_is_left_out_is_refused_in_so_many_words(database: str) -> None:
-    async with documented(database, TREE, "  tree: {}\n") as world:
+    async with documented(database, TREE + PLACES, "  tree: {}\n  geom_table: {}\n") as world:
         for text, messages in [*((text, messages) for _, text, messages in LEFT_OUT), *MISPRINTED]:
             with pytest.raises(InvalidRequest) as refused:
                 world.plan(text, {})
