@@ -6,12 +6,15 @@ A million calls are about a quarter of a second. What graphql-core validates at 
 from __future__ import annotations
 
 import cProfile
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 
 from tests.graphql.graphql_tables import POSITIONS, TRADES
 from tests.graphql.limit_cases import WHERE
+from tests.graphql.related_tables import CONFIG, FILLS, INSTRUMENTS
+from tests.graphql.related_tables import TRADES as RELATED_TRADES
 from tycostream.auth.session import Session
 from tycostream.graphql.execute import InvalidRequest, Planner
 
@@ -85,9 +88,38 @@ VARIABLES: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
 }  # fmt: skip
 
 
-def calls(query: str, variables: dict[str, Any] | None) -> tuple[int, list[str]]:
+def within(levels: int, wrap: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
+def counted(filtered: dict[str, Any]) -> dict[str, Any]:
+    return {"fills_aggregate": {"count": {"filter": {"trade": filtered}, "predicate": {"_gt": 0}}}}
+
+
+SPREADS: Final = " ".join(f"p{n}: parent {{...f}}" for n in range(9))
+NESTED: Final = (
+    "query($w: fills_bool_exp) {trades {" + " ".join(f"a{n}: fills(where: $w) {{id}}" for n in ALIASES) + "}}"
+)
+ORDER: Final = "query($o: [trades_order_by!]) {trades(order_by: $o) {id}}"
+RELATED: Final[dict[str, tuple[str, dict[str, Any] | None, str]]] = {
+    "a tower of rows": ("{trades {" + "parent {id " * 60 + "}" * 60 + "}}", None, "more than 50 levels deep"),
+    "rows of fragments of rows": ("{trades {" + SPREADS.replace("f}", "f0}") + "}}" + " ".join(f"fragment f{n} on trades {{{SPREADS.replace('f}', f'f{n + 1}}}')}}}" for n in range(9)) + "fragment f9 on trades {id}", None, "more than 1000 nodes"),
+    "as many rows as allowed": ("{trades {" + " ".join(f"a{n}: fills(limit: {n}) {{id qty}}" for n in ALIASES) + "}}", None, ""),
+    "as many aggregates": ("{trades_aggregate {aggregate {" + " ".join(f"a{n}: count(columns: [id, price], distinct: true)" for n in ALIASES) + "}}}", None, ""),
+    "a tower of conditions": (WHERE, {"w": within(29, lambda w: {"parent": w})}, ""),
+    "a higher one": (WHERE, {"w": within(200, lambda w: {"parent": w})}, "nested deeper than 30 levels"),
+    "a tower of counts": (WHERE, {"w": within(14, counted)}, ""),
+    "counts of nothing": (WHERE, {"w": {"_or": [counted({})] * 3000}}, "more than 2000 comparisons"),
+    "one condition on all rows": (NESTED, {"w": {"_or": [{"qty": {"_eq": n}} for n in range(1000)]}}, "more than 2000 comparisons"),
+    "orders": (ORDER, {"o": [within(3, lambda o: {"parent": o or {"id": "asc"}})] * 9000}, "more than 100 columns"),
+}  # fmt: skip
+
+
+def calls(query: str, variables: dict[str, Any] | None, planner: Planner) -> tuple[int, list[str]]:
     """How many functions are called to plan an operation, and what is said of it."""
-    planner = Planner([TRADES, POSITIONS])
     said: list[str] = []
     profile = cProfile.Profile()
     profile.enable()
@@ -100,8 +132,10 @@ def calls(query: str, variables: dict[str, Any] | None) -> tuple[int, list[str]]
     return sum(entry.callcount for entry in profile.getstats()), said
 
 
-def check(query: str, variables: dict[str, Any] | None, expected: str) -> None:
-    count, said = calls(query, variables)
+def check(
+    query: str, variables: dict[str, Any] | None, expected: str, planner: Planner | None = None
+) -> None:
+    count, said = calls(query, variables, planner or Planner([TRADES, POSITIONS]))
     assert count < CALLS_MAX
     assert [message for message in said if expected in message] if expected else not said
     assert all(len(message) < 1100 for message in said)
@@ -117,6 +151,11 @@ def test_a_hostile_document_costs_little(name: str) -> None:
 @pytest.mark.parametrize("name", VARIABLES)
 def test_hostile_variables_cost_little(name: str) -> None:
     check(*VARIABLES[name])
+
+
+@pytest.mark.parametrize("name", RELATED)
+def test_relationships_multiply_nothing_before_they_are_followed(name: str) -> None:
+    check(*RELATED[name], Planner([INSTRUMENTS, RELATED_TRADES, FILLS], sources=CONFIG.sources))
 
 
 def test_the_largest_honest_operation_costs_little() -> None:

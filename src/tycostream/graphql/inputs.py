@@ -61,6 +61,7 @@ def _where(source: Source, value: Mapping[str, Any], path: str, depth: int, budg
             relationship, target = source.related[name]
             parts.append(_exists(relationship.join, inside(inner, here, target)))
         elif name in source.totals:
+            budget.condition(here)
             relationship, target = source.totals[name]
             parts.append(aggregated(relationship.join, target, inner, here, inside, budget))
         else:
