@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.live.live_harness import INT, TEXT, Client, PlainChanges
+from tests.live.test_hub_oracle import TurningClock
 from tycostream.config.model import LiveConfig, LogConfig
 from tycostream.dataflow.aggregate import aggregated
 from tycostream.dataflow.order import OrderBy, OrderVia, Term
@@ -308,7 +309,7 @@ class World:
     def __init__(self, data: st.DataObject) -> None:
         self.data = data
         self.tables = Tables()
-        self.clock = FakeClock()
+        self.clock = TurningClock()
         self.hub = Hub(self.clock, told, CursorBox(["test"]), outbox_bytes_max=1 << 20)
         keep = data.draw(st.sampled_from([1, 1 << 20]), label="log bytes")
         self.offset = 1
@@ -359,8 +360,10 @@ class World:
             client.subscription.cancel()
             client.outbox.close()
 
-    def turn(self) -> None:
-        self.clock.run()
+    def turns(self) -> None:
+        """A few slices of whatever is under way, and no more."""
+        for _ in range(self.data.draw(st.integers(1, 6), label="turns")):
+            self.clock.one()
 
     async def check(self) -> None:
         for _ in range(8):
@@ -390,7 +393,7 @@ async def history(data: st.DataObject) -> None:
     world.join()
     for _ in range(data.draw(st.integers(1, 8), label="steps")):
         steps = [world.transaction, world.transaction, world.transaction, world.join, world.join_again]
-        data.draw(st.sampled_from([*steps, world.leave, world.turn]), label="step")()
+        data.draw(st.sampled_from([*steps, world.leave, world.turns, world.turns]), label="step")()
         if data.draw(st.integers(0, 2)) == 0:
             await world.check()
     await world.check()
@@ -409,6 +412,12 @@ SMALL = {
     "tycostream.live.rendering.ROWS_PER_STEP": 3,
     "tycostream.live.rendering._ROWS_AT_ONCE": 1,
     "tycostream.live.hub.ROWS_AT_ONCE": 4,
+    "tycostream.live.query_cohort.ROWS_AT_ONCE": 2,
+    "tycostream.live.arranged.ROWS_PER_STEP": 2,
+    "tycostream.live.arranging._CHANGES_PER_STEP": 1,
+    "tycostream.live.arranging._BACKLOG_BYTES_MAX": 1600,
+    "tycostream.dataflow.hydration.ROWS_PER_STEP": 2,
+    "tycostream.dataflow.aggregation.ROWS_PER_STEP": 2,
     "tycostream.dataflow.index.ROWS_PER_STEP": 2,
     "tycostream.live.sight._ROWS_PER_STEP": 2,
     "tycostream.dataflow.groups._AGGREGATES_MAX": 2,
@@ -438,6 +447,6 @@ def test_live_results_are_what_a_scan_gives(small: bool, data: st.DataObject) ->
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "in slices"])
 @given(data=st.data())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=700, deadline=None)
 def test_many_live_results(small: bool, data: st.DataObject) -> None:
     examine(data, small=small)

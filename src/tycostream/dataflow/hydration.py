@@ -47,12 +47,14 @@ class Backlog:
             net[key] = (old if known is None else known[0], new)
 
     def taken(self, count: int) -> list[Change]:
-        """At most ``count`` net changes, which are then no longer here."""
+        """At most ``count`` net changes, which are then no longer here.
+
+        One from nothing to nothing is among them: of a row that was looked at again, and then went, it is all there is.
+        """
         net = self._net
-        changes = [
+        return [
             Change(key, *net.pop(key)) for key in [key for key, _ in zip(net, range(count), strict=False)]
         ]
-        return [change for change in changes if change.old is not change.new]
 
 
 class Hydration:
