@@ -13,7 +13,7 @@ from tycostream.dataflow.aggregate import aggregated
 from tycostream.dataflow.groups import GroupedAggregates, GroupedRows, Window
 from tycostream.dataflow.order import OrderBy, compile_order, prefix_length
 from tycostream.dataflow.relation import Aggregate, value_of
-from tycostream.rows import Change, Column, Key, Row, RowType
+from tycostream.rows import Cell, Change, Column, Key, Row, RowType
 from tycostream.scalars import SCALARS, scalar_for
 
 INT = SCALARS["int4"]
@@ -90,13 +90,31 @@ def test_aggregates_are_as_if_added_up_anew(
     with patch.object(groups_module, "_AGGREGATES_MAX", groups_max):
         table: dict[Key, Row] = {}
         kept = GroupedAggregates(SPECS, ROWS, value_of((1,)))
+        shown: dict[int, tuple[Cell, ...]] = {}
         for asked in batches:
-            kept.push(changed(table, asked))
+            different = kept.push(changed(table, asked))
             for value in (1, 2):
                 rows = [row for _, row in group(table, value)]
-                assert kept.cells(value, lambda value=value: group(table, value)) == aggregated(  # type: ignore[misc]
-                    SPECS, ROWS, rows
-                )
+                cells = kept.cells(value, lambda value=value: group(table, value))  # type: ignore[misc]
+                assert cells == aggregated(SPECS, ROWS, rows)
+                assert value in different or cells == shown.get(value, cells)
+                shown[value] = cells
+
+
+def test_a_change_of_what_no_aggregate_reads_is_none() -> None:
+    kept = GroupedAggregates((Aggregate("count"), Aggregate("max", (0,))), ROWS, value_of((1,)))
+    kept.cells(1, lambda: [(3, (3, 1, 0))])
+    assert kept.push([Change(3, (3, 1, 0), (3, 1, 9))]) == set()
+    assert kept.push([Change(3, (3, 1, 9), (3, None, 9))]) == {1}
+
+
+def test_groups_without_rows_count_as_well() -> None:
+    with patch.object(groups_module, "_ENTRIES_MAX", 10):
+        kept = GroupedRows(compile_order((), ROWS), value_of((1,)), start=0, end=None, distinct=0)
+        for value in range(100):
+            kept.window(value, list)
+        assert len(kept._groups) == 10
+        assert sum(map(len, kept.released())) == 10
 
 
 def test_a_change_behind_the_windows_end_is_none() -> None:

@@ -127,7 +127,8 @@ class Tally:
     def released(self) -> list[dict[Any, Any] | list[Any]]:
         """Give up; gives what it held, for the caller to free at leisure."""
         self._steps = iter(())
-        return [self._keys, self._rows, *self.totals.containers()]
+        added = [] if self.added is None else [self.added]
+        return [self._keys, self._rows, *self.totals.containers(), *added]
 
     def _work(self, count: int) -> Iterator[bool]:
         match, add = self._match, self.totals.add

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tycostream.dataflow.edits import EditKind
 from tycostream.dataflow.hydration import Hydration
@@ -17,6 +17,8 @@ from tycostream.rows import Change, Key, Row
 
 if TYPE_CHECKING:
     from tycostream.dataflow.view import View
+
+_LOOKED_UP_MAX: Final = 1000  # rows that look different: of more, a view is asked for all that it shows
 
 
 class Arrangement:
@@ -153,7 +155,8 @@ class Arrangement:
         row, was = self._store.rows.get(key), sorts.get(key)
         now = self._sort_key(key, row) if row is not None and self._match(row) else None
         if was is not None and was == now:
-            self._replace(was, key, row, replaced)  # type: ignore[arg-type]
+            if self._all.row(was) is not row:  # else nobody can see that it was looked at
+                self._replace(was, key, row, replaced)  # type: ignore[arg-type]
             return
         if was is not None:
             del sorts[key]
@@ -168,8 +171,11 @@ class Arrangement:
         # a row that is gone has a change of its own
         return [Change(key, None, row) for key in keys if (row := rows.get(key)) is not None]
 
-    def touch(self, view: View, keys: Iterable[Key]) -> bool:
-        """Rows with these keys look different to ``view``, although they are the same; whether it shows one of them."""
+    def touch(self, view: View, keys: Sequence[Key]) -> bool:
+        """Rows with these keys look different to ``view``, although they are the same; whether it may show one of them."""
+        if len(keys) > _LOOKED_UP_MAX:
+            view.lose_track()
+            return True
         touched: list[SortKey] = []
         for key in keys:
             row = self._store.rows.get(key)

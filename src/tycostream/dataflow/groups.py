@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from tycostream.dataflow.aggregate import Accumulator
 from tycostream.dataflow.members import Entry
@@ -19,7 +19,7 @@ from tycostream.dataflow.relation import Aggregate, Value
 from tycostream.rows import Cell, Change, Key, Row, RowType
 
 _AGGREGATES_MAX: Final = 100_000  # groups of one relationship: about half a kilobyte each
-_ENTRIES_MAX: Final = 500_000  # rows in all groups of one relationship: about 150 bytes each
+_ENTRIES_MAX: Final = 500_000  # groups of one relationship and rows in them: about 150 bytes each
 _sort_of: Callable[[Entry], SortKey] = itemgetter(0)
 Window = tuple[list[Key], list[Row]]
 
@@ -52,9 +52,9 @@ class GroupedRows:
         if group is None:
             group = self.ordered(pairs())
             self._groups[value] = group
-            self._entries += len(group)
+            self._entries += 1 + len(group)
             while self._entries > _ENTRIES_MAX and len(self._groups) > 1:
-                self._entries -= len(self._groups.pop(next(iter(self._groups))))
+                self._entries -= 1 + len(self._groups.pop(next(iter(self._groups))))
         return self.shown(group)
 
     def ordered(self, pairs: Iterable[tuple[Key, Row]]) -> list[Entry]:
@@ -116,10 +116,11 @@ class GroupedRows:
         """Whether what is done at a place shows: a row before the window moves all of it."""
         return self._end is None or place < self._end or bool(self._distinct)
 
-    def clear(self) -> None:
-        """Keep nothing."""
-        self._groups.clear()
-        self._entries = 0
+    def released(self) -> list[dict[Any, Any] | list[Any]]:
+        """Keep nothing; gives what it held, for the caller to free at leisure."""
+        held: list[dict[Any, Any] | list[Any]] = [self._groups, *self._groups.values()]
+        self._groups, self._entries = {}, 0
+        return held
 
 
 class GroupedAggregates:
@@ -144,20 +145,27 @@ class GroupedAggregates:
 
     def push(self, changes: Sequence[Change]) -> set[Value]:
         """See GroupedRows."""
-        groups, value_of = self._groups, self._value
+        value_of = self._value
         different: set[Value] = set()
         for _, old, new in changes:
-            if old is not None:
-                different.add(value := value_of(old))
-                if (group := groups.get(value)) is not None:
-                    group.remove(old)
-            if new is not None:
-                different.add(value := value_of(new))
-                if (group := groups.get(value)) is not None:
-                    group.add(new)
-        different.discard(None)
+            was = None if old is None else value_of(old)
+            now = None if new is None else value_of(new)
+            if was is not None and was == now:
+                self._follow(was, old, new, different)
+                continue
+            if was is not None:
+                self._follow(was, old, None, different)
+            if now is not None:
+                self._follow(now, None, new, different)
         return different
 
-    def clear(self) -> None:
-        """Keep nothing."""
-        self._groups.clear()
+    def _follow(self, value: Value, old: Row | None, new: Row | None, different: set[Value]) -> None:
+        group = self._groups.get(value)
+        if group is None or group.follow(old, new):
+            different.add(value)
+
+    def released(self) -> list[dict[Any, Any] | list[Any]]:
+        """See GroupedRows."""
+        held: list[dict[Any, Any] | list[Any]] = [self._groups]
+        self._groups = {}
+        return held
