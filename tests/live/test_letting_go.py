@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.live.live_harness import ITEMS, Client, make_hub, plan
+from tests.live.test_nested import PLANNER, World
+from tycostream.auth.session import Session
 from tycostream.dataflow.arrangement import Arrangement
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import TRUE
@@ -108,6 +110,32 @@ def test_an_arrangement_and_its_readers_are_freed() -> None:
     assert [each() for each in held[1:]] == [None, None]
     clock.advance(61)
     assert held[0]() is None
+
+
+SELECTED = "trades(where: {of: {n: {_gt: 0}}}) { id of { n } } trades_aggregate { aggregate { count } }"
+
+
+def test_what_follows_related_rows_is_freed() -> None:
+    world = World()
+    live = PLANNER.plan(f"subscription {{ root: desks {{ id {SELECTED} }} }}", None, {}, Session())
+    wanted = "phase changes { row { id } old { id } }"
+    feed = f"subscription {{ root: trades_changes(where: {{of: {{n: {{_gt: 5}}}}}}) {{ {wanted} }} }}"
+    query = subscribed(world.hub, live)
+    follower = subscribed(world.hub, PLANNER.plan(feed, None, {}, Session()))
+    world.clock.run()
+    world.put(desks=(1, (1, 99)), trades=(12, (12, 2, 1)))
+    fragments = query.cohort.roots[0].fragments
+    held: list[Any] = [fragments, *fragments.branches, *world.hub._cohorts.sights.values()]
+    for branch in fragments.branches:
+        held += [branch._groups, branch._backlink, *branch._backlink._further]
+    left = [weakref.ref(each) for each in (*held, query.cohort, follower.cohort)]
+    assert len(left) == 11
+    del fragments, held, branch
+    query.cancel()
+    follower.cancel()
+    del query, follower
+    world.clock.advance(3600)
+    assert [each() for each in left if each() is not None] == []
 
 
 def subscribed(hub: Hub, operation: Plan) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.live.live_harness import Client, answer
 from tycostream.auth.session import Session
 from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import LiveConfig, SourceConfig
+from tycostream.dataflow.order import SortKey
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
 from tycostream.live import rendering as rendering_module
@@ -18,7 +20,7 @@ from tycostream.live.cursor import CursorBox
 from tycostream.live.hub import Hub
 from tycostream.live.live_source import SourceState
 from tycostream.observe.events import silent
-from tycostream.rows import Batch, Change, Column, Position, Row, RowType
+from tycostream.rows import Batch, Change, Column, Key, Position, Row, RowType
 from tycostream.scalars import SCALARS
 from tycostream.testing.clock import FakeClock
 
@@ -33,13 +35,20 @@ SOURCES = {
     "desks": {"trades": {"array": "trades", "on": {"id": "desk"}}},
     "trades": {"of": {"object": "desks", "on": {"desk": "id"}}},
 }
-PLANNER = Planner(
-    TYPES,
-    sources={
-        name: SourceConfig.model_validate({"name": name, "relationships": given})
-        for name, given in SOURCES.items()
-    },
-)
+
+
+def planner(limits: dict[str, int]) -> Planner:
+    return Planner(
+        TYPES,
+        sources={
+            name: SourceConfig.model_validate({"name": name, "relationships": given})
+            for name, given in SOURCES.items()
+        },
+        limits=LimitsConfig.model_validate(limits),
+    )
+
+
+PLANNER = planner({})
 CHEAPEST = "{ root: desks(order_by: {id: asc}) { id trades(order_by: {price: asc}, limit: 1) { id price } } }"
 OF_DEAR_DESKS = "{ root: trades(where: {of: {n: {_gt: 5}}}, order_by: {of: {n: desc}}) { id of { n } } }"
 
@@ -66,6 +75,12 @@ class World:
         self.at += 1
         changes = {name: [Change(key, None, row)] for name, (key, row) in rows.items()}
         self.hub.apply(Batch(Position("life", 0, self.at), changes))
+        self.clock.advance(1)
+
+    def put_all(self, name: str, *rows: tuple[int, Row | None]) -> None:
+        self.at += 1
+        changes = [Change(key, None, row) for key, row in rows]
+        self.hub.apply(Batch(Position("life", 0, self.at), {name: changes}))
         self.clock.advance(1)
 
 
@@ -175,14 +190,7 @@ def test_staleness_of_any_source_is_told(world: World) -> None:
     assert not client.stale
 
 
-LIMITED = Planner(
-    TYPES,
-    sources={
-        name: SourceConfig.model_validate({"name": name, "relationships": given})
-        for name, given in SOURCES.items()
-    },
-    limits=LimitsConfig.model_validate({"rows_limit": 6, "live_rows_limit": 3}),
-)
+LIMITED = planner({"rows_limit": 6, "live_rows_limit": 3})
 BACK_AND_FORTH = "{ root: desks { id trades { of { id trades { id } } } } }"
 
 
@@ -207,3 +215,123 @@ def test_bytes_that_multiply_are_refused(world: World, monkeypatch: pytest.Monke
     monkeypatch.setattr(rendering_module, "_NESTED_BYTES_MAX", 200)
     with pytest.raises(RequestError, match="too large"):
         answer(world.hub, PLANNER.plan(BACK_AND_FORTH, None, {}, Session()))
+
+
+def test_a_result_that_was_refused_is_right_when_it_is_asked_for_again(world: World) -> None:
+    plan = planner({"live_rows_limit": 8}).plan(
+        "subscription { root: desks { trades { id } } }", None, {}, Session()
+    )
+    first = Client(world.hub, plan)
+    world.clock.run()
+    many = [(n, (n, 1, 0)) for n in range(30, 40)]
+    world.put_all("trades", *many, (20, None))
+    first.read()
+    assert "more than 8 rows" in json.dumps(first.errors)
+    world.put_all("trades", *((n, None) for n, _ in many))
+    again = Client(world.hub, plan)
+    world.clock.run()
+    again.read()
+    assert again.shown == [{"trades": [{"id": 10}, {"id": 11}]}, {"trades": [{"id": 21}]}]
+
+
+def test_what_is_encoded_again_before_it_is_shown_is_not_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendering_module, "ROWS_PER_STEP", 2)
+    plan = planner({"live_rows_limit": 6}).plan(
+        "subscription { root: desks { trades { id price } } }", None, {}, Session()
+    )
+    client = Client(world.hub, plan)
+    for price in range(4):  # between one slice and the next
+        world.clock._soon.popleft()()
+        world.at += 1
+        changes = [Change(n, None, (n, n // 10, price)) for n in (10, 11, 20, 21)]
+        world.hub.apply(Batch(Position("life", 0, world.at), {"trades": changes}))
+    world.clock.advance(1)
+    client.read()
+    assert not client.errors
+    assert [trade["price"] for desk in client.shown for trade in desk["trades"]] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ root: desks(order_by: {id: asc}) { id trades { id } } }",  # many rows, with hardly any in them
+        "{ root: desks(where: {id: {_eq: 1}}) { trades_aggregate { aggregate { count } } } }",
+        "{ root: desks(where: {id: {_eq: 1}}) { trades(limit: 1) { id } } }",  # few rows, out of many
+    ],
+)
+async def test_what_takes_long_is_not_answered_in_one_step(world: World, query: str) -> None:
+    world.put_all("desks", *((n, (n, 1)) for n in range(100, 9000)))
+    world.put_all("trades", *((n, (n, 1, 1)) for n in range(100, 9000)))
+    world.subscribe("{ root: desks(order_by: {id: asc}) { id } }")
+    expected = PLANNER.plan(query, None, {}, Session())
+    asked = asyncio.ensure_future(world.hub.query(expected))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    while not asked.done():
+        world.clock.run()
+        await asyncio.sleep(0)
+    assert asked.result().startswith(b'{"data":{"root":[{')
+
+
+def test_of_many_rows_that_look_different_a_window_asks_for_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = world.subscribe("{ root: trades(order_by: {price: desc}, limit: 2) { id of { n } } }")
+    world.put_all("trades", *((n, (n, 1, n)) for n in range(100, 5000)))
+    (arranged,) = world.hub.sources["trades"].arrangements._names
+    arrangement: Any = arranged.arrangement
+    sort_key = arrangement._sort_key
+    asked: list[Key] = []
+
+    def counted(key: Key, row: Row) -> SortKey:
+        asked.append(key)
+        return cast(SortKey, sort_key(key, row))
+
+    monkeypatch.setattr(arrangement, "_sort_key", counted)
+    world.put(desks=(1, (1, 77)))
+    client.read()
+    assert client.shown == [{"id": 4999, "of": {"n": 77}}, {"id": 4998, "of": {"n": 77}}]
+    assert len(asked) < 100
+
+
+def test_who_cannot_be_told_of_nested_rows_ends_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    nested = world.subscribe("{ root: desks(order_by: {id: asc}) { id trades { id } } }")
+    plain = world.subscribe("{ root: desks(order_by: {id: asc}) { id n } }")
+    (arranged,) = world.hub.sources["desks"].arrangements._names
+    assert len(arranged.readers) == 2
+    cohort: Any = nested.subscription.cohort
+    (branch,) = cohort.roots[0].fragments.branches
+    monkeypatch.setattr(branch._groups, "_removed", lambda *_: 1 // 0)
+    world.put(trades=(10, None))
+    world.put(desks=(1, (1, 3)))
+    nested.read()
+    plain.read()
+    assert "internal error" in json.dumps(nested.errors)
+    assert plain.shown == [{"id": 1, "n": 3}, {"id": 2, "n": 9}]
+
+
+def test_a_row_that_is_looked_at_again_and_is_as_it_was_is_not_told(world: World) -> None:
+    client = world.subscribe("{ root: trades(where: {of: {n: {_gt: 5}}}) { id } }")
+    cohort: Any = client.subscription.cohort
+    rendered = cohort._captured
+    world.put(desks=(2, (2, 10)))
+    assert cohort._captured == rendered
+    world.put(desks=(1, (1, 6)))
+    client.read()
+    assert cohort._captured == rendered + 1
+    assert [trade["id"] for trade in client.shown] == [10, 11, 20, 21]
+
+
+def test_a_feed_whose_log_cannot_be_kept_ends_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = "phase changes { row { id } } }"
+    feed = f"{{ root: trades_changes(where: {{of: {{n: {{_gt: 5}}}}}}) {{ {wanted} }}"
+    follower = Client(world.hub, PLANNER.plan(f"subscription {feed}", None, {}, Session()))
+    world.clock.run()
+    (sight,) = world.hub._cohorts.sights.values()
+    monkeypatch.setattr(sight.log, "append", lambda *_, **__: 1 // 0)
+    world.put(desks=(1, (1, 99)))
+    messages = follower.sink.messages()
+    assert "internal error" in json.dumps(messages[-1])
+    assert follower.ended

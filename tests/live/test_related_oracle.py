@@ -43,7 +43,6 @@ from tycostream.live.cursor import CursorBox
 from tycostream.live.hub import Hub
 from tycostream.observe.events import CohortQuarantined, Event
 from tycostream.rows import Batch, Change, Column, Key, Position, Row, RowType
-from tycostream.testing.clock import FakeClock
 
 PEOPLE = RowType(
     "people",
@@ -410,7 +409,6 @@ async def history(data: st.DataObject) -> None:
 
 SMALL = {
     "tycostream.live.rendering.ROWS_PER_STEP": 3,
-    "tycostream.live.rendering._ROWS_AT_ONCE": 1,
     "tycostream.live.hub.ROWS_AT_ONCE": 4,
     "tycostream.live.query_cohort.ROWS_AT_ONCE": 2,
     "tycostream.live.arranged.ROWS_PER_STEP": 2,

@@ -13,7 +13,7 @@ from tycostream.dataflow.log import Entry
 from tycostream.live.arranging import Arranging
 from tycostream.live.backlinks import Backlink
 from tycostream.live.collector import keep_out
-from tycostream.live.following import Followed, Sight
+from tycostream.live.following import Followed, RootView
 from tycostream.live.indexes import Indexes
 from tycostream.live.slices import Discard, Slices
 from tycostream.rows import Change, Key
@@ -48,7 +48,7 @@ class Arranged:
     ) -> None:
         self.arrangement = arrangement
         self.current = False
-        self.readers: dict[Sight, Reader] = {}
+        self.readers: dict[RootView, Reader] = {}
         self.idle: Timer | None = None  # until it goes, once nobody reads it
         self.idle_since_s = 0.0
         self._indexes = indexes
@@ -90,7 +90,7 @@ class Arranged:
         """Look again at rows with these keys: what they lead to has changed."""
         self._follow(self.arrangement.review(keys))
 
-    def touch(self, view: Sight, keys: Sequence[Key]) -> None:
+    def touch(self, view: RootView, keys: Sequence[Key]) -> None:
         """Rows with these keys look different to ``view``, although they are the same."""
         try:
             if isinstance(view, Totals) or not isinstance(self.arrangement, Arrangement):

@@ -18,7 +18,7 @@ from tycostream.dataflow.view import View
 from tycostream.graphql.plan import Mode, RootPlan, totals_of
 from tycostream.live.arranged import Arranged, Reader
 from tycostream.live.backlinks import Backlink, Linked
-from tycostream.live.following import Followed, Sight
+from tycostream.live.following import Followed, RootView
 from tycostream.live.slices import Slices
 
 _IDLE_ROWS_MIN: Final = (
@@ -66,7 +66,7 @@ class Arrangements:
         ] = {}  # of what could be one, what is filtered alone
         self._wholes: dict[Arranged, _Name] = {}  # and which one each of them could be
 
-    def view(self, root: RootPlan, reader: Reader) -> tuple[Sight, Arranged]:
+    def view(self, root: RootPlan, reader: Reader) -> tuple[RootView, Arranged]:
         """A view for a root field, which tells ``reader``. Its arrangement may have to be brought up first."""
         whole, bounds = self._whole(root)
         name = _name(root)
@@ -83,7 +83,7 @@ class Arrangements:
         if arranged.idle is not None:
             arranged.idle.cancel()
             arranged.idle = None
-        view = sight(arranged.arrangement, root, bounds)
+        view = root_view(arranged.arrangement, root, bounds)
         view.attach()
         arranged.readers[view] = reader
         return view, arranged
@@ -105,13 +105,13 @@ class Arrangements:
             for each in self._stretches.get(whole, ())
         )
 
-    def current(self, root: RootPlan) -> Sight | None:
+    def current(self, root: RootPlan) -> RootView | None:
         """A view for one look in this step, if an arrangement that has its rows is there."""
         whole, bounds = self._whole(root)
         for name, stretch in ((_name(root), EVERYTHING), (whole, bounds)):
             arranged = self._known.get(name)
             if arranged is not None and arranged.current:
-                return sight(arranged.arrangement, root, stretch)
+                return root_view(arranged.arrangement, root, stretch)
         return None
 
     def alone(self, root: RootPlan) -> Followed:
@@ -139,7 +139,7 @@ class Arrangements:
         self._forget(arranged)  # who comes next must find a new one
         self._quarantine(reader, error)
 
-    def release(self, view: Sight, arranged: Arranged, linger_s: float) -> None:
+    def release(self, view: RootView, arranged: Arranged, linger_s: float) -> None:
         """A view is not needed any more. What nobody reads goes after ``linger_s``, at once if it is soon made again."""
         view.detach()
         del arranged.readers[view]
@@ -199,7 +199,7 @@ def _reads(reaches: tuple[Reach, ...], source: str) -> bool:
     return any(reach.join.source == source or _reads(reach.further, source) for reach in reaches)
 
 
-def sight(followed: Followed, root: RootPlan, bounds: Bounds = EVERYTHING) -> Sight:
+def root_view(followed: Followed, root: RootPlan, bounds: Bounds = EVERYTHING) -> RootView:
     """What ``root`` sees of what was made for it."""
     if isinstance(followed, Aggregation):
         return Totals(followed)

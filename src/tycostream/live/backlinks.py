@@ -50,7 +50,7 @@ class Backlink:
         self._value = value_of(join.remote)
         self._find = parent.store.finder(join.local)
         self._touched = touched
-        self._follow = follow or self._values
+        self._follow = follow
         self._failed = failed
         self._ready = False
         parent.indexes.hold(join.local)
@@ -75,7 +75,7 @@ class Backlink:
         if not self._ready:
             return  # nobody has looked at anything yet
         try:
-            self._tell(self._follow(changes))
+            self._tell(self._values(changes) if self._follow is None else self._follow(changes))
         except Exception as error:
             self._failed(error)
 
@@ -87,9 +87,13 @@ class Backlink:
 
     def rows(self, keys: Iterable[Key]) -> None:
         """Rows that it leads to must be looked at again, although they are the same."""
-        if self._ready:
+        if not self._ready:
+            return
+        try:
             rows, value = self._child.store.rows, self._value
             self._tell({value(rows[key]) for key in keys if key in rows})
+        except Exception as error:  # ours: who told us of these rows, and tells others, has not failed
+            self._failed(error)
 
     def _tell(self, values: set[Value]) -> None:
         values.discard(None)
@@ -105,3 +109,7 @@ class Backlink:
         self._child.indexes.release(self._join.remote)
         for further in self._further:
             further.close()
+        self._further.clear()
+        # The batch in progress may have been routed here already. And whoever is told refers to this: that cycle would
+        # leave all that it holds to the collector.
+        self._ready, self._follow = False, None

@@ -130,7 +130,11 @@ class Cohorts:
     def settle(self, *, resync: bool) -> None:
         """A batch was routed: feeds that read several sources tell what came of it."""
         while self._unsettled:
-            self._unsettled.pop().settle(resync=resync)
+            sight = self._unsettled.pop()
+            try:
+                sight.settle(resync=resync)
+            except Exception as error:
+                sight.broken(error)
 
     def _new_query(
         self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], bytes_max: int
@@ -151,7 +155,8 @@ class Cohorts:
             source, encoder = by_name[root.source], rows_of(root)
             view, arranged = source.arrangements.view(root, cohort)
             fragments = None if encoder is None else source.fragments.lease(encoder)
-            live = LiveRoot(root, source, encoder, view, fragments, arranged=arranged)
+            failed = functools.partial(self.quarantine, cohort)
+            live = LiveRoot(root, source, encoder, view, fragments, arranged=arranged, failed=failed)
             live.listen()
             cohort.roots.append(live)
         return cohort

@@ -9,10 +9,10 @@ from tycostream.dataflow.aggregation import Totals
 from tycostream.dataflow.predicate import Predicate
 from tycostream.dataflow.related import Reach
 from tycostream.dataflow.view import View
+from tycostream.live.slices import Container
 from tycostream.rows import Change, Key
 
-Sight = View | Totals  # what one root field sees of it
-Held = Sequence[dict[Any, Any] | list[Any]]  # what somebody may free at leisure
+RootView = View | Totals  # what one root field sees of it
 
 
 class Filling(Protocol):
@@ -21,7 +21,7 @@ class Filling(Protocol):
     def step(self) -> bool:
         """Do the next piece; True when it is complete."""
 
-    def released(self) -> Held:
+    def released(self) -> Sequence[Container]:
         """Give up; gives what it held."""
 
 
@@ -52,11 +52,11 @@ class Followed(Protocol):
     def adopt(self, found: Any, /) -> None:
         """Take over what a hydration found; what happened since it began must be pushed next."""
 
-    def push(self, changes: Sequence[Change]) -> Sequence[Sight]:
+    def push(self, changes: Sequence[Change]) -> Sequence[RootView]:
         """Follow changes as the predicate sees them; gives the views that may show something else now."""
 
     def review(self, keys: Iterable[Key]) -> list[Change]:
         """What to ``push`` because something that rows with these keys lead to has changed."""
 
-    def released(self) -> Held:
+    def released(self) -> Sequence[Container]:
         """Empty it; gives what it held."""

@@ -8,14 +8,12 @@ from typing import Final, Protocol
 
 from tycostream.graphql.plan import RowEncoder
 from tycostream.live.backlinks import Touched
+from tycostream.live.slices import Container
 from tycostream.rows import Key, Row
 
 Failed = Callable[[Exception], None]
 
 _BYTES_MAX: Final = 64 * 2**20  # of one projection of a source
-
-
-Held = dict[Key, tuple[Row, bytes]]  # a cache
 
 
 class Branch(Protocol):
@@ -28,7 +26,7 @@ class Branch(Protocol):
     def value(self, row: Row) -> bytes:
         """The JSON of the relationship's field for a row."""
 
-    def close(self) -> list[Held]:
+    def close(self) -> list[Container]:
         """It is not needed any more; gives what was held for it, for the caller to free at leisure."""
 
 
@@ -101,7 +99,7 @@ class Fragments:
         self.branches: tuple[Branch, ...] = ()  # in the order of the encoder's; set once, by who made it
         self.effort = effort
         self._bytes_max = bytes_max
-        self._cache: Held = {}
+        self._cache: dict[Key, tuple[Row, bytes]] = {}
         self._listeners: dict[Touched, Failed] = {}
         self.bytes = 0
 
@@ -138,6 +136,17 @@ class Fragments:
             for key, row in zip(keys, rows, strict=True)
         ]
 
+    def until(self, rows_done: int, keys: Sequence[Key], rows: Sequence[Row], at: int) -> int:
+        """Have rows encoded from place ``at`` on, until ``effort`` has done so many; gives the place where it stopped."""
+        get, effort = self._cache.get, self.effort
+        for place in range(at, len(keys)):
+            hit = get(keys[place])
+            if hit is None or hit[0] is not rows[place]:
+                self.of(keys[place], rows[place])
+                if effort.rows > rows_done:
+                    return place + 1
+        return len(keys)
+
     def listen(self, listener: Touched, failed: Failed) -> None:
         """Tell ``listener`` the keys of touched rows, until ``unlisten``; ``failed`` if it can be told so no more."""
         self._listeners[listener] = failed
@@ -163,9 +172,9 @@ class Fragments:
             if hit is not None:
                 self.bytes -= len(hit[1])
 
-    def released(self) -> list[Held]:
+    def released(self) -> list[Container]:
         """Empty the cache, and let the branches go; gives what was held, for the caller to free at leisure."""
-        held = [self._cache]
+        held: list[Container] = [self._cache]
         for branch in self.branches:
             held += branch.close()
         self._cache, self.branches, self.bytes = {}, (), 0
@@ -188,7 +197,7 @@ class FragmentCaches:
         self._caches[encoder.key] = fragments, users + 1
         return fragments
 
-    def give_back(self, encoder: RowEncoder) -> list[Held]:
+    def give_back(self, encoder: RowEncoder) -> list[Container]:
         """One user less; of the last one it gives what was held, for the caller to free at leisure."""
         fragments, users = self._caches[encoder.key]
         if users > 1:

@@ -18,7 +18,7 @@ from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.plan import Coalesce, Plan, RootPlan, rows_of
-from tycostream.live.arrangements import Arrangements, sight
+from tycostream.live.arrangements import Arrangements, root_view
 from tycostream.live.cohorts import Cohorts
 from tycostream.live.collector import keep_out, keep_pages
 from tycostream.live.cursor import CursorBox
@@ -316,13 +316,15 @@ class Hub:
             if encoder is not None and encoder.nested and not self._nesting.ready(encoder):
                 return None
             view = source.arrangements.current(root)
+            if view is not None and encoder is not None and encoder.nested and view.length > left:
+                return None  # rows with others in them are encoded in the step that captures them
             if view is None:
                 alone = source.arrangements.alone(root)
                 left -= alone.work
                 if left < 0 or not self._nesting.finds(alone.reaches):
                     return None
                 alone.hydrate()
-                view = sight(alone, root)
+                view = root_view(alone, root)
             passing = self._nesting.passing(encoder) if encoder is not None and encoder.nested else None
             live.append(LiveRoot(root, source, encoder, view, passing=passing))
         try:

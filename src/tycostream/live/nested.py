@@ -17,7 +17,8 @@ from tycostream.dataflow.related import Reach, Related, lookups, reaches
 from tycostream.dataflow.relation import Value, value_of
 from tycostream.graphql.plan import AggregateEncoder, Mode, Nested, RowEncoder, rows_of
 from tycostream.live.backlinks import Backlink, Linked
-from tycostream.live.fragments import Effort, FragmentCaches, Fragments, Held
+from tycostream.live.fragments import Effort, FragmentCaches, Fragments
+from tycostream.live.slices import Container
 from tycostream.rows import Cell, Change, Key, Row
 
 
@@ -180,13 +181,16 @@ class LiveBranch(Relative):
         different = self._groups.push(changes) if self._totals is None or self._inner is not None else set()
         return different if self._totals is None else different | self._totals.push(changes)
 
-    def close(self) -> list[Held]:
+    def close(self) -> list[Container]:
         """See Branch."""
         self._backlink.close()
-        if self._inner is None or self._leased is None:
-            return []
-        self._inner.unlisten(self._backlink.rows)
-        return self._child.fragments.give_back(self._leased)
+        held = self._groups.released()
+        if self._totals is not None:
+            held += self._totals.released()
+        if self._inner is not None and self._leased is not None:
+            self._inner.unlisten(self._backlink.rows)
+            held += self._child.fragments.give_back(self._leased)
+        return held
 
 
 class Nesting:

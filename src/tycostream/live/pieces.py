@@ -16,7 +16,8 @@ _BLOCK: Final = 32  # rows joined in one piece: of a thousand rows, one change j
 class Pieces:
     """The fragments of a view's window, in blocks, each with its joined text once that was asked for.
 
-    Between ``invalidate`` and ``fill`` it stands for nothing. ``follow`` brings it level with its view.
+    Until it is filled, and where ``follow`` could not, it stands for nothing (``valid``). ``follow`` brings it level with
+    its view.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,11 @@ class Pieces:
         self._flawed = False  # whether something may be told of a fragment
         self._blocks: list[list[bytes]] = []
         self._joined: list[bytes | None] = []
+
+    @property
+    def valid(self) -> bool:
+        """Whether it stands for a window, as it was when ``follow`` was last called."""
+        return self._valid
 
     def fill(self, fragments: Sequence[bytes]) -> None:
         """Take over a whole window."""
@@ -41,6 +47,7 @@ class Pieces:
             self._valid = False
             self._blocks, self._joined, self.rows = [], [], 0
             return False
+        self._valid = False  # an edit is told once: should ``encode`` raise, the rest of them are lost
         for kind, place, key, row in edits:
             if kind is EditKind.INSERT:
                 if place <= self.rows:
@@ -56,6 +63,7 @@ class Pieces:
             keys, rows = view.window(self.rows)
             for key, row in zip(keys, rows, strict=True):
                 self._insert(self.rows, encode(key, row))
+        self._valid = True
         return True
 
     def value(self) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tycostream.dataflow.aggregate import Accumulator, aggregated
@@ -15,8 +15,8 @@ from tycostream.graphql.documents import gathered
 from tycostream.graphql.limits import too_many_rows
 from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder, totals_of
 from tycostream.live.arranged import Arranged
-from tycostream.live.following import Sight
-from tycostream.live.fragments import Allowance, Effort, Fragments, TooMuch
+from tycostream.live.following import RootView
+from tycostream.live.fragments import Allowance, Effort, Failed, Fragments, TooMuch
 from tycostream.live.live_source import LiveSource
 from tycostream.live.nested import PassingRows
 from tycostream.live.pieces import Pieces
@@ -25,7 +25,6 @@ from tycostream.rows import Key, Row
 ROWS_PER_STEP = 2000
 _PASSES_MAX = 8  # over rows that others keep touching, before they are encoded in one step after all
 _NESTED_BYTES_MAX = 256 * 2**20  # of rows with others in them, in a result that is not sent to a subscriber
-_ROWS_AT_ONCE = 20  # with rows in them: a step is looked at after so many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,12 +34,13 @@ class LiveRoot:
     plan: RootPlan
     source: LiveSource
     encoder: RowEncoder | None  # of the rows; None: there are only aggregates over them
-    view: Sight
+    view: RootView
     fragments: Fragments | None = None  # what is kept of a live query's rows
     passing: PassingRows | None = (
         None  # or, of a query that is answered once, what encodes rows with others in them
     )
     arranged: Arranged | None = None  # what the view of a live query is of
+    failed: Failed | None = None  # and who is told that it can be told of its nested rows no more
     pieces: Pieces = field(default_factory=Pieces)
 
     @property
@@ -56,8 +56,8 @@ class LiveRoot:
 
     def listen(self) -> None:
         """Let the view know when rows look different because of what is nested in them, until ``unlisten``."""
-        if self.nested and self.fragments is not None and self.arranged is not None:
-            self.fragments.listen(self._touched, self.arranged.failed)
+        if self.nested and self.fragments is not None and self.failed is not None:
+            self.fragments.listen(self._touched, self.failed)
 
     def unlisten(self) -> None:
         """Undo ``listen``."""
@@ -176,7 +176,8 @@ class _Encoding:
         rows = 0 if nested is None else nested.plan.rows_max
         bytes_most = _NESTED_BYTES_MAX if bytes_max is None else 2 * bytes_max
         at_most = rows if passing is None else min(rows, passing)
-        self._allowance = Allowance(at_most, bytes_most, passing)
+        self._allowed = Allowance(at_most, bytes_most, passing)
+        self._allowance = replace(self._allowed)
         self._passing = passing is not None
         self._roots = list(roots)
         self._kept = kept
@@ -190,7 +191,7 @@ class _Encoding:
             (root.view, root.fragments)
             for root in roots
             if root.nested and root.fragments is not None and isinstance(root.view, View)
-            if not (kept and root.view.tracked)
+            if not (kept and root.view.tracked and root.pieces.valid)
         ]  # of one that is tracked only what was touched is encoded
         if not self._nested:
             with self._paying():
@@ -243,13 +244,15 @@ class _Encoding:
         """Have nested rows encoded; ends in a step in which hardly any was left to do."""
         for _ in range(_PASSES_MAX):
             steps = 0
+            self._allowance = replace(self._allowed)  # what is encoded again is not more
             for view, fragments in self._nested:
                 effort = fragments.effort
                 enough = effort.rows + ROWS_PER_STEP
                 keys, rows = view.window()
-                for at in range(0, len(keys), _ROWS_AT_ONCE):
+                at = 0
+                while at < len(keys):
                     with self._paying():
-                        fragments.all(keys[at : at + _ROWS_AT_ONCE], rows[at : at + _ROWS_AT_ONCE])
+                        at = fragments.until(enough, keys, rows, at)
                     if self.too_large:
                         return
                     if effort.rows > enough:

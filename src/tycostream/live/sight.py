@@ -16,7 +16,7 @@ from tycostream.dataflow.predicate import Predicate, compile_predicate, row_loca
 from tycostream.dataflow.related import Related, reaches
 from tycostream.live.backlinks import Backlink, Linked
 from tycostream.live.live_source import LiveSource
-from tycostream.live.slices import Slices
+from tycostream.live.slices import Discard, Slices
 from tycostream.rows import Change, Key, Position, Row
 
 _ROWS_PER_STEP: Final = 2000
@@ -173,12 +173,21 @@ class Sight:
             self._push(changes, entry)
 
     def close(self) -> None:
-        """Follow no more."""
-        self.closed = True
+        """Follow no more, and let go of everything, without a pause."""
+        self.closed, self._looking = True, False
+        self._slices.add(Discard(self._seen))
+        self._seen, self._pending = {}, {}
+        self._waiting.clear()
+        # Whoever is told refers to this: that cycle would leave the rest to the collector.
+        self._push = self._failed = self._unsettled = _tell_nobody
         self._source.router.remove(row_local(self._predicate), self.changed)
         for each in self._backlinks:
             each.close()
         self._backlinks.clear()
+
+
+def _tell_nobody(*_: object) -> None:
+    pass
 
 
 class _Looking:

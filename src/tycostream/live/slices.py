@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from tycostream.clock import Clock
 
 _DROPPED_PER_STEP = 10_000
+Container = dict[Any, Any] | list[Any]
 
 
 class Job(Protocol):
@@ -87,7 +88,7 @@ class _Awaited:
 class Discard:
     """Lets go of large containers: to free half a million rows takes as long as to make them."""
 
-    def __init__(self, *containers: dict[Any, Any] | list[Any]) -> None:
+    def __init__(self, *containers: Container) -> None:
         self._left = [container for container in containers if container]
 
     def step(self) -> bool:
