@@ -11,7 +11,7 @@ import pytest
 from tests.live.live_harness import Client, answer
 from tycostream.auth.session import Session
 from tycostream.config.limits import LimitsConfig
-from tycostream.config.model import LiveConfig, SourceConfig
+from tycostream.config.model import LiveConfig, LogConfig, SourceConfig
 from tycostream.dataflow.order import SortKey
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
@@ -335,3 +335,18 @@ def test_a_feed_whose_log_cannot_be_kept_ends_alone(world: World, monkeypatch: p
     messages = follower.sink.messages()
     assert "internal error" in json.dumps(messages[-1])
     assert follower.ended
+
+
+def test_a_log_of_what_is_seen_keeps_to_the_bounds_of_its_source(world: World) -> None:
+    feed = "{ root: trades_changes(where: {of: {n: {_gt: 5}}}) { phase changes { row { id } } } }"
+    Client(world.hub, PLANNER.plan(f"subscription {feed}", None, {}, Session()))
+    world.clock.run()
+    (sight,) = world.hub._cohorts.sights.values()
+    world.put(desks=(1, (1, 99)))
+    assert sight.log.bytes > 0
+    world.clock.advance(2 * LiveConfig().log.keep.total_seconds())
+    assert sight.log.bytes == 0, "too old"
+    world.put(desks=(1, (1, 1)))
+    assert sight.log.bytes > 0
+    world.hub.configure("trades", LiveConfig(log=LogConfig(bytes=1)))
+    assert sight.log.bytes == 0, "too much"

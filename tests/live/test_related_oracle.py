@@ -37,10 +37,12 @@ from tycostream.dataflow.predicate import (
     negate,
 )
 from tycostream.dataflow.relation import Aggregate, Join, Via
+from tycostream.errors import TycoError
 from tycostream.graphql import encode
 from tycostream.graphql.plan import Mode, Nested, Plan, RootPlan
 from tycostream.live.cursor import CursorBox
 from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.observe.events import CohortQuarantined, Event
 from tycostream.rows import Batch, Change, Column, Key, Position, Row, RowType
 
@@ -57,7 +59,8 @@ WORDS = RowType(  # a composite key, and a join over two columns
     (Column("person", INT, nullable=False), Column("place", INT, nullable=False), Column("team", INT)),
     key=(0, 1),
 )
-TYPES = {row_type.source: row_type for row_type in (PEOPLE, TEAMS, WORDS)}
+NOTES = RowType("notes", (Column("person", INT), Column("team", INT)))  # without a key
+TYPES = {row_type.source: row_type for row_type in (PEOPLE, TEAMS, WORDS, NOTES)}
 JOINS: dict[str, list[tuple[Join, bool]]] = {
     "people": [
         (Join("people", (1,), (0,)), False),  # boss
@@ -65,6 +68,7 @@ JOINS: dict[str, list[tuple[Join, bool]]] = {
         (Join("teams", (2,), (0,)), False),
         (Join("words", (0,), (0,)), True),
         (Join("words", (0, 2), (0, 2)), True),  # of the person, in the same team
+        (Join("notes", (0,), (0,)), True),
     ],
     "teams": [
         (Join("people", (0,), (2,)), True),
@@ -72,6 +76,7 @@ JOINS: dict[str, list[tuple[Join, bool]]] = {
         (Join("words", (0,), (2,)), True),
     ],
     "words": [(Join("people", (0,), (0,)), False), (Join("teams", (2,), (0,)), False)],
+    "notes": [(Join("people", (0,), (0,)), False), (Join("notes", (1,), (1,)), True)],
 }
 COUNT = Aggregate("count")
 KEYS = st.integers(0, 4)
@@ -183,17 +188,35 @@ def nested(draw: st.DrawFn, join: Join, many: bool, depth: int) -> Nested:
 
 
 @st.composite
-def live_queries(draw: st.DrawFn) -> Plan:
+def roots(draw: st.DrawFn, response_key: str) -> RootPlan:
     source = draw(st.sampled_from(sorted(TYPES)))
-    encoder = draw(selections(source, 2))
+    mode = draw(st.sampled_from([Mode.LIST, Mode.LIST, Mode.BY_PK, Mode.AGGREGATE]))
+    if mode is Mode.BY_PK and not TYPES[source].keyed:
+        mode = Mode.LIST
+    encoder: Any = draw(selections(source, 2, single=mode is Mode.BY_PK))
     predicate, order = draw(st.one_of(st.just(TRUE), conditions(source))), draw(orders(source))
     limit, offset = draw(st.sampled_from([None, None, 2])), draw(st.sampled_from([0, 0, 1]))
-    key = (source, predicate, order, limit, offset, encoder.key)
-    root = RootPlan(
-        "root", source, Mode.LIST, predicate, encoder, order, limit, offset, key=key,
+    if mode is Mode.BY_PK:
+        predicate = conjunction([Compare(place, "eq", draw(KEYS)) for place in TYPES[source].key])
+        order, limit, offset = (), None, 0
+    if mode is Mode.AGGREGATE:
+        specs = tuple(dict.fromkeys(draw(st.lists(aggregates(source), min_size=1, max_size=2))))
+        encoder = Totals(specs, draw(st.sampled_from([None, encoder])))
+        if draw(st.booleans()):
+            limit, offset = None, 0
+    key = (source, mode, predicate, order, limit, offset, encoder.key)
+    return RootPlan(
+        response_key, source, mode, predicate, encoder, order, limit, offset, key=key,
         row_type=TYPES[source], reads=tuple(TYPES.values()),
     )  # fmt: skip
-    return Plan(True, (root,), key)
+
+
+@st.composite
+def live_queries(draw: st.DrawFn) -> Plan:
+    both = [draw(roots("root"))]
+    if draw(st.integers(0, 3)) == 0:
+        both.append(draw(roots("other")))
+    return Plan(True, tuple(both), tuple(root.key for root in both))
 
 
 @st.composite
@@ -224,7 +247,7 @@ class Tables:
             for each in self.rows[join.source].values()
             if None not in cells and [each[place] for place in join.remote] == cells
         ]
-        return sorted(found, key=TYPES[join.source].key_of)  # type: ignore[arg-type]
+        return sorted(found, key=TYPES[join.source].key_of) if TYPES[join.source].keyed else found  # type: ignore[arg-type]
 
     def holds(self, leaf: Leaf) -> Callable[[Row], bool]:
         def holds(row: Row) -> bool:
@@ -248,7 +271,8 @@ class Tables:
 
     def ordered(self, rows: list[Row], terms: tuple[Term, ...], source: str) -> list[Row]:
         def compare(a: Row, b: Row) -> int:
-            for term in (*terms, *(OrderBy(place) for place in TYPES[source].key)):
+            rest = TYPES[source].key or range(len(TYPES[source].columns))
+            for term in (*terms, *(OrderBy(place) for place in rest)):
                 x, y = (
                     (a[term.column], b[term.column])
                     if isinstance(term, OrderBy)
@@ -280,9 +304,11 @@ class Tables:
         return value
 
     def value(self, one: Nested, row: Row) -> Any:
-        encoder: Any = one.encoder
         source = one.join.source
-        rows = self.window(self.related(one.join, row), one, source)
+        return self.written(one, self.window(self.related(one.join, row), one, source), source)
+
+    def written(self, one: RootPlan | Nested, rows: list[Row], source: str) -> Any:
+        encoder: Any = one.encoder
         if one.mode is Mode.BY_PK:
             return self.shown(encoder, rows[0], source) if rows else None
         if one.mode is Mode.LIST:
@@ -291,10 +317,13 @@ class Tables:
         nodes = [self.shown(encoder.nodes, each, source) for each in rows] if encoder.nodes else []
         return {"aggregate": [int(c) if c is not None else None for c in cells], "nodes": nodes}
 
-    def answer(self, operation: Plan) -> Any:
-        root: Any = operation.roots[0]
-        rows = self.window(list(self.rows[root.source].values()), root, root.source)
-        return [self.shown(root.encoder, row, root.source) for row in rows]
+    def answer(self, operation: Plan) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for root in operation.roots:
+            assert isinstance(root, RootPlan)
+            rows = self.window(list(self.rows[root.source].values()), root, root.source)
+            values[root.response_key] = self.written(root, rows, root.source)
+        return values
 
 
 def told(event: Event) -> None:
@@ -316,6 +345,8 @@ class World:
             self.tables.rows["people"][n] = (n, n // 2, n % 3, n)
             self.tables.rows["teams"][n] = (n, n + 1, "ab"[n % 2])
             self.tables.rows["words"][n, 0] = (n, 0, n % 3)
+            self.tables.rows["notes"][n] = (n // 2, n % 2)
+        self.notes = 5  # so many were written
         for row_type in TYPES.values():
             self.hub.add_source(row_type, LiveConfig(log=LogConfig(bytes=keep)))
         for name in TYPES:
@@ -328,6 +359,9 @@ class World:
         changes: dict[str, list[Change]] = {}
         for _ in range(draw(st.integers(1, 3), label="changes")):
             name = draw(st.sampled_from(sorted(TYPES)))
+            if name == "notes":
+                changes.setdefault(name, []).append(self.note())
+                continue
             row: Row = {
                 "people": (draw(KEYS), draw(MAYBE), draw(MAYBE), draw(MAYBE)),
                 "teams": (draw(KEYS), draw(MAYBE), draw(st.sampled_from("ab"))),
@@ -340,7 +374,33 @@ class World:
             else:
                 self.tables.rows[name][key] = row
                 changes.setdefault(name, []).append(Change(key, None, row))
-        self.hub.apply(Batch(Position("life", 0, self.offset), changes))
+        self.hub.apply(Batch(Position("life", 0, self.offset), changes, draw(st.booleans(), label="resync")))
+
+    def note(self) -> Change:
+        """One is written, or one of those that are there goes."""
+        there = self.tables.rows["notes"]
+        goes = self.data.draw(st.booleans())
+        if there and goes:
+            gone = there.pop(self.data.draw(st.sampled_from([*there])))
+            return Change(NOTES.key_of(gone), gone, None)
+        self.notes += 1
+        there[self.notes] = row = (self.data.draw(MAYBE), self.data.draw(MAYBE))
+        return Change(NOTES.key_of(row), None, row)
+
+    def go_and_come(self) -> None:
+        """A source fails or is removed, and is there again: whoever read it is told, and nothing of it is left."""
+        name = self.data.draw(st.sampled_from(sorted(TYPES)), label="goes")
+        if self.data.draw(st.booleans(), label="fails"):
+            self.hub.mark(name, SourceState.FAILED, TycoError("x", "gone"))
+            self.hub.mark(name, SourceState.LIVE)
+        else:
+            self.hub.remove_source(name)
+            self.hub.add_source(TYPES[name], LiveConfig())
+            self.hub.load(name, list(self.tables.rows[name].values()), Position("life", 0, self.offset))
+        for client in self.clients:
+            assert client.ended
+            client.outbox.close()
+        self.clients.clear()
 
     def join(self) -> None:
         room = self.data.draw(st.sampled_from([None, None, 1]), label="room")
@@ -373,18 +433,19 @@ class World:
             client.read()
             assert not client.errors
             root: Any = client.operation.roots[0]
-            expected = self.tables.answer(client.operation) if root.mode is not Mode.CHANGES else None
-            if expected is None:
+            if root.mode is Mode.CHANGES:
                 rows = self.tables.rows[root.source].values()
                 seen = [list(row) for row in rows if evaluate(root.predicate, row, self.tables.holds)]
                 assert sorted(client.rows, key=repr) == sorted(seen, key=repr)
                 continue
-            assert client.shown == expected
+            expected = self.tables.answer(client.operation)
+            latest: Any = client.sink.messages()[-1]
+            assert latest["next"]["data"] == expected
             task = asyncio.ensure_future(self.hub.query(client.operation))
             while not task.done():
                 self.clock.run()
                 await asyncio.sleep(0)
-            assert json.loads(task.result())["data"]["root"] == expected
+            assert json.loads(task.result())["data"] == expected
 
 
 async def history(data: st.DataObject) -> None:
@@ -392,7 +453,9 @@ async def history(data: st.DataObject) -> None:
     world.join()
     for _ in range(data.draw(st.integers(1, 8), label="steps")):
         steps = [world.transaction, world.transaction, world.transaction, world.join, world.join_again]
-        data.draw(st.sampled_from([*steps, world.leave, world.turns, world.turns]), label="step")()
+        data.draw(
+            st.sampled_from([*steps, world.leave, world.turns, world.turns, world.go_and_come]), label="step"
+        )()
         if data.draw(st.integers(0, 2)) == 0:
             await world.check()
     await world.check()
@@ -445,6 +508,6 @@ def test_live_results_are_what_a_scan_gives(small: bool, data: st.DataObject) ->
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "in slices"])
 @given(data=st.data())
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=1500, deadline=None)
 def test_many_live_results(small: bool, data: st.DataObject) -> None:
     examine(data, small=small)

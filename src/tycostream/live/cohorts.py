@@ -136,6 +136,12 @@ class Cohorts:
             except Exception as error:
                 sight.broken(error)
 
+    def evict(self, source: LiveSource) -> None:
+        """Keep the logs that are not the source's own, but of what is seen of it, to its bounds."""
+        for sight in self.sights.values():
+            if sight.source is source:
+                sight.evict()
+
     def _new_query(
         self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], bytes_max: int
     ) -> QueryCohort:

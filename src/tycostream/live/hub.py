@@ -101,6 +101,7 @@ class Hub:
             return
         source.config = config
         source.log.bound(config.log.bytes, config.log.keep.total_seconds(), self._clock.monotonic())
+        self._cohorts.evict(source)
         for cohort in self._cohorts.reading(source):
             if isinstance(cohort, QueryCohort):
                 cohort.floor_s = self._cohorts.floor_s(cohort)
@@ -146,6 +147,7 @@ class Hub:
 
         def beat() -> None:
             source.log.evict(self._clock.monotonic())
+            self._cohorts.evict(source)
             source.indexes.expire(source.config.linger.total_seconds(), source.router.names)
             for cohort in self._cohorts.reading(source):
                 if isinstance(cohort, FeedCohort):

@@ -44,7 +44,7 @@ class Sight:
         failed: Callable[[Exception], None],
     ) -> None:
         """``unsettled`` is told that there is something to settle, ``failed`` what raised."""
-        self._source = source
+        self.source = source
         self._predicate = predicate
         self._match = compile_predicate(predicate, related.bind)
         self._slices = slices
@@ -78,7 +78,7 @@ class Sight:
     @property
     def definition(self) -> Hashable:
         """See LiveSource."""
-        return self._source.definition
+        return self.source.definition
 
     def ready(self, _: Predicate) -> bool:
         """See Indexes."""
@@ -102,18 +102,18 @@ class Sight:
 
     def linked(self) -> bool:
         """Whether all can be followed and looked up."""
-        return self._source.indexes.ready(self._predicate) and all(link.ready for link in self._backlinks)
+        return self.source.indexes.ready(self._predicate) and all(link.ready for link in self._backlinks)
 
     def candidates(self) -> list[Key]:
         """The rows that may be in sight, as they are now; from now on it follows."""
         self._looking = True
-        store = self._source.store
+        store = self.source.store
         given = store.given(self._predicate)
         return list(store.rows) if given is None else given
 
     def look(self, keys: Sequence[Key]) -> None:
         """Look at rows for the first time; one that was looked at already stays as it is."""
-        rows, match, seen = self._source.store.rows, self._match, self._seen
+        rows, match, seen = self.source.store.rows, self._match, self._seen
         for key in keys:
             row = rows.get(key)
             if row is not None and match(row):
@@ -140,7 +140,7 @@ class Sight:
         """Look again at rows with these keys: they, or what they lead to, have changed."""
         if not self._looking:
             return  # it will see them as they are then
-        rows, match, seen, pending = self._source.store.rows, self._match, self._seen, self._pending
+        rows, match, seen, pending = self.source.store.rows, self._match, self._seen, self._pending
         first = not pending
         try:
             for key in keys:
@@ -172,6 +172,11 @@ class Sight:
             entry = self.log.append(position, changes, resync=resync, now_s=self._clock.monotonic())
             self._push(changes, entry)
 
+    def evict(self) -> None:
+        """Keep the log to the bounds that its source has now, in time too."""
+        keep = self.source.config.log
+        self.log.bound(keep.bytes, keep.keep.total_seconds(), self._clock.monotonic())
+
     def close(self) -> None:
         """Follow no more, and let go of everything, without a pause."""
         self.closed, self._looking = True, False
@@ -180,7 +185,7 @@ class Sight:
         self._waiting.clear()
         # Whoever is told refers to this: that cycle would leave the rest to the collector.
         self._push = self._failed = self._unsettled = _tell_nobody
-        self._source.router.remove(row_local(self._predicate), self.changed)
+        self.source.router.remove(row_local(self._predicate), self.changed)
         for each in self._backlinks:
             each.close()
         self._backlinks.clear()
