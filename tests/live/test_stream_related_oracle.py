@@ -154,7 +154,7 @@ async def history(data: st.DataObject) -> None:
     world = Streams(data)
     world.stream()
     for _ in range(data.draw(st.integers(1, 10), label="steps")):
-        steps = [world.transaction, world.transaction, world.transaction, world.stream, world.turn]
+        steps = [world.transaction, world.transaction, world.transaction, world.stream, world.clock.run]
         data.draw(st.sampled_from(steps), label="step")()
         if data.draw(st.integers(0, 3)) == 0:
             world.examine_slow()
