@@ -31,8 +31,11 @@ INSERT INTO messages (from_id, content, created_at) VALUES
 """
 CONFIG = """
 databases: {{main: {{url: '{url}', manage: true}}}}
+limits: {{live_rows_limit: 4}}
 sources:
-  users: {{}}
+  users:
+    relationships:
+      messages: {{array: messages, on: {{id: from_id}}}}
   messages:
     relationships:
       from: {{object: users, on: {{from_id: id}}}}
@@ -55,6 +58,13 @@ class Reader:
         (rows,) = message["payload"]["data"].values()
         self.messages.append(rows)
         return list(rows)
+
+    async def refused(self) -> Any:
+        """The error that ends it."""
+        async with asyncio.timeout(20):
+            message = json.loads(await self.ws.recv())
+        assert message["type"] == "error", message
+        return message["payload"][0]
 
     async def contents(self, count: int) -> list[str]:
         """The next so many rows' contents, however they are cut."""
@@ -189,3 +199,20 @@ async def test_a_reader_that_does_not_read_loses_nothing(world: World) -> None:
     contents = await reader.contents(3000)
     assert [int(content.removeprefix(wide)) for content in contents] == list(range(3000))
     assert max(map(len, reader.messages)) <= 50
+
+
+async def test_more_nested_rows_than_a_result_may_have_end_that_stream_only(world: World) -> None:
+    cursor = "cursor: {initial_value: {id: null}}, batch_size: 1"
+    users = await world.read(f"users_stream({cursor}) {{ name messages {{ content }} }}")
+    others = await world.read(f"users_stream({cursor}) {{ name }}")
+    assert [(row["name"], len(row["messages"])) for row in await users.next()] == [("Cindy", 4)]
+    assert [(row["name"], len(row["messages"])) for row in await users.next()] == [("Michael", 2)]
+    await world.db.execute("INSERT INTO users VALUES (3, 'Chatty')")
+    assert await users.next() == [{"name": "Chatty", "messages": []}]
+    async with world.db.transaction():
+        await world.db.execute("INSERT INTO users VALUES (4, 'All')")
+        await world.db.execute("UPDATE messages SET from_id = 4")
+    error = await users.refused()
+    assert error["message"] == "the result has more than 4 rows, with those nested in it"
+    assert error["extensions"]["path"] == "$.selectionSet.users_stream"
+    assert [(await others.next())[0]["name"] for _ in range(4)] == ["Cindy", "Michael", "Chatty", "All"]

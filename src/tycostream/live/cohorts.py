@@ -79,7 +79,7 @@ class Cohorts:
 
     def _new(self, plan: Plan, roots: list[RootPlan], sources: list[LiveSource], bytes_max: int) -> Cohort:
         if roots and roots[0].mode in (Mode.CHANGES, Mode.STREAM):
-            cohort: Cohort = self._new_follower(plan, roots[0], sources[0])
+            cohort: Cohort = self._new_follower(plan, roots[0], sources[0], bytes_max)
         else:
             cohort = self._new_query(plan, roots, sources, bytes_max)
         self.known[plan.cohort_key] = cohort
@@ -88,27 +88,42 @@ class Cohorts:
         cohort.stale = any_stale(sources)
         return cohort
 
-    def _new_follower(self, plan: Plan, root: RootPlan, source: LiveSource) -> LogCohort[Any]:
+    def _new_follower(self, plan: Plan, root: RootPlan, source: LiveSource, bytes_max: int) -> LogCohort[Any]:
         if next(leaves_of(root.predicate), None) is not None:
-            return self._new_sighted(plan, root, source)
-        cohort = self._follower_of(plan, root, root.predicate, source, source)
+            return self._new_sighted(plan, root, source, bytes_max)
+        cohort = self._follower_of(plan, root, root.predicate, source, source, bytes_max)
         self._pushes[cohort] = push = functools.partial(self._guarded, cohort)
         source.router.add(root.predicate, push)
         return cohort
 
     def _follower_of(
-        self, plan: Plan, root: RootPlan, predicate: Predicate, source: LiveSource, followed: Changes
+        self,
+        plan: Plan,
+        root: RootPlan,
+        predicate: Predicate,
+        source: LiveSource,
+        followed: Changes,
+        bytes_max: int,
     ) -> LogCohort[Any]:
         """A cohort that follows ``followed``, in whose log it sees that for which ``predicate`` holds."""
         ticker, clock = self.ticker, self._clock
         if root.mode is Mode.STREAM:
             return StreamCohort(
-                plan, root, predicate, source, followed, ticker, self._slices, clock, self._linger
+                plan,
+                root,
+                predicate,
+                source,
+                followed,
+                ticker,
+                self._slices,
+                clock,
+                self._linger,
+                bytes_max=bytes_max,
             )
         encoder, seen = cast(ChangeEncoder, root.encoder), replace(root, predicate=predicate)
         return FeedCohort(plan, seen, encoder, followed, ticker, clock, self._cursors, self._linger)
 
-    def _new_sighted(self, plan: Plan, root: RootPlan, source: LiveSource) -> LogCohort[Any]:
+    def _new_sighted(self, plan: Plan, root: RootPlan, source: LiveSource, bytes_max: int) -> LogCohort[Any]:
         """A cohort whose condition reads other sources."""
         self._sights_made += 1
         sight = Sight(
@@ -123,7 +138,7 @@ class Cohorts:
             unsettled=self._unsettled.append,
             failed=lambda error: self.quarantine(cohort, error),
         )
-        cohort = self._follower_of(plan, root, TRUE, source, sight)
+        cohort = self._follower_of(plan, root, TRUE, source, sight, bytes_max)
         self.sights[cohort] = sight
         return cohort
 

@@ -15,7 +15,7 @@ from tycostream.live.live_source import LiveSource
 from tycostream.live.log_cohort import BROADCAST_CHANGES_MAX, LogCohort, Logged
 from tycostream.live.outbox import Outbox, Ticker
 from tycostream.live.slices import Discard, Slices
-from tycostream.live.stream_batches import Batches
+from tycostream.live.stream_batches import Batches, NestedRows
 from tycostream.live.stream_replay import StreamReplay
 from tycostream.live.stream_scan import StreamScan
 from tycostream.live.stream_subscriber import Reading, StreamSubscriber
@@ -42,6 +42,8 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         slices: Slices,
         clock: Clock,
         on_empty: Callable[[LogCohort[Any]], None],
+        *,
+        bytes_max: int,
     ) -> None:
         """``root`` has the whole condition; of what ``logged`` has, the rows are in sight for which ``predicate`` holds."""
         super().__init__(plan, predicate, logged, ticker, clock, on_empty)
@@ -52,13 +54,17 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         self._source = source
         self._slices = slices
         # rows with others in them: encoded when the whole batch is in all stores, and true at that moment only
-        self._nested = source.fragments.lease(encoder) if encoder.nested else None
+        self._nested = (
+            NestedRows(root, source.fragments.lease(encoder), bytes_max) if encoder.nested else None
+        )
         self._fragment: Callable[[Key, Row], bytes] = (
-            (lambda _, row: encoder.row(row)) if self._nested is None else self._nested.of
+            (lambda _, row: encoder.row(row)) if self._nested is None else self._nested.write
         )
         self._moves = Moves(source.row_type, root.order[0])
         self._lows = Lows()
-        self._batches = Batches(plan, encoder, root.stream.batch_size)
+        self._batches = Batches(
+            plan, encoder, root.stream.batch_size, None if self._nested is None else self._nested.effort
+        )
         match = None if predicate == TRUE else compile_predicate(predicate)
         self._replay = StreamReplay(
             logged, self._moves, match, self._batches, self._fragment, kept=self._nested is None
@@ -149,7 +155,9 @@ class StreamCohort(LogCohort[StreamSubscriber]):
     def scanned(self, member: StreamSubscriber, reading: Reading) -> tuple[bytes | None, Reading]:
         """The next batch of the rows as they are, for a member that is level with the log. See StreamScan.next."""
         if self._scan is None:
-            self._scan = StreamScan(self, self._root, self._source, self._moves, self._batches, self._slices)
+            self._scan = StreamScan(
+                self, self._root, self._source, self._moves, self._batches, self._slices, self._nested
+            )
         return self._scan.next(member, reading, member.initial)
 
     def end_scan(self, member: StreamSubscriber) -> None:

@@ -11,7 +11,7 @@ from tycostream.graphql.plan import RootPlan, RowEncoder
 from tycostream.live.live_source import LiveSource
 from tycostream.live.query_cohort import ROWS_AT_ONCE
 from tycostream.live.slices import Discard, Slices
-from tycostream.live.stream_batches import Batches
+from tycostream.live.stream_batches import Batches, NestedRows
 from tycostream.live.stream_subscriber import Reading, StreamSubscriber
 
 if TYPE_CHECKING:
@@ -35,13 +35,16 @@ class StreamScan:
         moves: Moves,
         batches: Batches,
         slices: Slices,
+        nested: NestedRows | None,
     ) -> None:
+        """``nested``: what writes rows with others in them."""
         self.cohort = cohort
         self._encoder = cast(RowEncoder, root.encoder)
         self._source = source
         self._place = moves.place
         self._batches = batches
         self._slices = slices
+        self._nested = nested
         self._readers: dict[StreamSubscriber, None] = {}
         self._waiting: dict[StreamSubscriber, None] = {}  # until the arrangement is level with the store
         self._view, self._arranged = source.arrangements.view(root, self)
@@ -72,10 +75,11 @@ class StreamScan:
             start = max(start, members.place_from(initial, behind=True))
         keys, rows = members.window(start, start + min(self._batches.rows_max, _ROWS_PER_STEP))
         batch = self._batches.new()
+        write = fragments.of if self._nested is None else self._nested.write
         for key, row in zip(keys, rows, strict=True):
             if not batch.takes(key):
                 break
-            batch.add(key, fragments.of(key, row))
+            batch.add(key, write(key, row))
         count = len(batch.fragments)
         if start + count >= len(members):
             then = Reading(reading.seq, reading.place, None)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tycostream.dataflow.order import SortKey
+from tycostream.errors import RequestError
 from tycostream.graphql.plan import Coalesce, RootPlan
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox
@@ -59,6 +60,13 @@ class StreamSubscriber(LogSubscriber):
         self.outbox.enqueue(self)
 
     def _next_payload(self) -> bytes | None:
+        try:
+            return self._read()
+        except RequestError as error:  # there is more in a row than may be sent
+            self.fail(error)
+            return None
+
+    def _read(self) -> bytes | None:
         cohort = self.cohort
         stood = Reading(self._seq, self._place, self._ahead)
         payload, reading = cohort.replayed(stood, self.initial)
