@@ -89,6 +89,16 @@ def test_each_may_be_selected_again_under_another_name() -> None:
     )
 
 
+def test_what_nothing_is_selected_on_is_an_empty_object() -> None:
+    query = """{trades_aggregate {
+      aggregate {count @skip(if: true)}
+      second: aggregate {sum {qty @include(if: false)} max {qty}}
+      nodes {id @skip(if: true)}
+    }}"""
+    assert written(query, []) == '{"aggregate":{},"second":{"sum":{},"max":{"qty":null}},"nodes":[]}'
+    assert written("{trades_aggregate {aggregate @skip(if: true) {count}}}", []) == "{}"
+
+
 def test_what_is_no_number_in_json_is_a_string() -> None:
     rows: list[Row] = [(1, None, NAN, None, None, float("inf"), None)]
     assert written("{trades_aggregate {aggregate {sum {price ratio} avg {price ratio}}}}", rows) == (

@@ -106,10 +106,9 @@ class Aggregates:
         self.aggregates = tuple(self._places)
 
     def _object(self, selection: AggregateSelection | Results) -> None:
-        separator = "{"
-        for key, field in selection.fields:
-            self._text += f'{separator}"{key}":'
-            separator = ","
+        self._text += "{"
+        for n, (key, field) in enumerate(selection.fields):  # none, where @skip leaves out all
+            self._text += f'{"," * (n > 0)}"{key}":'
             if field is None:
                 self._text += f'"{selection.type_name}"'
             elif isinstance(field, Aggregate):
