@@ -202,6 +202,17 @@ def test_an_order_may_come_in_variables_and_in_a_nested_list() -> None:
     (found,) = nested(query, {"o": [{"trade": {"price": "desc", "id": "asc"}}]})
     assert found.order == (OrderVia(Via(TRADE, 2), True, True), OrderVia(Via(TRADE, 0)))
 
+    # by default too, and whatever way the type has its fields
+    for text in (
+        "query($o: [trades_order_by!] = {price: asc, instrument: {symbol: desc, id: asc}}) {trades(order_by: $o) {id}}",
+        "query($i: instruments_order_by = {symbol: desc, id: asc}) {trades(order_by: {price: asc, instrument: $i}) {id}}",
+    ):
+        assert root(text).order == (
+            OrderBy(2),
+            OrderVia(Via(INSTRUMENT, 1), True, True),
+            OrderVia(Via(INSTRUMENT, 0)),
+        )
+
 
 # sharing
 
@@ -295,6 +306,17 @@ def test_a_change_feed_has_columns_only(query: str) -> None:
         "code": "validation-failed",
         "hint": "subscribe to the rows of trades for it, or to the changes of fills besides",
     }
+
+
+def test_a_change_feed_has_no_aggregates_over_related_rows() -> None:
+    found = refusal("subscription {trades_changes {changes {row {n: fills_aggregate {aggregate {count}}}}}}")
+    assert found["message"] == (
+        "a row of a change feed has columns only, and 'fills_aggregate' is a relationship"
+    )
+    assert found["path"] == (
+        "$.selectionSet.trades_changes.selectionSet.changes.selectionSet.row.selectionSet.fills_aggregate"
+    )
+    assert found["hint"] == "subscribe to the rows of trades for it, or to the changes of fills besides"
 
 
 def test_the_row_before_a_change_has_no_relationships_in_the_schema() -> None:

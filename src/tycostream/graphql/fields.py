@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from graphql import (
@@ -81,11 +82,21 @@ class Collector:
         self.budget.arguments(found)
         return found
 
+    @cached_property
+    def _as_written(self) -> dict[str, Any]:
+        """The variables before coercion: as they came, or as the document has their defaults."""
+        values: dict[str, Any] = {}
+        for name, source in self.variables.sources.items():
+            default = source.signature.default
+            if default is not None and default.literal is not None:
+                values[name] = value_from_ast_untyped(default.literal)
+        return values | dict(self._given)
+
     def in_document_order(self, node: FieldNode, name: str) -> list[dict[str, Any]]:
         """An argument as it was written: coercion sorts an object's fields as the type has them."""
         for argument in node.arguments or ():
             if argument.name.value == name:
-                value = value_from_ast_untyped(argument.value, {**self.variables.coerced, **self._given})
+                value = value_from_ast_untyped(argument.value, self._as_written)
                 if value is None or value is Undefined:
                     return []
                 items = value if isinstance(value, list) else [value]

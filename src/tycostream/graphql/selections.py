@@ -209,11 +209,12 @@ class Selections:
         if not selection.nested:
             return
         selected = self._collector.inner(nodes)
-        name = selected[selection.nested[0][0]][0].name.value
+        key, nested = selection.nested[0]
+        name = selected[key][0].name.value
         raise RequestError(
             "validation-failed",
             f"a row of a change feed has columns only, and {name!r} is a relationship",
             path=f"{path}.selectionSet.{name}",
             hint=f"subscribe to the rows of {source.row_type.source} for it, "
-            f"or to the changes of {source.related[name][1].row_type.source} besides",
+            f"or to the changes of {nested.join.source} besides",
         )
