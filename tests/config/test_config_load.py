@@ -245,6 +245,15 @@ def test_what_is_not_a_configuration(text: str, expected: str) -> None:
     assert any(expected in found for found in problems(text))
 
 
+@pytest.mark.parametrize(
+    "link", ["[" * 45 + "*a{0}" + "]" * 45, "{{x{0}: 1, <<: *a{0}}}"], ids=["aliases", "merges"]
+)
+def test_depth_counts_with_aliases_followed(link: str) -> None:
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {link.format(n - 1)}" for n in range(1, 500))]
+    (found,) = problems("\n".join(lines))
+    assert "is nested more than 50 levels deep, aliases followed" in found
+
+
 def test_an_alias_bomb_is_bounded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]

@@ -69,6 +69,10 @@ def test_a_project_is_as_good_as_its_metadata(tmp_path: Path) -> None:
         ("link.yaml", "includes {root}/databases/link.yaml, which is outside {root}"),
         ("twice.yaml", "includes more than 10000 files"),
         ("bytes.yaml", "{root}/databases/bytes.yaml is not UTF-8"),
+        ("absent.yaml", "includes {root}/databases/absent.yaml, and there is no such file"),
+        ("loop.yaml", "includes '{root}/databases/loop.yaml': Symlink loop"),
+        (r"zero\0.yaml", r"includes '{root}/databases/zero\x00.yaml': embedded null byte"),
+        ("a" * 5000, "aaa': File name too long"),
     ],
 )
 def test_includes_that_are_refused(tmp_path: Path, include: str, message: str) -> None:
@@ -76,6 +80,7 @@ def test_includes_that_are_refused(tmp_path: Path, include: str, message: str) -
     (tmp_path / "secret.yaml").write_text("password\n")
     folder(root, databases__databases=f'- "!include {include}"\n')
     (root / "databases" / "link.yaml").symlink_to(tmp_path / "secret.yaml")
+    (root / "databases" / "loop.yaml").symlink_to(root / "databases" / "loop.yaml")
     (root / "databases" / "bytes.yaml").write_bytes(b"\xff")
     for i in range(17):  # 65,536 readings, were they not counted
         after = f"t{i + 1}.yaml"
@@ -94,6 +99,31 @@ def test_a_link_in_the_place_of_a_file_leads_nowhere_else(tmp_path: Path) -> Non
     (root / "network.yaml").symlink_to(tmp_path / "secret.yaml")
     with pytest.raises(TycoError, match="which is outside"):
         read_directory(root)
+    (root / "network.yaml").unlink()
+    (root / "actions.graphql").symlink_to(tmp_path / "secret.yaml")
+    with pytest.raises(TycoError, match="which is outside"):
+        read_directory(root)
+
+
+def test_includes_are_followed_so_deep_and_no_deeper(tmp_path: Path) -> None:
+    chain = {f"databases__f{i}": f'"!include f{i + 1}.yaml"\n' for i in range(2000)}
+    folder(tmp_path, databases__databases='"!include f1950.yaml"\n', databases__f2000="[]\n", **chain)
+    assert read_directory(tmp_path) == {"version": 3, "sources": []}
+    folder(tmp_path, databases__databases='"!include f0.yaml"\n')
+    with pytest.raises(TycoError) as caught:
+        read_directory(tmp_path)
+    assert caught.value.message.endswith("is nested more than 100 levels deep, includes followed")
+
+
+def test_what_is_included_again_and_again_counts_as_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tycostream.metadata.directory._VALUES_MAX", 1_000)
+    again = '"!include many.yaml", ' * 20
+    folder(tmp_path, databases__databases=f"[{again}]\n", databases__many=f"[{'1, ' * 60}]\n")
+    with pytest.raises(TycoError) as caught:
+        read_directory(tmp_path)
+    assert caught.value.message == f"{tmp_path} holds more than 1000 values"
 
 
 def test_mistakes_of_yaml_have_their_place(tmp_path: Path) -> None:

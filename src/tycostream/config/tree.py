@@ -167,9 +167,18 @@ class _Constructor:
         self._report = report
         self._substitute = substitute
         self._count = 0
+        self._depth = 0  # aliases and merges followed: each may lead to one as deep as the composer lets it
 
     def value(self, node: _Node, path: Path) -> Any:
         """The plain value of a node."""
+        if self._depth > _DEPTH_MAX:
+            raise ConfigError([self._problem(node, path, f"{_TOO_DEEP}, aliases followed")])
+        self._depth += 1
+        found = self._value(node, path)
+        self._depth -= 1
+        return found
+
+    def _value(self, node: _Node, path: Path) -> Any:
         self._count += 1
         if self._count > _NODES_MAX:
             problem = self._problem(node, path, f"holds more than {_NODES_MAX} values, aliases followed")

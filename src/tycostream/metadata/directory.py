@@ -15,6 +15,8 @@ from tycostream.metadata.ledger import malformed
 
 _INCLUDE: Final = "!include "
 _FILES_MAX: Final = 10_000  # a file that is included twice by one that is included twice, and so on
+_VALUES_MAX: Final = 1_000_000  # in all of them: a file may be included as often, and hold many
+_DEPTH_MAX: Final = 100  # of lists, mappings and includes: Python's own bound is a traceback
 _VERSION_FILE: Final = "version.yaml"
 _DATABASES: Final = "databases"
 _KEYS: Final = {"allow_list": "allowlist"}  # file → key of the metadata, where they differ
@@ -43,7 +45,7 @@ def read_directory(folder: Path) -> dict[str, Any]:
         if file.name != _VERSION_FILE:
             _put(metadata, file, files.read(file))
     sdl = folder / _SDL
-    if sdl.is_file() and (text := files.text(sdl).strip()):
+    if sdl.is_file() and (text := files.text(files.inside(sdl)).strip()):
         metadata[_SDL] = text
     return checked(metadata, str(folder))
 
@@ -63,6 +65,25 @@ class _Files:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._count = 0
+        self._values = 0
+
+    def inside(self, file: Path, above: tuple[Path, ...] = ()) -> Path:
+        """The file with its links followed; TycoError if there is none, or if it is not below the folder."""
+        by = above[-1] if above else self._root
+        try:
+            here = file.resolve()
+            if not here.is_relative_to(self._root):
+                raise TycoError("metadata-directory", f"{by} includes {file}, which is outside {self._root}")
+            if not here.is_file():
+                raise TycoError("metadata-directory", f"{by} includes {file}, and there is no such file")
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # too long, with a zero byte, or a link to itself
+            why = getattr(error, "strerror", None) or str(error)
+            raise TycoError("metadata-directory", f"{by} includes {str(file)[:200]!r}: {why}") from None
+        return here
 
     def text(self, file: Path) -> str:
         """What a file holds."""
@@ -76,28 +97,35 @@ class _Files:
             )
             raise TycoError("metadata-directory", f"{file} {why}") from None
 
-    def read(self, file: Path, above: tuple[Path, ...] = ()) -> Any:
-        """The value in a file, with what it includes; ``above``: the files that are being read for it."""
-        here = file.resolve()
-        if not here.is_relative_to(self._root):
-            by = above[-1] if above else self._root
-            raise TycoError("metadata-directory", f"{by} includes {file}, which is outside {self._root}")
+    def read(self, file: Path, above: tuple[Path, ...] = (), depth: int = 0) -> Any:
+        """The value in a file, with what it includes.
+
+        ``above``: the files that are being read for it, in which it stands ``depth`` lists and mappings deep.
+        """
+        here = self.inside(file, above)
         if here in above:
             raise TycoError("metadata-directory", f"{file} includes itself, by way of {above[-1].name}")
         self._count += 1
         if self._count > _FILES_MAX:
             raise TycoError("metadata-directory", f"{self._root} includes more than {_FILES_MAX} files")
-        if above and not here.is_file():
-            raise TycoError("metadata-directory", f"{above[-1]} includes {file}, and there is no such file")
-        return self._with_includes(read_value(self.text(here), str(file)), (*above, here))
+        return self._with_includes(read_value(self.text(here), str(file)), (*above, here), depth)
 
-    def _with_includes(self, value: Any, above: tuple[Path, ...]) -> Any:
+    def _with_includes(self, value: Any, above: tuple[Path, ...], depth: int) -> Any:
+        self._values += 1
+        if self._values > _VALUES_MAX:
+            raise TycoError("metadata-directory", f"{self._root} holds more than {_VALUES_MAX} values")
+        depth += 1
+        if depth > _DEPTH_MAX:
+            raise TycoError(
+                "metadata-directory",
+                f"{above[-1]} is nested more than {_DEPTH_MAX} levels deep, includes followed",
+            )
         if isinstance(value, str) and value.startswith(_INCLUDE):
-            return self.read(above[-1].parent / value.removeprefix(_INCLUDE).strip(), above)
+            return self.read(above[-1].parent / value.removeprefix(_INCLUDE).strip(), above, depth)
         if isinstance(value, list):
-            return [self._with_includes(item, above) for item in value]
+            return [self._with_includes(item, above, depth) for item in value]
         if isinstance(value, dict):
-            return {key: self._with_includes(inner, above) for key, inner in value.items()}
+            return {key: self._with_includes(inner, above, depth) for key, inner in value.items()}
         return value
 
 
