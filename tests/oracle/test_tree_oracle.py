@@ -17,7 +17,20 @@ from tests.oracle.test_postgres_oracle import STEPS as REPLICATED
 from tests.oracle.tree_history import TreeHistory
 from tests.oracle.tree_world import TreeWorld
 
-STEPS = [*["tx"] * 20, *["unsettled"] * 6, "join", "join", "leave", "back", "query", "time", "check", "check"]
+STEPS = [
+    *["tx"] * 20,
+    *["unsettled"] * 6,
+    "join",
+    "join",
+    "leave",
+    "back",
+    "query",
+    "time",
+    "check",
+    "check",
+    "lose",
+    "mend",
+]
 TURNS = [*STEPS, *["unsettled"] * 14, *["turn"] * 30]
 
 
@@ -55,12 +68,17 @@ async def walk(
             case "query":
                 world.ask()
             case "time":
-                world.settle(1)
+                world.clock.advance(data.draw(st.sampled_from([1, 100, 400]), label="seconds"))
             case "turn":
                 await world.turn()
+            case "lose":
+                await world.lose()
+            case "mend":
+                world.mend()
             case "check":
                 await world.check()
         await asyncio.sleep(0)
+    world.mend()
     world.come_back()
     await world.check()
 

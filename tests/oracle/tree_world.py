@@ -7,6 +7,7 @@ and whatever is shown was true at one moment, exactly.
 from __future__ import annotations
 
 import asyncio
+import re
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,14 @@ from tests.oracle.questions import Feed, Question, Questions
 from tests.oracle.shapes import insert_sql
 from tests.oracle.trees import Node, first_rows, tree_statements, trees
 from tycostream.auth.session import Session
-from tycostream.config.model import LiveConfig, SourceConfig
+from tycostream.config.model import LiveConfig, LogConfig, SourceConfig
+from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
 from tycostream.graphql.plan import Plan
 from tycostream.live.cursor import CursorBox
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub
+from tycostream.live.live_source import SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
 from tycostream.observe.events import CohortQuarantined, Event
@@ -101,9 +104,11 @@ class TreeWorld:
         self.clients: list[Client[Question | Feed]] = []
         self.away: list[Client[Question | Feed]] = []
         self.asked: list[Asked] = []
+        self.gone: dict[str, str] = {}  # sources that cannot be read, and the code of the error that says so
         self.troubles: list[str] = []
         self._offset = 1
         self.hub = Hub(self.clock, self._observe, CursorBox(["tree"]), outbox_bytes_max=1 << 20)
+        self._log_bytes = draw(st.sampled_from([1, 3000, 1 << 20]), label="log bytes")
         self._types = {table.name: _row_type(table) for table in self.tree.values()}
         self._held: dict[str, list[Texts]] = {}  # what the hub was told
         self._create()
@@ -129,9 +134,15 @@ class TreeWorld:
                 self._execute(statement)
             filled = self.draw(first_rows(table), label=f"rows of {table.name}")
             self._execute(insert_sql(filled, table, self.schema))
-            self._held[table.name] = texts = self._read(table)
-            self.hub.add_source(self._types[table.name], LiveConfig())
-            self.hub.load(table.name, [self._row(table, each) for each in texts], self._position)
+            self._load(table)
+
+    def _load(self, table: Node) -> None:
+        """The source is new to the hub."""
+        self._held[table.name] = texts = self._read(table)
+        # smaller than a configuration may ask for: then feeds fall off the log
+        config = LiveConfig(log=LogConfig(bytes=self._log_bytes))
+        self.hub.add_source(self._types[table.name], config)
+        self.hub.load(table.name, [self._row(table, each) for each in texts], self._position)
 
     @property
     def _position(self) -> Position:
@@ -162,7 +173,8 @@ class TreeWorld:
                 self._execute("ROLLBACK TO before")
         self._offset += 1
         names = self.draw(st.permutations(sorted(self.tree)), label="order of the sources")
-        changes = {name: found for name in names if (found := self._changes(self.tree[name]))}
+        there = [name for name in names if name not in self.gone]
+        changes = {name: found for name in there if (found := self._changes(self.tree[name]))}
         self.hub.apply(Batch(self._position, changes, self.draw(st.booleans(), label="resync")))
         for client in (*self.clients, *self.away):
             assert client.past is not None
@@ -202,8 +214,61 @@ class TreeWorld:
         known = st.sampled_from(asked) if asked else st.nothing()
         question = self.draw(st.one_of(self._asked, known), label="question")
         room = self.draw(st.sampled_from([None, None, 1, 300]), label="room")
-        past = Past(self.answer(question), level=True)
-        self.clients.append(Client(self.server, question, room, past=past))
+        self._subscribe(question, room, Past(self.answer(question), level=True))
+
+    def _subscribe(
+        self,
+        question: Question | Feed,
+        room: int | None,
+        past: Past | None,
+        back: Client[Question | Feed] | None = None,
+    ) -> None:
+        """A client, unless what it asks for cannot be read."""
+        codes = {self.gone[name] for name in self._read_by(question) & set(self.gone)}
+        try:
+            self.clients.append(Client(self.server, question, room, back, past))
+        except RequestError as error:
+            if error.code not in codes:
+                raise
+
+    def _read_by(self, question: Question | Feed) -> set[str]:
+        """The tables that its SQL reads; a condition that is decided without them may do without."""
+        return set(re.findall(rf"\b{self.schema}\.(\w+)", question.sql(self.schema)))
+
+    async def lose(self) -> None:
+        """A source cannot be read any more: who reads it is told why and ends, and nobody else is disturbed."""
+        await self._answered()
+        there = sorted(set(self.tree) - set(self.gone))
+        if not there:
+            return
+        name = self.draw(st.sampled_from(there), label="lost")
+        self.gone[name] = self.draw(st.sampled_from(["source-failed", "source-removed"]), label="how")
+        for client in self.clients:
+            client.doomed = name in self._read_by(client.question)
+        if self.gone[name] == "source-failed":
+            self.hub.mark(name, SourceState.FAILED, TycoError("broken", "it is broken"))
+        else:
+            self.hub.remove_source(name)
+        self.settle(2)
+        for client in list(self.clients):
+            assert not client.ended or [error["extensions"]["code"] for error in client.errors] == [
+                self.gone[name]
+            ]
+            client.doomed = False
+            if client.ended:
+                self.clients.remove(client)
+
+    def mend(self) -> None:
+        """What was lost can be read again, as it is now."""
+        for name, code in self.gone.items():
+            if code == "source-removed":
+                self._load(self.tree[name])
+                continue
+            changes = self._changes(self.tree[name])
+            self._offset += 1
+            self.hub.apply(Batch(self._position, {name: changes}, resync=True))
+            self.hub.mark(name, SourceState.LIVE)
+        self.gone.clear()
 
     def leave(self) -> None:
         """A client goes; one that has a cursor may come back."""
@@ -216,12 +281,15 @@ class TreeWorld:
 
     def come_back(self) -> None:
         """Who is away resumes."""
-        self.clients += [Client(self.server, client.question, client.room, client) for client in self.away]
-        self.away = []
+        away, self.away = self.away, []
+        for client in away:
+            self._subscribe(client.question, client.room, None, client)
 
     def ask(self) -> None:
         """A one-shot query, answered in its own time."""
         question = self.draw(self._questions, label="query")
+        if self._read_by(question) & set(self.gone):
+            return
         task = asyncio.ensure_future(query(self.server, question))
         self.asked.append(Asked(task, question, [self.answer(question)]))
 
@@ -262,9 +330,7 @@ class TreeWorld:
     async def check(self) -> None:
         """Every client shows, and a query asked now answers, what the database says."""
         self.level()
-        for each in self.asked:
-            assert await self._done(each.task) in each.possible, each.question
-        self.asked.clear()
+        await self._answered()
         for client in self.clients:
             question = client.question
             assert client.past is not None
@@ -272,6 +338,11 @@ class TreeWorld:
                 answer = await self._done(asyncio.ensure_future(query(self.server, question)))
                 assert answer == client.past.latest, question
         self.sound()
+
+    async def _answered(self) -> None:
+        for each in self.asked:
+            assert await self._done(each.task) in each.possible, each.question
+        self.asked.clear()
 
     async def _done(self, task: asyncio.Future[Any]) -> Any:
         while not task.done():
