@@ -9,7 +9,7 @@ from typing import Any
 from tests.oracle.shapes import Where
 from tests.oracle.trees import Node, Relation
 
-OrderBy = dict[str, Any]  # T_order_by of one term
+OrderBy = dict[str, Any]  # T_order_by: its fields in their order
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Aggregation:
-    """What is selected on ``T_aggregate``, by response key of the results; ``nodes`` may be left out."""
+    """What is selected on ``T_aggregate``: results by response key, and any number of ``nodes`` by theirs."""
 
     results: tuple[tuple[str, Result], ...]
-    nodes: Rows | None = None
+    nodes: tuple[tuple[str, Rows], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 
 from tests.oracle.asked import Aggregation, Branch, OrderBy, Result, Root, Rows, Window
 from tests.oracle.clients import exact
-from tests.oracle.shapes import ORDERS, SIGNS, Where, comparisons
+from tests.oracle.shapes import ORDERS, SIGNS, Where, comparisons, graphql_value
 from tests.oracle.tree_graphql import document
 from tests.oracle.tree_sql import select
 from tests.oracle.trees import Node, Relation, Tree
@@ -20,6 +20,7 @@ from tests.oracle.trees import Node, Relation, Tree
 _SPREADS = ["stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp", "variance"]
 _SUMMED = ("integer", "bigint", "numeric")
 _UNRANKED = ("boolean", "jsonb")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, repr=False)
@@ -174,8 +175,9 @@ class Questions:
         @st.composite
         def aggregation(draw: st.DrawFn) -> Aggregation:
             results = draw(st.lists(_results(table), max_size=3))
-            nodes = draw(self.rows(table, depth)) if not results or draw(st.booleans()) else None
-            return Aggregation(tuple((f"a{n}", result) for n, result in enumerate(results)), nodes)
+            count = draw(st.sampled_from([0, 1, 1, 2] if results else [1, 1, 2]), label="nodes")
+            nodes = [draw(self.rows(table, depth)) for _ in range(count)]
+            return Aggregation(tuple(_named("a", results)), tuple(_named("n", nodes)))
 
         return aggregation()
 
@@ -185,23 +187,29 @@ class Questions:
         @st.composite
         def window(draw: st.DrawFn) -> Window:
             order = draw(st.lists(self.orders(table, depth), max_size=2))
-            plain = [next(iter(term)) for term in order if next(iter(term)) in table.columns]
-            first = list(dict.fromkeys(plain)) if len(plain) == len(order) else []
-            if not order:
-                first = [draw(st.sampled_from(list(table.columns)))]
-            distinct = tuple(first) if draw(st.integers(0, 4), label="distinct") == 4 else ()
+            fields = [name for item in order for name in item]
+            plain = list(dict.fromkeys(fields)) if set(fields) <= set(table.columns) else []
+            distinct = plain if order else [draw(st.sampled_from(list(table.columns)))]
+            if draw(st.integers(0, 4), label="distinct") < 4:
+                distinct = []
+            distinct = distinct[
+                : draw(st.integers(1, 2))
+            ]  # in any order, as long as the order begins with them
+            where = draw(self.wheres(table, depth)) if draw(st.integers(0, 2), label="where") == 2 else {}
+            if fields and fields[0] in table.columns and draw(st.integers(0, 3), label="page") == 3:
+                where = {"_and": [where, draw(_pages(table, fields[0]))]}
             return Window(
-                draw(self.wheres(table, depth)) if draw(st.integers(0, 2), label="where") == 2 else {},
+                where,
                 order,
                 draw(st.sampled_from([*[None] * 6, 0, 1, 2, 3])),
                 draw(st.sampled_from([*[0] * 7, 1, 2])),
-                distinct,
+                tuple(draw(st.permutations(distinct))),
             )
 
         return window()
 
     def orders(self, table: Node, depth: int) -> st.SearchStrategy[OrderBy]:
-        """One term: a column, one of the row that an object relationship leads to, or an aggregate."""
+        """Columns, those of the row that an object relationship leads to, or aggregates: one or two of them."""
         direction = st.sampled_from(sorted(ORDERS))
         terms: list[st.SearchStrategy[OrderBy]] = [
             st.tuples(st.sampled_from(list(table.columns)), direction).map(_single)
@@ -213,7 +221,8 @@ class Questions:
             elif self.aggregates:
                 name = st.just(f"{relation.name}_aggregate")
                 terms.append(st.tuples(name, _aggregate_orders(target)).map(_single))
-        return st.one_of(terms)
+        one = st.one_of(terms)
+        return st.one_of(one, one, st.tuples(one, one).map(lambda pair: {**pair[0], **pair[1]}))
 
     def wheres(self, table: Node, depth: int, nesting: int = 2) -> st.SearchStrategy[Where]:
         """A condition, with relationships and their aggregates in it, up to ``depth`` of them deep."""
@@ -262,6 +271,19 @@ class Questions:
             return {"count": condition}
 
         return aggregated()
+
+
+def _named(letter: str, values: Sequence[_Value]) -> list[tuple[str, _Value]]:
+    return [(f"{letter}{n}", value) for n, value in enumerate(values)]
+
+
+def _pages(table: Node, column: str) -> st.SearchStrategy[Where]:
+    """Rows behind a cell, as the next page is asked for."""
+    value = st.sampled_from(table.constants(column)).map(
+        lambda cell: graphql_value(cell, table.columns[column])
+    )
+    sign = st.sampled_from(["_lt", "_gt", "_lte", "_gte"])
+    return st.tuples(sign, value).map(_single).map(lambda condition: {column: condition})
 
 
 def _single(pair: tuple[str, Any]) -> dict[str, Any]:

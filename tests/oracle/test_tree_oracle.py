@@ -116,7 +116,7 @@ async def test_related_rows_through_replication_for_long(database: str, data: st
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=250, suppress_health_check=SHARED)
+@settings(max_examples=150, suppress_health_check=SHARED)
 @given(data=st.data())
 def test_clients_show_what_the_database_says_of_related_rows_for_long(
     database: str, data: st.DataObject

@@ -71,8 +71,7 @@ class _Writer:
         parts = []
         if select.results:
             parts.append(f"aggregate {{ {' '.join(_result(*pair) for pair in select.results)} }}")
-        if select.nodes is not None:
-            parts.append(f"nodes {self._selected(table, select.nodes)}")
+        parts += [f"{alias}: nodes {self._selected(table, rows)}" for alias, rows in select.nodes]
         return "{ " + " ".join(parts) + " }"
 
     def _branch(self, branch: Branch) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tests.oracle.asked import Aggregation, Branch, OrderBy, Result, Root, Rows, Window
@@ -59,8 +59,7 @@ class _Compiler:
         else:
             results = [f"'{key}', {_result(table, result, each)}" for key, result in select.results]
             fields = [f"'aggregate', json_build_object({', '.join(results)})"] * bool(results)
-            if select.nodes is not None:
-                fields.append(f"'nodes', {self._list(table, select.nodes, each)}")
+            fields += [f"'{key}', {self._list(table, rows, each)}" for key, rows in select.nodes]
             value = f"json_build_object({', '.join(fields)})"
         return f"(SELECT {value} FROM ({rows}) {each})"
 
@@ -135,29 +134,34 @@ class _Compiler:
     def _order(self, table: Node, window: Window, alias: str) -> list[str]:
         """The terms, or those of ``distinct_on``; then the key, without which the order would not be total."""
         order: Sequence[OrderBy] = window.order or [{column: "asc"} for column in window.distinct]
-        return [*(self._term(table, term, alias) for term in order), *self._by_key(table, alias)]
+        terms = [term for item in order for term in self._terms(table, item, alias)]
+        return [f"{cell} {ORDERS[direction]}" for cell, direction in terms] + self._by_key(table, alias)
 
-    def _term(self, table: Node, term: OrderBy, alias: str) -> str:
-        cell, direction = self._ordered(table, term, alias)
-        return f"{cell} {ORDERS[direction]}"
-
-    def _ordered(self, table: Node, term: OrderBy, outer: str) -> tuple[str, str]:
+    def _terms(self, table: Node, item: OrderBy, outer: str) -> Iterator[tuple[str, str]]:
         """What is ordered by, and how."""
-        ((name, inner),) = term.items()
-        if name in table.columns:
-            return _cell(table, name, outer), inner
         relations = {relation.name: relation for relation in table.relations}
-        if name in relations:
-            target, alias, rows = self._related(relations[name], outer, {})
-            cell, direction = self._ordered(target, inner, alias)
-            by = ", ".join(self._by_key(target, alias))
-            return f"(SELECT {cell} {rows} ORDER BY {by} LIMIT 1)", direction
-        target, alias, rows = self._related(relations[name.removesuffix("_aggregate")], outer, {})
-        ((function, by_column),) = inner.items()
+        for name, inner in item.items():
+            if name in table.columns:
+                yield _cell(table, name, outer), inner
+            elif name in relations:
+                target, alias, rows = self._related(relations[name], outer, {})
+                by = ", ".join(self._by_key(target, alias))
+                for cell, direction in self._terms(target, inner, alias):
+                    yield f"(SELECT {cell} {rows} ORDER BY {by} LIMIT 1)", direction
+            else:
+                target, alias, rows = self._related(relations[name.removesuffix("_aggregate")], outer, {})
+                for cell, direction in _totals(target, inner, alias):
+                    yield f"(SELECT {cell} {rows})", direction
+
+
+def _totals(table: Node, item: OrderBy, alias: str) -> Iterator[tuple[str, str]]:
+    """``T_aggregate_order_by``."""
+    for function, inner in item.items():
         if function == "count":
-            return f"(SELECT count(*) {rows})", by_column
-        ((column, direction),) = by_column.items()
-        return f"(SELECT {_function(target, function, column, alias)} {rows})", direction
+            yield "count(*)", inner
+        else:
+            for column, direction in inner.items():
+                yield _function(table, function, column, alias), direction
 
 
 def _cell(table: Node, column: str, alias: str) -> str:
