@@ -34,14 +34,32 @@ STEPS = [
 TURNS = [*STEPS, *["unsettled"] * 14, *["turn"] * 30]
 
 
+SMALL = {
+    **SLICED,
+    "tycostream.dataflow.aggregation.ROWS_PER_STEP": 2,
+    "tycostream.dataflow.arrangement._LOOKED_UP_MAX": 1,
+    "tycostream.dataflow.groups._AGGREGATES_MAX": 2,
+    "tycostream.dataflow.groups._ENTRIES_MAX": 4,
+    "tycostream.dataflow.view._EDITS_MAX": 2,
+    "tycostream.dataflow.view._PLACES_MAX": 2,
+    "tycostream.live.indexes._BYTES_MAX": 1,
+    "tycostream.live.log_cohort.BROADCAST_CHANGES_MAX": 2,
+    "tycostream.live.rendering._PASSES_MAX": 1,
+    "tycostream.live.sight._ROWS_PER_STEP": 2,
+    "tycostream.live.slices._DROPPED_PER_STEP": 2,
+}
+
+
 def run(data: st.DataObject, url: str, most: int) -> None:
     with psycopg.connect(url) as connection, contextlib.ExitStack() as stack:
         connection.execute("SET timezone = 'UTC'")
-        sliced = data.draw(st.booleans(), label="sliced")
-        for name, value in SLICED.items() if sliced else ():
-            stack.enter_context(patch(name, value))
+        names = sorted(SMALL)
+        some = st.lists(st.sampled_from(names), min_size=1, unique=True)
+        small = data.draw(st.one_of(st.just([]), st.just(names), some), label="small")
+        for name in small:
+            stack.enter_context(patch(name, SMALL[name]))
         try:
-            asyncio.run(walk(data, connection, most, TURNS if sliced else STEPS))
+            asyncio.run(walk(data, connection, most, TURNS if small else STEPS))
         finally:
             connection.rollback()
 
