@@ -7,8 +7,9 @@ tables gives, and what the same query gives that is asked afresh; and a change f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import Any
@@ -463,7 +464,12 @@ async def history(data: st.DataObject) -> None:
         client.subscription.cancel()
         client.outbox.close()
     world.clock.advance(1000)
-    for source in world.hub.sources.values():
+    holds_nothing(world.hub)
+
+
+def holds_nothing(hub: Hub) -> None:
+    """Nobody is there any more: what they took was given back."""
+    for source in hub.sources.values():
         assert not len(source.fragments), "what was leased was given back"
         assert not source.indexes._held, "what was held was released"
         assert not source.router.scanned
@@ -486,22 +492,19 @@ SMALL = {
 }
 
 
-def examine(data: st.DataObject, *, small: bool) -> None:
-    patches = [patch(name, value) for name, value in SMALL.items()] if small else []
-    for each in patches:
-        each.start()
-    try:
-        asyncio.run(history(data))
-    finally:
-        for each in patches:
-            each.stop()
+def examine(told: Coroutine[Any, Any, None], sizes: Mapping[str, int]) -> None:
+    """A history, with steps and bounds of these sizes."""
+    with contextlib.ExitStack() as stack:
+        for name, value in sizes.items():
+            stack.enter_context(patch(name, value))
+        asyncio.run(told)
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "in slices"])
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_live_results_are_what_a_scan_gives(small: bool, data: st.DataObject) -> None:
-    examine(data, small=small)
+    examine(history(data), SMALL if small else {})
 
 
 @pytest.mark.slow
@@ -510,4 +513,4 @@ def test_live_results_are_what_a_scan_gives(small: bool, data: st.DataObject) ->
 @given(data=st.data())
 @settings(max_examples=1500, deadline=None)
 def test_many_live_results(small: bool, data: st.DataObject) -> None:
-    examine(data, small=small)
+    examine(history(data), SMALL if small else {})

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.live.test_related_oracle import SMALL, TYPES, World, conditions, selections
+from tests.live.test_related_oracle import SMALL, TYPES, World, conditions, examine, holds_nothing, selections
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import TRUE, IsNull, conjunction, evaluate
 from tycostream.graphql.plan import Mode, Plan, RootPlan, Stream
@@ -162,18 +160,14 @@ async def history(data: st.DataObject) -> None:
     for reader in world.readers:
         reader.subscription.cancel()
     world.clock.advance(1000)
-    for source in world.hub.sources.values():
-        assert not len(source.fragments), "what was leased was given back"
-        assert not source.indexes._held, "what was held was released"
-        assert not source.router.scanned
-        assert not source.router._all
+    holds_nothing(world.hub)
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "in slices"])
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_streams_over_several_sources(small: bool, data: st.DataObject) -> None:
-    examine(data, small=small)
+    examine(history(data), SMALLER if small else {})
 
 
 @pytest.mark.slow
@@ -182,15 +176,4 @@ def test_streams_over_several_sources(small: bool, data: st.DataObject) -> None:
 @given(data=st.data())
 @settings(max_examples=800, deadline=None)
 def test_many_streams_over_several_sources(small: bool, data: st.DataObject) -> None:
-    examine(data, small=small)
-
-
-def examine(data: st.DataObject, *, small: bool) -> None:
-    patches = [patch(name, value) for name, value in SMALLER.items()] if small else []
-    for each in patches:
-        each.start()
-    try:
-        asyncio.run(history(data))
-    finally:
-        for each in patches:
-            each.stop()
+    examine(history(data), SMALLER if small else {})

@@ -38,8 +38,7 @@ class Aggregation:
     @property
     def candidates(self) -> int:
         """How many rows ``hydrate`` must look at."""
-        given = self._store.given(self.predicate)
-        return len(self._store.rows) if given is None else len(given)
+        return self._store.count(self.predicate)
 
     @property
     def work(self) -> int:
@@ -60,12 +59,7 @@ class Aggregation:
 
     def hydration(self, effort: int = 1) -> Tally:
         """Begin to compute the aggregates from the store as it is now; ``adopt`` ends it."""
-        rows, keys = self._store.rows, self._store.given(self.predicate)
-        if keys is None:
-            keys, images = list(rows), list(rows.values())
-        else:
-            images = [rows[key] for key in keys]
-        return Tally(self, keys, images, effort)
+        return Tally(self, *self._store.candidates(self.predicate), effort)
 
     def adopt(self, tally: Tally) -> None:
         """Take over what was computed; what happened since it began must be pushed next."""
@@ -85,8 +79,7 @@ class Aggregation:
 
     def review(self, keys: Iterable[Key]) -> list[Change]:
         """What to ``push`` because something that rows with these keys lead to has changed."""
-        rows = self._store.rows
-        return [Change(key, None, row) for key in keys if (row := rows.get(key)) is not None]
+        return self._store.standing(keys)
 
     def _review(self, key: Key, added: dict[Key, Row]) -> bool:
         """Count a row or not, by the stores as they are: its change, and that of others, is in them."""

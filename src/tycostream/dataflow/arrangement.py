@@ -59,8 +59,7 @@ class Arrangement:
     @property
     def candidates(self) -> int:
         """How many rows ``hydrate`` must look at."""
-        given = self._store.given(self.predicate)
-        return len(self._store.rows) if given is None else len(given)
+        return self._store.count(self.predicate)
 
     @property
     def work(self) -> int:
@@ -81,14 +80,8 @@ class Arrangement:
 
     def hydration(self, effort: int = 1) -> Hydration:
         """Begin to compute the members from the store as it is now; ``adopt`` ends it."""
-        rows, keys = self._store.rows, self._store.given(self.predicate)
-        if keys is None:
-            keys, images = list(rows), list(rows.values())
-        else:
-            images = [rows[key] for key in keys]
         return Hydration(
-            keys,
-            images,
+            *self._store.candidates(self.predicate),
             self._match,
             self._sort_key,
             effort=effort,
@@ -167,9 +160,7 @@ class Arrangement:
 
     def review(self, keys: Iterable[Key]) -> list[Change]:
         """What to ``push`` because something that rows with these keys lead to has changed."""
-        rows = self._store.rows
-        # a row that is gone has a change of its own
-        return [Change(key, None, row) for key in keys if (row := rows.get(key)) is not None]
+        return self._store.standing(keys)
 
     def touch(self, view: View, keys: Sequence[Key]) -> bool:
         """Rows with these keys look different to ``view``, although they are the same; whether it may show one of them."""

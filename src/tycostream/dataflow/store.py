@@ -79,6 +79,29 @@ class Store:
             return None
         return index.keys(cells)
 
+    def count(self, predicate: Predicate) -> int:
+        """How many rows ``candidates`` gives."""
+        given = self.given(predicate)
+        return len(self.rows) if given is None else len(given)
+
+    def candidates(self, predicate: Predicate) -> tuple[list[Key], list[Row]]:
+        """The keys and rows that ``predicate`` may hold for, as they are now, in lists of their own.
+
+        That copies references only; whom the condition holds for is asked of each row when its turn comes.
+        """
+        rows, keys = self.rows, self.given(predicate)
+        if keys is None:
+            return list(rows), list(rows.values())
+        return keys, [rows[key] for key in keys]
+
+    def standing(self, keys: Iterable[Key]) -> list[Change]:
+        """Changes in which rows with these keys only stand: something that they lead to has changed.
+
+        A row that is gone has a change of its own.
+        """
+        rows = self.rows
+        return [Change(key, None, row) for key in keys if (row := rows.get(key)) is not None]
+
     def finds(self, columns: tuple[int, ...]) -> bool:
         """Whether the key itself finds rows by ``columns``, so that an index is of no use."""
         return self.row_type.keyed and sorted(self.row_type.key) == sorted(columns)

@@ -13,7 +13,7 @@ from tycostream.dataflow.aggregate import aggregated
 from tycostream.dataflow.groups import GroupedAggregates, GroupedRows
 from tycostream.dataflow.order import compile_order, prefix_length
 from tycostream.dataflow.predicate import TRUE, compile_predicate, row_local
-from tycostream.dataflow.related import Reach, Related, lookups, reaches
+from tycostream.dataflow.related import Reach, Related, first_of, lookups, reaches
 from tycostream.dataflow.relation import Value, value_of
 from tycostream.graphql.plan import AggregateEncoder, Mode, Nested, RowEncoder, rows_of
 from tycostream.live.backlinks import Backlink, Linked
@@ -48,6 +48,7 @@ class Relative:
         self._store = store
         self._rows = rows
         self._keys = related.keys(nested.join)
+        self._first = first_of(store)
         self._match = None if nested.predicate == TRUE else compile_predicate(nested.predicate, related.bind)
         self._groups = GroupedRows(
             compile_order(nested.order, store.row_type, related.cell_of),
@@ -70,11 +71,9 @@ class Relative:
         pairs = self.pairs(row)
         if not pairs:
             return b"null"
-        if len(pairs) > 1:  # one was expected: the first by key
-            pairs = [(key, each) for _, key, each in self._groups.ordered(pairs)]
         self._effort.nested(1)
-        key, one = pairs[0]
-        return written.all((key,), (one,))[0]
+        key = self._first([key for key, _ in pairs])
+        return written.all((key,), (self._store.rows[key],))[0]
 
     def _written(self, written: Encoded, row: Row) -> list[bytes]:
         keys, rows = self.window(row)
