@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import re
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from graphql import GraphQLError
 
-from tycostream.auth.session import Session
+from tycostream.auth.session import ADMIN, Session
 from tycostream.clock import Clock
 from tycostream.config.model import Config, ServerConfig, SourceConfig
 from tycostream.config.relationships import fields_of
@@ -38,16 +40,17 @@ from tycostream.live.feed import Feed
 from tycostream.live.feeds import Feeds
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub
-from tycostream.live.live_source import SourceState
+from tycostream.live.live_source import SourceState, permitted_otherwise
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
 from tycostream.live.source_feed import SourceFeed
-from tycostream.observe.events import Emit, Event, OperationFailed, RelationshipUnfit
+from tycostream.observe.events import Emit, Event, OperationFailed, PermissionUnfit, RelationshipUnfit
 from tycostream.rows import RowType
 from tycostream.upstreams import Upstreams
 
 _UNKNOWN: Final = re.compile(r"field '([^']*)' not found in type: '([^']*)'")
 _OF_ROWS: Final = ("", "_bool_exp", "_order_by")  # types of a source that have its relationships as fields
+_PLANNERS_MAX: Final = 16  # besides those of the roles that the configuration names
 _WAITING: Final = "its database has not described it yet; /readyz says what it waits for"
 
 
@@ -72,8 +75,10 @@ class App:
         self._row_types: dict[str, RowType] = {}
         self._relationships = Resolved(config.sources)
         self._type_names = TypeNames()
-        self._planner: Planner | None = None
+        self._planners: OrderedDict[str, Planner] = OrderedDict()  # by role, as they were asked for
         self._schema_number = 0
+        self._permissions_number = 0
+        self._unfit: set[PermissionUnfit] = set()
         self._running = Feeds()
         self._feeds: dict[str, Feed] = {}
         for name in config.databases:
@@ -147,7 +152,7 @@ class App:
 
     def _schema_changed(self, *sources: str) -> None:
         """``sources`` are described otherwise than before, or not any more."""
-        self._planner = None
+        self._planners.clear()
         self._schema_number += 1
         told = self._relationships.misfits
         for source, relationships in self._relationships.look(self._row_types, sources).items():
@@ -207,6 +212,7 @@ class App:
             self._apply_settings(changes)
             self._relationships.reconfigure(config.sources)
             self._schema_changed(*config.sources, *changes.sources.removed)
+            self._follow_permissions(changes)
             for name in {*stopping, *starting, *former}:
                 work = self._exchange(stopping.get(name), former.get(name), starting.get(name))
                 task = asyncio.create_task(work, name=f"database {name}")
@@ -290,21 +296,55 @@ class App:
     @property
     def planner(self) -> Planner:
         """The planner of all sources that are known by now."""
-        if self._planner is None:
-            if not self._row_types:
-                raise RequestError("source-not-ready", "no source is known yet", hint=_WAITING)
-            self._planner = self._make_planner()
-        return self._planner
+        return self.planner_of(ADMIN)
 
-    def _make_planner(self) -> Planner:
+    def planner_of(self, role: str) -> Planner:
+        """The planner of what a role sees of them. RequestError if none is known by now."""
+        if not self._row_types:
+            raise RequestError("source-not-ready", "no source is known yet", hint=_WAITING)
+        planner = self._planners.get(role)
+        if planner is None:
+            planner = self._planners[role] = self._make_planner(role)
+            self._tell_unfit(planner)
+        self._planners.move_to_end(role)
+        known = {each for source in self.config.sources.values() for each in source.permissions}
+        while len(self._planners) > len(known) + _PLANNERS_MAX:  # what sees nothing may have any name
+            self._planners.popitem(last=False)
+        return planner
+
+    def _make_planner(self, role: str = ADMIN) -> Planner:
         server = self.config.server
+        names = [name for name in self.config.sources if name in self._row_types]
+        if role != ADMIN and not any(role in self.config.sources[name].permissions for name in names):
+            names = []
         return Planner(
-            [self._row_types[name] for name in self.config.sources if name in self._row_types],
+            [self._row_types[name] for name in names],
             sources=self.config.sources,
             limits=self.config.limits,
             stringify_numbers=server.stringify_numbers,
             multi_root_subscriptions=server.multi_root_subscriptions,
+            role=role,
         )
+
+    def _tell_unfit(self, planner: Planner) -> None:
+        for misfit in planner.misfits:
+            event = PermissionUnfit(misfit.source, misfit.role, misfit.message)
+            if event not in self._unfit:
+                self._unfit.add(event)
+                self._emit(event)
+
+    def _follow_permissions(self, changes: Changes) -> None:
+        """Nobody goes on seeing what a permission showed that is another one now, or gone."""
+        if not changes.permissions:
+            return
+        self._permissions_number += 1
+        self._unfit.clear()
+        for name in changes.permissions:
+            self.hub.permit(name)
+
+    def _expect_permitted(self, plan: Plan) -> None:
+        if not plan.for_admin and plan.permissions != self._permissions_number:
+            raise permitted_otherwise()  # planned by the permissions of a moment ago
 
     async def _plan_ahead(self) -> None:
         """Make the planner beside the loop: that of hundreds of sources takes long enough for others to notice."""
@@ -312,7 +352,7 @@ class App:
         if self._row_types:
             planner = await asyncio.to_thread(self._make_planner)
             if number == self._schema_number:
-                self._planner = planner
+                self._planners[ADMIN] = planner
 
     def settings(self) -> ServerConfig:
         """The server's settings of now."""
@@ -327,15 +367,18 @@ class App:
     ) -> Plan:
         """See Operations."""
         try:
-            return self.planner.plan(query, operation_name, variables, session)
+            plan = self.planner_of(session.role).plan(query, operation_name, variables, session)
         except InvalidRequest as invalid:
-            raise InvalidRequest([self._explained(error) for error in invalid.errors]) from None
+            raise InvalidRequest([self._explained(error, session) for error in invalid.errors]) from None
+        return plan if plan.for_admin else dataclasses.replace(plan, permissions=self._permissions_number)
 
-    def _explained(self, error: RequestError) -> RequestError:
+    def _explained(self, error: RequestError, session: Session) -> RequestError:
         """An unknown field that will be there once a database has described a source is not the client's mistake."""
         match = _UNKNOWN.fullmatch(error.message)
         name = self._awaited(match[1], match[2]) if match else None
-        if name is None:
+        if name is None or (
+            session.role != ADMIN and session.role not in self.config.sources[name].permissions
+        ):
             return error
         said = f"the source {name!r} is not known yet"
         return RequestError("source-not-ready", said, path=error.path, hint=_WAITING)
@@ -356,6 +399,7 @@ class App:
 
     async def query(self, plan: Plan) -> bytes:
         """See Operations."""
+        self._expect_permitted(plan)
         return await self.hub.query(plan)
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
@@ -366,6 +410,7 @@ class App:
         self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
     ) -> Subscription:
         """See Operations."""
+        self._expect_permitted(plan)
         return self.hub.subscribe(plan, outbox, operation_id, on_end)
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:

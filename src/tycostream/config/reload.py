@@ -17,7 +17,14 @@ from tycostream.config.values import Model
 _RESTART: Final = frozenset({"name", "server.host", "server.port"})
 _UNSPOKEN: Final = frozenset({"server.cursor_key"})  # secrets: that they changed is all that is told
 # Of a source's settings those that its stream knows nothing of.
-_DELIVERY: Final = ("live.log.", "live.linger", "live.coalesce", "relationships", "custom_root_fields.")
+_DELIVERY: Final = (
+    "live.log.",
+    "live.linger",
+    "live.coalesce",
+    "relationships",
+    "custom_root_fields.",
+    "permissions",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,15 @@ class Changes:
     def sources(self) -> Section:
         """The sources that differ."""
         return self.sections["sources"]
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """The sources of which somebody may see something else than before."""
+        return frozenset(
+            name
+            for name, paths in self.sources.revised.items()
+            if any(path.startswith("permissions") for path in paths)
+        )
 
     @property
     def types(self) -> frozenset[str]:

@@ -101,9 +101,9 @@ class Related:
 
     def cell_of(self, via: Via) -> tuple[Callable[[Row], Cell], str]:
         """See CellOf."""
-        keys, store = self.keys(via.join), self._store_of(via.join.source)
         if isinstance(via.cell, Aggregate):
-            return self._total(via.join, via.cell)
+            return self._total(via, via.cell)
+        keys, store = self._satisfying(via), self._store_of(via.join.source)
         first = first_of(store)
         if isinstance(via.cell, Via):
             inner, scalar = self.cell_of(via.cell)
@@ -117,23 +117,41 @@ class Related:
 
         return cell, scalar
 
-    def _total(self, join: Join, aggregate: Aggregate) -> tuple[Callable[[Row], Cell], str]:
-        """An aggregate over the rows that a join leads to, and the scalar of its values."""
+    def _total(self, via: Via, aggregate: Aggregate) -> tuple[Callable[[Row], Cell], str]:
+        """An aggregate over the rows that ``via`` leads to, and the scalar of its values."""
+        join, predicate = via.join, via.predicate
         store = self._store_of(join.source)
         value_in, find = value_of(join.local), store.finder(join.remote)
         specs, row_type = (aggregate,), store.row_type
+        match = None if predicate is None else compile_predicate(predicate, self.bind)
 
         def over(keys: Sequence[Key]) -> Cell:
             rows = store.rows
-            return aggregated(specs, row_type, [rows[key] for key in keys])[0]
+            found = [rows[key] for key in keys]
+            return aggregated(specs, row_type, found if match is None else filter(match, found))[0]
 
-        of_value = self._remembered(lambda value: over(find(value)), [store])
+        read = {join.source}.union(*map(_sources, () if predicate is None else leaves_of(predicate)))
+        stores = [self._store_of(name) for name in sorted(read)]
+        of_value = self._remembered(lambda value: over(find(value)), stores)
 
         def total(row: Row) -> Cell:
             value = value_in(row)
             return over(()) if value is None else of_value(value)
 
         return total, scalar_of(aggregate, row_type).name
+
+    def _satisfying(self, via: Via) -> Callable[[Row], Sequence[Key]]:
+        """As ``keys``, of those rows that satisfy the predicate of ``via``."""
+        keys, store = self.keys(via.join), self._store_of(via.join.source)
+        if via.predicate is None:
+            return keys
+        match = compile_predicate(via.predicate, self.bind)
+
+        def satisfying(row: Row) -> Sequence[Key]:
+            rows = store.rows
+            return [key for key in keys(row) if match(rows[key])]
+
+        return satisfying
 
 
 def _sources(leaf: Leaf) -> set[str]:
@@ -169,7 +187,9 @@ def reaches(predicate: Predicate, terms: Iterable[Term] = ()) -> tuple[Reach, ..
 
 
 def _of_via(via: Via) -> Reach:
-    return Reach(via.join, TRUE, (_of_via(via.cell),) if isinstance(via.cell, Via) else ())
+    predicate = TRUE if via.predicate is None else via.predicate
+    further = (_of_via(via.cell),) if isinstance(via.cell, Via) else ()
+    return Reach(via.join, row_local(predicate), tuple(dict.fromkeys((*reaches(predicate), *further))))
 
 
 def lookups(reach: Reach) -> Iterator[Lookup]:

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from tycostream.rows import Cell, Row
+
+if TYPE_CHECKING:
+    from tycostream.dataflow.predicate import Predicate
 
 Value = Cell | tuple[Cell, ...]  # what a join compares: the cell, or of several columns the cells
 
@@ -42,11 +46,13 @@ class Via:
     """A cell of a related row: of the one row that ``join`` leads to, or an aggregate over all of them.
 
     Of an aggregate, ``cell`` is over the rows of ``join``; of several rows where one was expected, the first by key.
-    NULL if there is no row (an aggregate says itself what it is of no rows).
+    NULL if there is no row (an aggregate says itself what it is of no rows). A row that does not satisfy ``predicate``
+    (None: any does) is as if it were not there.
     """
 
     join: Join
     cell: int | Via | Aggregate
+    predicate: Predicate | None = None
 
 
 def value_of(places: tuple[int, ...]) -> Callable[[Row], Value]:

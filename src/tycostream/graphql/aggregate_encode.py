@@ -38,6 +38,7 @@ class AggregateSelection:
 
     type_name: str
     fields: tuple[tuple[str, Results | Selection | None], ...]
+    nodes_max: int | None = None  # of more rows the first are written
 
     @property
     def nodes(self) -> tuple[tuple[str, Selection], ...]:
@@ -91,6 +92,7 @@ class Aggregates:
         """``rows`` gives the encoder of a selection of rows."""
         self.key: Hashable = ("aggregates", selection)
         self._keys = [key for key, _ in selection.nodes]
+        self._nodes_max = selection.nodes_max
         encoders = [rows(each) for _, each in selection.nodes]
         self.nodes: RowEncoder | None = None
         if encoders:
@@ -128,6 +130,8 @@ class Aggregates:
 
     def value(self, cells: Sequence[Cell], nodes: Sequence[bytes]) -> bytes:
         """See AggregateEncoder."""
+        if self._nodes_max is not None:
+            nodes = nodes[: self._nodes_max]
         lists = self._split(nodes)
         parts: list[bytes] = []
         for before, place, write in self._pieces:

@@ -14,6 +14,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql.aggregate_selections import count
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import comparison, null
+from tycostream.graphql.rights import Rights
 from tycostream.graphql.source import Source
 from tycostream.scalars import SCALARS
 
@@ -23,7 +24,13 @@ Inside = Callable[
 
 
 def aggregated(
-    join: Join, target: Source, value: Mapping[str, Any], path: str, inside: Inside, budget: Budget
+    join: Join,
+    target: Source,
+    value: Mapping[str, Any],
+    path: str,
+    inside: Inside,
+    budget: Budget,
+    rights: Rights,
 ) -> Predicate:
     """``R_aggregate_bool_exp``: one function over those rows of ``join`` that its filter lets through, compared."""
     name = f"{target.row_type.source}_aggregate_bool_exp"
@@ -49,7 +56,7 @@ def aggregated(
         here = f"{path}.predicate.{operator}"
         budget.condition(here, operator, operand)
         conditions.append(comparison(scalar, 0, operator, operand, here))
-    return Aggregated(join, predicate, aggregate, conjunction(conditions))
+    return Aggregated(join, rights.rows(target, predicate), aggregate, conjunction(conditions))
 
 
 def _aggregate(target: Source, function: str, given: Mapping[str, Any], path: str) -> Aggregate:

@@ -20,7 +20,7 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues, get_directive_values
 
-from tycostream.auth.session import Session
+from tycostream.auth.session import ADMIN, Session
 from tycostream.config.limits import RoleLimits
 from tycostream.dataflow.predicate import conjunction
 from tycostream.errors import RequestError
@@ -39,6 +39,7 @@ from tycostream.graphql.plan import (
     Strategy,
 )
 from tycostream.graphql.reading import steps_of
+from tycostream.graphql.rights import Rights
 from tycostream.graphql.selections import Selections
 from tycostream.graphql.source import Source
 from tycostream.graphql.stream_cursor import placed, stream_cursor
@@ -60,14 +61,16 @@ class Compiler:
         variables: VariableValues,
         given: Mapping[str, object],
         session: Session,
+        rights: Rights,
         limits: RoleLimits,
     ) -> None:
         self._schema = schema
         self._sources = sources
         self._operation = operation
         self._session = session
+        self._rights = rights
         self._collector = Collector(document, variables, given, Budget(limits))
-        self._selections = Selections(schema, self._collector)
+        self._selections = Selections(schema, self._collector, rights)
         live = operation.operation is OperationType.SUBSCRIPTION
         self._rows_max = limits.live_rows_limit if live else limits.rows_limit
 
@@ -104,7 +107,13 @@ class Compiler:
         parts = tuple(
             (root.response_key, root.value if isinstance(root, StaticRoot) else root.key) for root in roots
         )
-        return Plan(subscription, roots, (subscription, parts), self._coalesce(fields))
+        return Plan(
+            subscription,
+            roots,
+            (subscription, parts),
+            self._coalesce(fields),
+            for_admin=self._session.role == ADMIN,
+        )
 
     # roots
 
@@ -125,7 +134,8 @@ class Compiler:
             return self._stream_root(key, source, nodes, self._collector.arguments(field, nodes[0]), path)
         if mode is Mode.BY_PK:
             encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), True)
-            predicate = inputs.by_pk(row_type, self._collector.arguments(field, nodes[0]), f"{path}.args")
+            key_is = inputs.by_pk(row_type, self._collector.arguments(field, nodes[0]), f"{path}.args")
+            predicate = self._rights.rows(source, key_is)
             return RootPlan(
                 key,
                 row_type.source,
@@ -149,7 +159,7 @@ class Compiler:
             encoder, asked = self._selections.aggregates(source, field, nodes, path)
         else:
             encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), False)
-            asked = self._selections.asked(source, field, nodes[0], path)
+            asked = self._selections.listed(source, field, nodes[0], path)
         return RootPlan(
             key,
             row_type.source,

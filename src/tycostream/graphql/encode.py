@@ -217,16 +217,22 @@ class Changes:
 
     differs: Callable[[Row, Row], bool]
 
-    def __init__(self, selection: SetSelection, row_type: RowType, cells: Cells) -> None:
-        self.key: Hashable = ("changes", selection)
+    def __init__(
+        self, selection: SetSelection, row_type: RowType, cells: Cells, visible: tuple[int, ...] | None = None
+    ) -> None:
+        """``visible``: the places of the columns that may be told of; None: all."""
+        if visible is None:
+            visible = tuple(range(len(row_type.columns)))
+        # a selection names what is written, and ``changed`` may tell of any column that can be seen
+        self.key: Hashable = ("changes", selection, visible)
         self.wants_cursor = any(name == "cursor" for _, name in selection.fields)
         change = selection.changes[0][1] if selection.changes else ChangeSelection("", (), ())
-        self._insert = _change_function("insert", change, row_type, cells)
-        self._delete = _change_function("delete", change, row_type, cells)
-        self._update = _change_function("update", change, row_type, cells)
+        self._insert = _change_function("insert", change, row_type, cells, visible)
+        self._delete = _change_function("delete", change, row_type, cells, visible)
+        self._update = _change_function("update", change, row_type, cells, visible)
         self._changes_key = selection.changes[0][0] if selection.changes else ""
         self._flawing = any(rows.flawing for _, rows in change.rows)
-        self.differs = _differs(change, row_type)
+        self.differs = _differs(change, row_type, visible)
         self._members = [
             (b"," * (n > 0) + f"{_quoted(key)}:".encode(), name)
             for n, (key, name) in enumerate(selection.fields)
@@ -262,7 +268,7 @@ class Changes:
 
 
 def _change_function(
-    operation: str, change: ChangeSelection, row_type: RowType, cells: Cells
+    operation: str, change: ChangeSelection, row_type: RowType, cells: Cells, visible: tuple[int, ...]
 ) -> Callable[[Row | None, Row | None], bytes]:
     """The function that writes inserts, deletes or updates: which of the images is null is known beforehand."""
     rows = dict(change.rows)
@@ -281,7 +287,7 @@ def _change_function(
             text = _quoted(change.type_name)
         members.append((key, text))
     flawing = any(selected.flawing for selected in rows.values())
-    names["changed"] = _changed(row_type)
+    names["changed"] = _changed(row_type, visible)
     return _function("old, new", _object(members), names, flawing=flawing)
 
 
@@ -290,10 +296,24 @@ def _texts(row_type: RowType) -> list[Callable[[Cell], str] | None]:
     return [column.scalar.text if column.scalar.loose else None for column in row_type.columns]
 
 
-def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
-    """A function from two images to the names of all columns whose text differs, as items of a JSON list."""
-    quoted = [_quoted(column.field) for column in row_type.columns]
+def _changed(row_type: RowType, visible: tuple[int, ...]) -> Callable[[Row, Row], str]:
+    """A function from two images to the names of all columns in sight whose text differs, as items of a JSON list."""
     texts = _texts(row_type)
+    if len(visible) < len(row_type.columns):
+        named = [(_quoted(row_type.columns[i].field), i, texts[i]) for i in visible]
+
+        def changed_in_sight(old: Row, new: Row) -> str:
+            return ",".join(
+                [
+                    name
+                    for name, i, text in named
+                    if (a := old[i]) is not (b := new[i])
+                    and (a != b or (text is not None and not same_text(a, b, text)))
+                ]
+            )
+
+        return changed_in_sight
+    quoted = [_quoted(column.field) for column in row_type.columns]
 
     def changed(old: Row, new: Row) -> str:
         return ",".join(
@@ -307,8 +327,10 @@ def _changed(row_type: RowType) -> Callable[[Row, Row], str]:
     return changed
 
 
-def _differs(change: ChangeSelection, row_type: RowType) -> Callable[[Row, Row], bool]:
-    """Whether two images differ in a selected column, or, if none is selected, in any."""
+def _differs(
+    change: ChangeSelection, row_type: RowType, visible: tuple[int, ...]
+) -> Callable[[Row, Row], bool]:
+    """Whether two images differ in a selected column, or, if none is selected, in any that can be seen."""
     # a change has columns only
     chosen = {place for _, rows in change.rows for _, place in rows.fields if not isinstance(place, Nested)}
     chosen.discard(TYPENAME)
@@ -318,7 +340,7 @@ def _differs(change: ChangeSelection, row_type: RowType) -> Callable[[Row, Row],
     names: dict[str, Any] = {"same_text": same_text}
     tests = []
     texts = _texts(row_type)
-    for i in columns if selected else range(len(row_type.columns)):
+    for i in columns if selected else visible:
         unequal = f"old[{i}] != new[{i}]"
         if texts[i] is not None:
             names[f"t{i}"] = texts[i]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +19,7 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues, get_variable_values
 
-from tycostream.auth.session import Session
+from tycostream.auth.session import ADMIN, Session
 from tycostream.config.limits import LimitsConfig, RoleLimits
 from tycostream.config.model import SourceConfig
 from tycostream.errors import RequestError
@@ -33,7 +34,9 @@ from tycostream.graphql.limits import (
     weigh,
 )
 from tycostream.graphql.plan import Plan, StaticRoot
-from tycostream.graphql.relationships import resolved
+from tycostream.graphql.relationships import Relationships, resolved
+from tycostream.graphql.rights import Permits, Rights
+from tycostream.graphql.roles import PermissionMisfit, permissions_of, permitted
 from tycostream.graphql.schema import NO_SOURCES, build_schema
 from tycostream.graphql.source import compiled_sources
 from tycostream.graphql.wording import translated
@@ -67,10 +70,29 @@ class Planner:
         stringify_numbers: bool = False,
         multi_root_subscriptions: bool = False,
         cache_size: int = 1000,
+        role: str = ADMIN,
     ) -> None:
-        self.schema = build_schema(row_types, sources=sources, stringify_numbers=stringify_numbers)
+        """``role``: for whom it plans. Of any other than admin only what a permission shows is there.
+
+        ``misfits``: the role's permissions that show nothing, for they do not fit the sources.
+        """
+        relationships: Relationships
         relationships, _ = resolved(sources, {row_type.source: row_type for row_type in row_types})
-        self._sources = compiled_sources(row_types, relationships, stringify_numbers=stringify_numbers)
+        made = functools.partial(compiled_sources, stringify_numbers=stringify_numbers)
+        self._role = role
+        self._sources = made(row_types, relationships)
+        self._permits: Permits | None = None
+        self.misfits: Sequence[PermissionMisfit] = ()
+        permissions = None
+        if role != ADMIN:
+            whole = self._sources
+            permissions, self.misfits = permissions_of(role, sources, whole)
+            self._permits = Permits(permissions, whole)
+            shown = [row_type for row_type in row_types if row_type.source in permissions]
+            self._sources = made(shown, permitted(relationships, permissions), permissions=permissions)
+        self.schema = build_schema(
+            row_types, sources=sources, stringify_numbers=stringify_numbers, permissions=permissions
+        )
         self._limits = limits
         self._limits_of_roles = {role: limits.of(role) for role in limits.per_role}
         self._multi_root = multi_root_subscriptions
@@ -86,7 +108,9 @@ class Planner:
         variables: Mapping[str, object] | None,
         session: Session,
     ) -> Plan:
-        """The bound plan of an operation; InvalidRequest if it has none."""
+        """The bound plan of an operation; InvalidRequest if it has none. ``session`` is of the planner's role."""
+        if session.role != self._role:
+            raise ValueError(f"a planner of {self._role!r} was asked by {session.role!r}")
         limits = self._limits_of_roles.get(session.role, self._limits)
         try:
             check_variables(variables or {}, limits)
@@ -123,7 +147,10 @@ class Planner:
         document = self._document(query, limits)
         operation = self._operation(document, operation_name)
         values = self._variables(operation, given)
-        compiler = Compiler(self.schema, self._sources, document, operation, values, given, session, limits)
+        rights = Rights(self._permits, session)
+        compiler = Compiler(
+            self.schema, self._sources, document, operation, values, given, session, rights, limits
+        )
         return compiler.plan(multi_root=self._multi_root)
 
     def _document(self, query: str, limits: RoleLimits) -> DocumentNode:

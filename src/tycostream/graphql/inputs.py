@@ -22,6 +22,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql.aggregate_inputs import aggregated, aggregates_ordered
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import cell_of, comparison, null
+from tycostream.graphql.rights import Rights
 from tycostream.graphql.source import Source
 from tycostream.rows import RowType
 
@@ -31,19 +32,21 @@ _ORDER_DEPTH_MAX = 10
 _DEPTH_MAX = 30  # CPython's parser takes 200 parentheses, and a level can take several
 
 
-def where(source: Source, value: Mapping[str, Any], path: str, budget: Budget) -> Predicate:
-    """``T_bool_exp``: its fields are and-ed, ``{}`` is true."""
-    return _where(source, value, path, 1, budget)
+def where(source: Source, value: Mapping[str, Any], path: str, budget: Budget, rights: Rights) -> Predicate:
+    """``T_bool_exp``: its fields are and-ed, ``{}`` is true. Related rows count as far as ``rights`` lets them be seen."""
+    return _where(source, value, path, 1, budget, rights)
 
 
-def _where(source: Source, value: Mapping[str, Any], path: str, depth: int, budget: Budget) -> Predicate:
+def _where(
+    source: Source, value: Mapping[str, Any], path: str, depth: int, budget: Budget, rights: Rights
+) -> Predicate:
     if depth > _DEPTH_MAX:
         raise RequestError(
             "validation-failed", f"a condition nested deeper than {_DEPTH_MAX} levels", path=path
         )
 
     def inside(item: Mapping[str, Any], here: str, of: Source = source) -> Predicate:
-        return _where(of, item, here, depth + 1, budget)
+        return _where(of, item, here, depth + 1, budget, rights)
 
     parts: list[Predicate] = []
     for name, inner in value.items():
@@ -59,11 +62,11 @@ def _where(source: Source, value: Mapping[str, Any], path: str, depth: int, budg
         elif name in source.related:
             budget.condition(here)
             relationship, target = source.related[name]
-            parts.append(_exists(relationship.join, inside(inner, here, target)))
+            parts.append(_exists(relationship.join, rights.rows(target, inside(inner, here, target))))
         elif name in source.totals:
             budget.condition(here)
             relationship, target = source.totals[name]
-            parts.append(aggregated(relationship.join, target, inner, here, inside, budget))
+            parts.append(aggregated(relationship.join, target, inner, here, inside, budget, rights))
         else:
             parts.append(_comparison(source.row_type, name, inner, here, budget))
     return conjunction(parts)
@@ -103,7 +106,9 @@ def _comparison(
     return conjunction(parts)
 
 
-def order_by(source: Source, value: Sequence[Mapping[str, Any]], path: str) -> tuple[Term, ...]:
+def order_by(
+    source: Source, value: Sequence[Mapping[str, Any]], path: str, rights: Rights
+) -> tuple[Term, ...]:
     """``[T_order_by!]``: Hasura's defaults are PostgreSQL's, asc puts NULLs last and desc puts them first.
 
     What is ordered by twice counts where it stands first. ``path`` is that of the argument.
@@ -111,7 +116,7 @@ def order_by(source: Source, value: Sequence[Mapping[str, Any]], path: str) -> t
     terms: dict[int | Via, Term] = {}
     vias = 0
     for item in value:
-        for cell, direction in _ordered(source, item, path, 0):
+        for cell, direction in _ordered(source, item, path, 0, rights):
             descending = direction.startswith("desc")
             nulls_first = direction.endswith("_nulls_first") or direction == "desc"
             vias += isinstance(cell, Via)
@@ -129,7 +134,7 @@ def order_by(source: Source, value: Sequence[Mapping[str, Any]], path: str) -> t
 
 
 def _ordered(
-    source: Source, item: Mapping[str, Any], path: str, depth: int
+    source: Source, item: Mapping[str, Any], path: str, depth: int, rights: Rights
 ) -> Iterator[tuple[int | Via, str]]:
     """What a ``T_order_by`` orders by, as it was written, and in which direction."""
     if depth > _ORDER_DEPTH_MAX:
@@ -141,12 +146,12 @@ def _ordered(
             continue
         if name in source.related:
             relationship, target = source.related[name]
-            for cell, direction in _ordered(target, inner, path, depth + 1):
-                yield Via(relationship.join, cell), direction
+            for cell, direction in _ordered(target, inner, path, depth + 1, rights):
+                yield Via(relationship.join, cell, rights.filter(target)), direction
         elif name in source.totals:
             relationship, target = source.totals[name]
             for aggregate, direction in aggregates_ordered(target, inner):
-                yield Via(relationship.join, aggregate), direction
+                yield Via(relationship.join, aggregate, rights.filter(target)), direction
         else:
             yield source.place_of[name], inner
 

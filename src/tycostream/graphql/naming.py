@@ -39,6 +39,11 @@ def root_of(field: GraphQLField) -> Root:
     return root
 
 
+def root_key(mode: Mode) -> str:
+    """What the configuration calls a root field of this mode."""
+    return _KEYS[mode]
+
+
 def named(source: SourceConfig, fields: Mapping[Mode, GraphQLField]) -> dict[str, GraphQLField]:
     """The root fields of a source by the names that the configuration gives them, each with what it says of it."""
     names = source.root_fields

@@ -177,6 +177,8 @@ class Plan:
     roots: tuple[RootPlan | StaticRoot, ...]
     key: Hashable
     coalesce: Coalesce | None = None
+    for_admin: bool = True  # who may be told what a database says of an error
+    permissions: int = 0  # App's count of permissions that it was made under
 
     @property
     def cohort_key(self) -> Hashable:

@@ -43,4 +43,6 @@ def _of_order(source: str, order: Iterable[Term]) -> Iterator[Step]:
         owner, cell = source, term.via if isinstance(term, OrderVia) else None
         while isinstance(cell, Via):
             yield owner, cell.join
+            if cell.predicate is not None:
+                yield from _of_predicate(cell.join.source, cell.predicate)
             owner, cell = cell.join.source, cell.cell if isinstance(cell.cell, Via) else None

@@ -36,8 +36,8 @@ class SourceTypes:
     bool_exp: GraphQLInputObjectType
     order_by: GraphQLInputObjectType | None
     arguments: dict[str, GraphQLArgument]
-    aggregate: GraphQLObjectType
-    inputs: AggregateInputs | None  # only where an array leads to its rows
+    aggregate: GraphQLObjectType | None  # None: a role may not ask for aggregates
+    inputs: AggregateInputs | None  # only where an array leads to its rows, and aggregates may be asked for
 
     @property
     def linked(self) -> list[GraphQLNamedType]:
@@ -61,7 +61,7 @@ class RelationshipTypes:
         """What can be selected on a row of ``source``."""
         fields = {relationship.name: _field(relationship, types) for relationship, types in self._of(source)}
         for relationship, types in self._of(source):
-            if relationship.many:
+            if relationship.many and types.aggregate is not None:
                 fields[relationship.name + AGGREGATE] = GraphQLField(
                     GraphQLNonNull(types.aggregate), types.arguments, description="An aggregate relationship"
                 )

@@ -24,11 +24,13 @@ from graphql import (
     specified_directives,
 )
 
+from tycostream.auth.permissions import Permission
 from tycostream.config.model import SourceConfig
-from tycostream.graphql.naming import SUBSCRIPTIONS_ONLY, named, root_of
+from tycostream.graphql.naming import SUBSCRIPTIONS_ONLY, named, root_key, root_of
 from tycostream.graphql.plan import Mode
 from tycostream.graphql.relationship_types import RelationshipTypes, SourceTypes
-from tycostream.graphql.relationships import resolved
+from tycostream.graphql.relationships import Relationships, resolved
+from tycostream.graphql.roles import permitted
 from tycostream.graphql.shared_types import Types, described_enum
 from tycostream.graphql.source_types import column_arguments, source_types
 from tycostream.graphql.stream_types import NOW, stream_field
@@ -47,13 +49,15 @@ def build_schema(
     *,
     sources: Mapping[str, SourceConfig] = NO_SOURCES,
     stringify_numbers: bool = False,
+    permissions: Mapping[str, Permission] | None = None,
 ) -> GraphQLSchema:
     """The schema of all sources. ``stringify_numbers`` changes values, not types: as in Hasura.
 
     ``sources``: what the configuration says of them, by name; a source that is not there has nothing said of it.
+    ``permissions``: what a role sees, by source: the rest is not there. None: everything.
     """
     with _no_collection():
-        return _built(row_types, sources)
+        return _built(row_types, sources, permissions)
 
 
 @contextmanager
@@ -69,17 +73,35 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _built(row_types: Sequence[RowType], sources: Mapping[str, SourceConfig]) -> GraphQLSchema:
+def _built(
+    row_types: Sequence[RowType],
+    sources: Mapping[str, SourceConfig],
+    permissions: Mapping[str, Permission] | None,
+) -> GraphQLSchema:
     types = Types(sources)
+    relationships: Relationships
     relationships, _ = resolved(sources, {row_type.source: row_type for row_type in row_types})
+    if permissions is not None:
+        row_types = [
+            permissions[each.source].narrowed(each) for each in row_types if each.source in permissions
+        ]
+        relationships = permitted(relationships, permissions)
     related = RelationshipTypes(relationships)
     subscription: dict[str, GraphQLField] = {}
+    query: dict[str, GraphQLField] = {}
     for row_type in row_types:
-        mine = related.sources[row_type.source] = source_types(row_type, types, related)
-        subscription |= named(types.source(row_type), _root_fields(row_type, types, mine))
-    query = {
-        name: field for name, field in subscription.items() if root_of(field).mode not in SUBSCRIPTIONS_ONLY
-    }
+        permission = None if permissions is None else permissions[row_type.source]
+        aggregate = permission is None or permission.aggregate
+        mine = source_types(row_type, types, related, aggregate=aggregate)
+        related.sources[row_type.source] = mine
+        for name, field in named(types.source(row_type), _root_fields(row_type, types, mine)).items():
+            mode = root_of(field).mode
+            if permission is None or root_key(mode) in permission.subscription_roots:
+                subscription[name] = field
+            if mode not in SUBSCRIPTIONS_ONLY and (
+                permission is None or root_key(mode) in permission.query_roots
+            ):
+                query[name] = field
     for row_type in row_types:
         types.refuse_clash(row_type)
     if not query:
@@ -147,12 +169,13 @@ def _root_fields(row_type: RowType, types: Types, mine: SourceTypes) -> dict[Mod
             mine.arguments,
             description=f'fetch data from the table: "{table}"',
         ),
-        Mode.AGGREGATE: GraphQLField(
+    }
+    if mine.aggregate is not None:
+        fields[Mode.AGGREGATE] = GraphQLField(
             GraphQLNonNull(mine.aggregate),
             mine.arguments,
             description=f'fetch aggregated fields from the table: "{table}"',
-        ),
-    }
+        )
     # where equality is not ours to decide, a key cannot be looked up
     if row_type.keyed and all("_eq" in row_type.columns[i].scalar.operators for i in row_type.key):
         fields[Mode.BY_PK] = GraphQLField(

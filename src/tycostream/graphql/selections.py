@@ -19,6 +19,7 @@ from tycostream.graphql.documents import ObjectSelection
 from tycostream.graphql.fields import Collector
 from tycostream.graphql.json_path import json_path
 from tycostream.graphql.plan import Mode, Nested
+from tycostream.graphql.rights import Rights
 from tycostream.graphql.source import Source
 from tycostream.json_shape import ListShape, ObjectShape, Shape
 
@@ -43,9 +44,10 @@ class Asked:
 class Selections:
     """Compiles selection sets and arguments of one operation. ``path``s are Hasura's: they name fields, not aliases."""
 
-    def __init__(self, schema: GraphQLSchema, collector: Collector) -> None:
+    def __init__(self, schema: GraphQLSchema, collector: Collector, rights: Rights) -> None:
         self._schema = schema
         self._collector = collector
+        self._rights = rights
 
     def asked(self, source: Source, field: GraphQLField, node: FieldNode, path: str) -> Asked:
         """Which rows a list's arguments ask for; ``path`` is that of the field."""
@@ -54,7 +56,7 @@ class Selections:
         row_type = source.row_type
         predicate = self.where(source, arguments, path)
         written = self._collector.in_document_order(node, "order_by")
-        order = inputs.order_by(source, written, f"{path}.order_by")
+        order = inputs.order_by(source, written, f"{path}.order_by", self._rights)
         distinct, order = inputs.distinct_on(row_type, arguments.get("distinct_on"), order, path)
         return Asked(
             predicate,
@@ -64,10 +66,16 @@ class Selections:
             inputs.window_bound(arguments.get("offset"), f"{path}.offset") or 0,
         )
 
+    def listed(self, source: Source, field: GraphQLField, node: FieldNode, path: str) -> Asked:
+        """As ``asked``, of a list that is shown: no longer than the role may see."""
+        asked = self.asked(source, field, node, path)
+        return replace(asked, limit=self._rights.at_most(source, asked.limit))
+
     def where(self, source: Source, arguments: Mapping[str, Any], path: str) -> Predicate:
-        """The condition among a field's arguments, if there is one; ``path`` is that of the arguments."""
-        value = arguments.get("where")
-        return TRUE if value is None else inputs.where(source, value, f"{path}.where", self._collector.budget)
+        """What is in sight, and satisfies the condition among a field's arguments; ``path`` is that of the arguments."""
+        value, budget = arguments.get("where"), self._collector.budget
+        asked = TRUE if value is None else inputs.where(source, value, f"{path}.where", budget, self._rights)
+        return self._rights.rows(source, asked)
 
     def row(self, source: Source, nodes: Sequence[FieldNode], type_name: str, path: str) -> encode.Selection:
         """What is selected on a row; ``path`` is that of the field that holds it."""
@@ -92,8 +100,9 @@ class Selections:
         encoder = target.rows(selection, not relationship.many)
         join = relationship.join
         if not relationship.many:
-            return Nested(join, Mode.BY_PK, TRUE, encoder, key=(join, Mode.BY_PK, encoder.key))
-        asked = self.asked(target, self._field(type_name, nodes[0]), nodes[0], path)
+            seen = self._rights.rows(target, TRUE)
+            return Nested(join, Mode.BY_PK, seen, encoder, key=(join, Mode.BY_PK, seen, encoder.key))
+        asked = self.listed(target, self._field(type_name, nodes[0]), nodes[0], path)
         return Nested(
             join,
             Mode.LIST,
@@ -126,9 +135,12 @@ class Selections:
         self, source: Source, field: GraphQLField, nodes: Sequence[FieldNode], path: str
     ) -> tuple[Aggregates, Asked]:
         """What is selected on ``T_aggregate``, and over which rows; ``path`` is that of the field that holds it."""
-        encoder = source.aggregates(
-            aggregate_selection(self._schema, self._collector, source, nodes, path, self.row)
-        )
+        selection = aggregate_selection(self._schema, self._collector, source, nodes, path, self.row)
+        if (
+            selection.nodes
+        ):  # what is computed is over all rows, whatever the role's limit for rows that are shown
+            selection = replace(selection, nodes_max=self._rights.at_most(source, None))
+        encoder = source.aggregates(selection)
         asked = self.asked(source, field, nodes[0], path)
         return encoder, asked if encoder.nodes is not None else asked.without_rows()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
+from tycostream.auth.permissions import Permission
 from tycostream.config.relationships import AGGREGATE
 from tycostream.graphql import encode
 from tycostream.graphql.aggregate_encode import Aggregates, AggregateSelection
@@ -19,8 +20,14 @@ _Encoder = TypeVar("_Encoder", encode.Rows, encode.Changes, Aggregates)
 class Source:
     """A source as the compiler sees it: its row type, how its cells are written, and to which sources its rows lead."""
 
-    def __init__(self, row_type: RowType, *, stringify_numbers: bool) -> None:
+    def __init__(
+        self, row_type: RowType, *, stringify_numbers: bool, permission: Permission | None = None
+    ) -> None:
+        """``permission``: what of it there is for a role; None: everything. Places are those of all columns."""
         self.row_type = row_type
+        visible = range(len(row_type.columns)) if permission is None else permission.visible
+        self._visible = tuple(visible)
+        self.aggregated = permission is None or permission.aggregate
         self._stringify = stringify_numbers
         self._cells = encode.Cells(row_type, stringify_numbers=stringify_numbers)
         documents = tuple(column.document and column.document.made_of for column in row_type.columns)
@@ -29,7 +36,7 @@ class Source:
         self.rows = lru_cache(_ENCODERS_MAX)(self._rows)
         self.changes = lru_cache(_ENCODERS_MAX)(self._changes)
         self.aggregates = lru_cache(_ENCODERS_MAX)(self._aggregates)
-        self.place_of = {column.field: i for i, column in enumerate(row_type.columns)}
+        self.place_of = {row_type.columns[i].field: i for i in self._visible}
         self.related: Mapping[str, tuple[Relationship, Source]] = {}  # by the relationship's name
         self.totals: Mapping[str, tuple[Relationship, Source]] = {}  # by the name of its field of aggregates
 
@@ -37,7 +44,7 @@ class Source:
         return self._keyed(encode.Rows(selection, self._cells, single=single))
 
     def _changes(self, selection: encode.SetSelection) -> encode.Changes:
-        return self._keyed(encode.Changes(selection, self.row_type, self._cells))
+        return self._keyed(encode.Changes(selection, self.row_type, self._cells, self._visible))
 
     def _aggregates(self, selection: AggregateSelection) -> Aggregates:
         encoder = Aggregates(
@@ -58,12 +65,25 @@ class Source:
 
 
 def compiled_sources(
-    row_types: Iterable[RowType], relationships: Relationships, *, stringify_numbers: bool
+    row_types: Iterable[RowType],
+    relationships: Relationships,
+    *,
+    stringify_numbers: bool,
+    permissions: Mapping[str, Permission] | None = None,
 ) -> dict[str, Source]:
-    """The sources of a schema, by name, each knowing those that its rows lead to."""
-    sources = {each.source: Source(each, stringify_numbers=stringify_numbers) for each in row_types}
+    """The sources of a schema, by name, each knowing those that its rows lead to. ``permissions``: None for admin."""
+    sources = {
+        each.source: Source(
+            each,
+            stringify_numbers=stringify_numbers,
+            permission=None if permissions is None else permissions[each.source],
+        )
+        for each in row_types
+    }
     for name, source in sources.items():
         mine = [(each, sources[each.join.source]) for each in relationships.get(name, ())]
         source.related = {each.name: (each, target) for each, target in mine}
-        source.totals = {each.name + AGGREGATE: (each, target) for each, target in mine if each.many}
+        source.totals = {
+            each.name + AGGREGATE: (each, target) for each, target in mine if each.many and target.aggregated
+        }
     return sources

@@ -20,13 +20,15 @@ from tycostream.graphql.shared_types import Types
 from tycostream.rows import Column, RowType
 
 
-def source_types(row_type: RowType, types: Types, related: RelationshipTypes) -> SourceTypes:
+def source_types(
+    row_type: RowType, types: Types, related: RelationshipTypes, *, aggregate: bool = True
+) -> SourceTypes:
     """The types of a source. Those of the sources that ``related`` leads to may be made later."""
     row = _row(row_type, types, related)
     bool_exp = _bool_exp(row_type, types, related)
     order_by = _order_by(row_type, types, related)
     inputs = None
-    if row_type.source in related.in_arrays:
+    if aggregate and row_type.source in related.in_arrays:
         inputs = AggregateInputs(
             aggregate_bool_exp(row_type, bool_exp, types), aggregate_order_by(row_type, types)
         )
@@ -35,7 +37,7 @@ def source_types(row_type: RowType, types: Types, related: RelationshipTypes) ->
         bool_exp,
         order_by,
         _list_arguments(row_type, types, bool_exp, order_by),
-        aggregate_type(row_type, row, types),
+        aggregate_type(row_type, row, types) if aggregate else None,
         inputs,
     )
 

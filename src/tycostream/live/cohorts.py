@@ -15,7 +15,7 @@ from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, Step, r
 from tycostream.live.arranged import Reader
 from tycostream.live.cursor import CursorBox
 from tycostream.live.feed_cohort import Changes, FeedCohort
-from tycostream.live.live_source import LiveSource, Subscriber, any_stale
+from tycostream.live.live_source import LiveSource, Subscriber, any_stale, as_told
 from tycostream.live.log_cohort import LogCohort
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.nested import Nesting
@@ -218,6 +218,7 @@ class Cohorts:
 
     def fail(self, cohort: Cohort, error: RequestError) -> None:
         """Forget a cohort, and end its operations with ``error``."""
+        error = as_told(error, cohort.plan)
         self.drop(cohort, error)
         members: list[Subscriber] = [*cohort.members]
         for member in members:

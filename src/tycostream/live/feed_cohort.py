@@ -195,7 +195,7 @@ class FeedCohort(LogCohort[FeedSubscriber]):
     ) -> bytes:
         """A whole execution result with one change set."""
         value = self.encoder.result(phase, changes, complete=complete, resync=resync, cursor=cursor)
-        return self._plan.payload([value])
+        return self.plan.payload([value])
 
     def _digest(self) -> bytes:
         """What a cursor is good for: this plan, over these rows."""

@@ -32,8 +32,10 @@ from tycostream.live.live_source import (
     SourceState,
     Subscriber,
     any_stale,
+    as_told,
     changed,
     failed,
+    permitted_otherwise,
     related_otherwise,
     removed,
 )
@@ -122,6 +124,13 @@ class Hub:
         for cohort, steps in list(self._cohorts.steps.items()) if gone else ():
             if any((name, join) in steps for join in gone):
                 self._cohorts.fail(cohort, related_otherwise(name))
+
+    def permit(self, name: str) -> None:
+        """Who may see what of a source is something else now: operations of all but admin that read it end."""
+        source = self.sources.get(name)
+        for cohort in self._cohorts.reading(source) if source is not None else ():
+            if not cohort.plan.for_admin:
+                self._cohorts.fail(cohort, permitted_otherwise())
 
     def _retire(self, source: LiveSource, error: RequestError) -> None:
         del self.sources[source.row_type.source]
@@ -283,9 +292,12 @@ class Hub:
     async def query(self, plan: Plan) -> bytes:
         """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
-        sources = self._read_by(roots)
-        for source in sources:
-            _expect_snapshot(source, roots[0])
+        try:
+            sources = self._read_by(roots)
+            for source in sources:
+                _expect_snapshot(source, roots[0])
+        except RequestError as error:
+            raise as_told(error, plan) from None
         cohort = self._cohorts.known.get(plan.cohort_key)
         rendering = None
         if not (isinstance(cohort, QueryCohort) and cohort.hydrated):
@@ -362,7 +374,10 @@ class Hub:
     ) -> Subscriber:
         """Start a subscription. Its cohort is found or made; what it gets first is made when its socket can take it."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
-        sources = self._read_by(roots)
+        try:
+            sources = self._read_by(roots)
+        except RequestError as error:
+            raise as_told(error, plan) from None
         cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)
         self._cohorts.stop_linger(cohort)
         start: Callable[[], None]

@@ -13,6 +13,7 @@ from tycostream.dataflow.log import Log
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
 from tycostream.errors import RequestError, TycoError
+from tycostream.graphql.plan import Plan
 from tycostream.live.arrangements import Arrangements
 from tycostream.live.fragments import FragmentCaches
 from tycostream.live.indexes import Indexes
@@ -79,6 +80,36 @@ def failed(source: LiveSource) -> RequestError:
         "source-failed",
         f"the source {source.row_type.source!r} failed: {error.message if error else 'unknown reason'}",
         hint=error.hint if error else "",
+    )
+
+
+_OF_SOURCES: Final = {
+    "source-failed": "a source of this operation failed",
+    "source-changed": "a source of this operation is another one now",
+    "source-removed": "a source of this operation is not part of this API any more",
+    "source-not-ready": "a source of this operation has no snapshot yet",
+}
+
+
+def as_told(error: RequestError, plan: Plan) -> RequestError:
+    """The error for who asked. Only admin is told what a database says, for it may quote rows, and which source it is,
+    for a permission may read some that cannot be seen."""
+    if plan.for_admin or error.code not in _OF_SOURCES:
+        return error
+    return RequestError(
+        error.code,
+        _OF_SOURCES[error.code],
+        path=error.path,
+        hint="try again; whoever runs this API can see why",
+    )
+
+
+def permitted_otherwise() -> RequestError:
+    """What may be seen is not what the operation was planned for."""
+    return RequestError(
+        "source-changed",
+        "what this role may see is something else now",
+        hint="subscribe again with the new schema",
     )
 
 

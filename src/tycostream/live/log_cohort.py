@@ -43,7 +43,7 @@ class LogCohort(Generic[M]):
         self.key = plan.cohort_key
         self.predicate = predicate
         self.clock = clock
-        self._plan = plan
+        self.plan = plan
         self._logged = source
         self._ticker = ticker
         self._on_empty = on_empty

@@ -83,6 +83,15 @@ class RelationshipUnfit:
 
 
 @dataclass(frozen=True, slots=True)
+class PermissionUnfit:
+    """A permission of the configuration does not fit the columns that the database has: nobody sees anything by it."""
+
+    source: str
+    role: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRerun:
     """A view or query was run again, and its difference is told. ``lag_s``: since the first change that it shows."""
 
@@ -140,6 +149,7 @@ Event = (
     | CohortQuarantined
     | EnumLabelUnlisted
     | RelationshipUnfit
+    | PermissionUnfit
     | SourceRerun
     | RerunsBehind
     | ConnectionOpened
