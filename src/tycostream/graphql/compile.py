@@ -225,7 +225,7 @@ class Compiler:
             return root
         steps = frozenset(steps_of(root.source, root.predicate, root.order, root.encoder))
         names = {join.source for _, join in steps} - {root.source}
-        reads = tuple(self._sources[name].row_type for name in sorted(names))
+        reads = tuple(self._rights.row_type(name) for name in sorted(names))
         return replace(root, steps=steps, reads=reads) if steps else root
 
     def _introspect(self, nodes: list[FieldNode]) -> bytes:

@@ -81,15 +81,13 @@ class Planner:
         made = functools.partial(compiled_sources, stringify_numbers=stringify_numbers)
         self._role = role
         self._sources = made(row_types, relationships)
-        self._permits: Permits | None = None
         self.misfits: Sequence[PermissionMisfit] = ()
-        permissions = None
+        permissions, whole = None, self._sources
         if role != ADMIN:
-            whole = self._sources
             permissions, self.misfits = permissions_of(role, sources, whole)
-            self._permits = Permits(permissions, whole)
             shown = [row_type for row_type in row_types if row_type.source in permissions]
             self._sources = made(shown, permitted(relationships, permissions), permissions=permissions)
+        self._permits = Permits(permissions, whole)
         self.schema = build_schema(
             row_types, sources=sources, stringify_numbers=stringify_numbers, permissions=permissions
         )

@@ -15,32 +15,36 @@ from tycostream.auth.session import Session
 from tycostream.dataflow.predicate import TRUE, Predicate, conjunction
 from tycostream.graphql.conditions import condition
 from tycostream.graphql.source import Source
+from tycostream.rows import RowType
 
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """The permissions of a role by source, and the whole sources that their conditions are about."""
+    """The permissions of a role by source (None: it is admin, who sees everything), and all sources.
 
-    permissions: Mapping[str, Permission]
+    ``whole``: what conditions of permissions are about, whether the role sees it or not.
+    """
+
+    permissions: Mapping[str, Permission] | None
     whole: Mapping[str, Source]
 
 
 class Rights:
-    """``permits``: None for admin, who sees everything."""
+    """The rights of one session, whose role ``permits`` are."""
 
-    def __init__(self, permits: Permits | None, session: Session) -> None:
-        self._permits = permits
+    def __init__(self, permits: Permits, session: Session) -> None:
+        self._permissions, self._whole = permits.permissions, permits.whole
         self._session = session
         self._filters: dict[str, Predicate] = {}
 
     def filter(self, source: Source) -> Predicate | None:
         """What rows of ``source`` must satisfy to be seen; None: nothing. RequestError if a variable is missing."""
-        if self._permits is None:
+        if self._permissions is None:
             return None
         name = source.row_type.source
         if name not in self._filters:
-            where = self._permits.permissions[name].where
-            self._filters[name] = condition(self._permits.whole[name], where, self._session)
+            where = self._permissions[name].where
+            self._filters[name] = condition(self._whole[name], where, self._session)
         found = self._filters[name]
         return None if found == TRUE else found
 
@@ -51,5 +55,9 @@ class Rights:
 
     def at_most(self, source: Source, limit: int | None) -> int | None:
         """The limit of a list of which ``limit`` rows are asked for (None: all)."""
-        most = None if self._permits is None else self._permits.permissions[source.row_type.source].limit
+        most = None if self._permissions is None else self._permissions[source.row_type.source].limit
         return min((each for each in (limit, most) if each is not None), default=None)
+
+    def row_type(self, name: str) -> RowType:
+        """Of a source that a plan reads: of one too that only the condition of a permission reads."""
+        return self._whole[name].row_type
