@@ -12,6 +12,7 @@ from tests.graphql.graphql_tables import POSITIONS, TRADES
 from tests.graphql.limit_cases import LIMITS, WHERE
 from tycostream.auth.session import Session
 from tycostream.config.limits import LimitsConfig
+from tycostream.config.model import SourceConfig
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.limits import Weight, too_many_rows, weigh
 from tycostream.graphql.plan import RootPlan
@@ -20,7 +21,17 @@ CASES = [(setting, message) for setting, (_, messages) in LIMITS.items() for mes
 
 
 def planner(**limits: Any) -> Planner:
-    return Planner([TRADES, POSITIONS], limits=LimitsConfig.model_validate(limits))
+    return planner_of("admin", limits)
+
+
+def planner_of(role: str, limits: dict[str, Any]) -> Planner:
+    seen = {"name": "trades", "permissions": {"guest": {"columns": "*"}}}
+    return Planner(
+        [TRADES, POSITIONS],
+        sources={"trades": SourceConfig.model_validate(seen)},
+        limits=LimitsConfig.model_validate(limits),
+        role=role,
+    )
 
 
 def refusal(made: Planner, query: str, variables: dict[str, Any], role: str = "admin") -> dict[str, Any]:
@@ -45,12 +56,18 @@ def test_one_more_than_the_limit_is_refused(setting: str, message: str) -> None:
 
 
 def test_a_role_may_have_limits_of_its_own() -> None:
-    made = planner(depth_limit=9, per_role={"guest": {"depth_limit": 1, "live_rows_limit": 5}})
+    per_role: Any = {"guest": {"depth_limit": 1, "live_rows_limit": 5}}
     query = "subscription {trades {id}}"
-    made.plan(query, None, None, Session())  # and now the document is known
+    planner(depth_limit=9, per_role=per_role).plan(query, None, None, Session())
+    made = planner_of("guest", {"depth_limit": 9, "per_role": per_role})
     assert "more than 1 levels" in refusal(made, query, {}, "guest")["message"]
-    wider = planner(live_rows_limit=10, per_role={"guest": {"live_rows_limit": 20}})
-    found = [wider.plan(query, None, None, Session(role=role)).roots[0] for role in ("admin", "guest")]
+    per_role = {"guest": {"live_rows_limit": 20}}
+    found = [
+        planner_of(role, {"live_rows_limit": 10, "per_role": per_role})
+        .plan(query, None, None, Session(role=role))
+        .roots[0]
+        for role in ("admin", "guest")
+    ]
     assert [root.rows_max for root in found if isinstance(root, RootPlan)] == [10, 20]
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tycostream.auth.session import Session
+from tycostream.config.model import SourceConfig
 from tycostream.dataflow.predicate import evaluate
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Coalesce, Phase, Plan, RootPlan, Strategy
@@ -151,7 +152,9 @@ def test_equal_meaning_is_one_cohort_and_roles_are_not() -> None:
         "subscription B($w: trades_bool_exp!) {trades_changes(where: $w, snapshot: false) {...f}} fragment f on trades_change_set {phase}",
         {"w": {"_and": [{"qty": {"_gt": 1}}, {"symbol": {"_eq": "x"}}]}},
     )
-    other = PLANNER.plan("subscription {trades_changes {phase}}", None, None, Session(role="user"))
+    seen = {"name": "trades", "permissions": {"user": {"columns": "*"}}}
+    users = Planner([TRADES], sources={"trades": SourceConfig.model_validate(seen)}, role="user")
+    other = users.plan("subscription {trades_changes {phase}}", None, None, Session(role="user"))
     assert one.key == two.key
     assert one.key != other.key
     assert plan("subscription {trades_changes {phase}}").key != other.key

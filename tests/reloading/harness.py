@@ -23,6 +23,7 @@ from tycostream.scalars import scalar_for
 from tycostream.testing.clock import FakeClock
 from tycostream.testing.scripted import LineFraming, RecordingSink, ScriptedEngine
 
+_ADMIN = Session()
 INT, TEXT = scalar_for("int4"), scalar_for("text")
 
 
@@ -73,7 +74,12 @@ class Client:
     """One operation on a connection of its own: a change feed if it is one, else a live query."""
 
     def __init__(
-        self, app: App, query: str, room: int | None = None, rows: Mapping[int, Any] | None = None
+        self,
+        app: App,
+        query: str,
+        room: int | None = None,
+        rows: Mapping[int, Any] | None = None,
+        session: Session = _ADMIN,
     ) -> None:
         self.sink = RecordingSink(room)
         self.outbox: Outbox = app.outbox(LineFraming(), self.sink)
@@ -88,7 +94,7 @@ class Client:
         self._ended = False
         self._coming: dict[int, Any] | None = None
         self._subscription = app.subscribe(
-            app.prepare(query, None, None, Session()), self.outbox, b"1", self._end
+            app.prepare(query, None, None, session), self.outbox, b"1", self._end
         )
 
     def _end(self) -> None:
