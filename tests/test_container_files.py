@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from tests.real.conftest import MATERIALIZE, RISINGWAVE
+from tycostream.config.hosts import public_host_problem
 from tycostream.config.load import load
-from tycostream.config.rules import public_host_problem
 from tycostream.demo import materialize, risingwave
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +93,7 @@ def test_the_servers_of_the_compose_file_start(name: str, urls: dict[str, str], 
     (tmp_path / "tycostream.yaml").write_text((ROOT / source).read_text())
     config = load(tmp_path / "tycostream.yaml", environment)
     assert {database: one.url for database, one in config.databases.items()} == urls
-    assert public_host_problem(config.server.model_copy(update={"host": "0.0.0.0"})) == ""
+    assert public_host_problem(config.server.model_copy(update={"host": "0.0.0.0"}), None) == ""
 
 
 def test_what_needs_a_profile_is_waited_for_only_by_what_needs_it_too() -> None:

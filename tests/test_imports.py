@@ -17,11 +17,12 @@ TEXTS = {
     "number_text",
     "string_text",
 }
-VALUES = {"rows", "scalars", "json_shape", "errors", "clock"} | TEXTS
+VALUES = {"rows", "scalars", "json_shape", "json_path", "errors", "clock"} | TEXTS
 # Each room and what it may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "rows": {"scalars", "json_shape"},
     "json_shape": {"scalars", "number_text"},
+    "json_path": {"number_text"},
     "scalars": {"rows"} | TEXTS,
     "array_text": {"rows"},
     "calendar_text": set(),
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resilience": VALUES | {"config"},
     "observe": VALUES | {"config"},
     "dataflow": VALUES | {"config"},
-    "auth": VALUES | {"config", "dataflow"},
+    "auth": VALUES | {"config", "dataflow", "observe"},
     "graphql": VALUES | {"config", "dataflow", "auth"},
     "engines": VALUES | {"config", "resilience", "observe"},
     "live": VALUES | {"config", "dataflow", "auth", "graphql", "observe", "resilience", "engines"},

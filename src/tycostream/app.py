@@ -22,6 +22,7 @@ from typing import Final
 
 from graphql import GraphQLError
 
+from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.session import ADMIN, Session
 from tycostream.clock import Clock
 from tycostream.config.model import Config, ServerConfig, SourceConfig
@@ -71,6 +72,7 @@ class App:
         self._settled = asyncio.Event()
         self.upstreams = Upstreams(config, clock, emit)
         self._cursors = CursorBox(config.server.cursor_key)
+        self.authenticator = Authenticator(config.auth, clock, emit)
         self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
         self._relationships = Resolved(config.sources)
@@ -114,6 +116,7 @@ class App:
             if self._exchanges:
                 await asyncio.wait(self._exchanges)
             await self._running.close()
+            await self.authenticator.close()
             await self.upstreams.close()
 
     async def feeds_end(self) -> None:
@@ -204,12 +207,15 @@ class App:
             if not changes:
                 return changes
             config = applicable(self.config, config)
+            auth_differs = config.auth != self.config.auth
             anew = (*changes.databases.added, *changes.databases.revised)
             former = self.upstreams.reconfigure(config, anew)
             self.config = config
             self._settled.clear()
             stopping, starting = self._follow(changes, former)
             self._apply_settings(changes)
+            if auth_differs:
+                self.authenticator.reconfigure(config.auth)
             self._relationships.reconfigure(config.sources)
             self._schema_changed(*config.sources, *changes.sources.removed)
             self._follow_permissions(changes)

@@ -62,8 +62,8 @@ def test_overrides_win_and_are_named_in_problems() -> None:
     assert problems(
         TEXT, {"TYCO_PORT": "x", "TYCO_HOST": "0.0.0.0", "TYCO_SOMETHING_ELSE": "1", "TYCO_LOG_LEVLE": "1"}
     ) == [
-        "environment:1:1: TYCO_HOST: '0.0.0.0' can be reached from other machines, and this version has no "
-        "authentication: anybody could read every source; listen on 127.0.0.1, or set server.insecure_public: true "
+        "environment:1:1: TYCO_HOST: '0.0.0.0' can be reached from other machines, and there is no `auth:`: "
+        "anybody could read every source; write one, listen on 127.0.0.1, or set server.insecure_public: true "
         "to allow it",
         "environment:1:1: TYCO_LOG_LEVLE: is not a setting; did you mean TYCO_LOG_LEVEL?",
         "environment:1:1: TYCO_PORT: is a text ('x'), but must be a whole number",

@@ -185,7 +185,6 @@ def test_a_wrong_secret_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        ("auth", "auth: {jwt: {}}"),
         ("limits.memory", "limits: {memory: 2GiB}"),
         ("limits.rate_limit", "limits: {rate_limit: {global: 60}}"),
         ("state", "state: sqlite:///x.db"),

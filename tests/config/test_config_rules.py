@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tycostream.config.load import loads
+from tycostream.config.loopback import is_loopback
 from tycostream.config.model import Consistency
-from tycostream.config.rules import is_loopback
 from tycostream.errors import ConfigError
 
 DATABASE = "databases: {main: {url: 'host=db'}}\n"
@@ -311,7 +311,7 @@ def test_a_source_must_say_which_of_several_databases() -> None:
     [
         (
             "{host: 0.0.0.0}",
-            "server.host: '0.0.0.0' can be reached from other machines, and this version has no authentication",
+            "server.host: '0.0.0.0' can be reached from other machines, and there is no `auth:`",
         ),
         ("{host: ''}", "server.host: '' can be reached"),
         ("{message_bytes_max: 1B}", "server.message_bytes_max: must be at least 1KiB"),

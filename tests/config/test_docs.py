@@ -22,6 +22,10 @@ SECTIONS = {
     "column_config": "ColumnConfig",
     "fields": "FieldConfig",
     "relationships": "RelationshipConfig",
+    "auth": "AuthConfig",
+    "jwt": "JwtConfig",
+    "claims_map": "ClaimConfig",
+    "header": "HeaderConfig",
     "permissions": "PermissionConfig",
     "allowlist": "AllowConfig",
     "introspection": "IntrospectionConfig",
@@ -73,9 +77,15 @@ def test_every_setting_is_documented_with_its_default(section: str) -> None:
 
 
 def test_every_model_has_its_section() -> None:
-    assert {"Config", *SCHEMA["$defs"]} - {"LogConfig", "RoleLimits", "EngineName", "Consistency"} == set(
-        SECTIONS.values()
-    )
+    assert {"Config", *SCHEMA["$defs"]} - {
+        "LogConfig",
+        "RoleLimits",
+        "EngineName",
+        "Consistency",
+        "JwtType",
+        "ClaimsFormat",
+        "HeaderType",
+    } == set(SECTIONS.values())
 
 
 def test_the_variables_of_0x_are_documented_with_their_defaults() -> None:
@@ -86,11 +96,12 @@ def test_the_variables_of_0x_are_documented_with_their_defaults() -> None:
     assert rows["DATABASE_ENGINE"] == "`materialize`"
 
 
-@pytest.mark.parametrize("page", ["docs/configuration.md", "docs/engines.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/configuration.md", "docs/engines.md", "docs/auth.md", "README.md"])
 def test_the_yaml_of_the_documentation_loads(page: str) -> None:
     blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     assert blocks
     environ = {"DATABASE_URL": "postgresql://u@mz:6875/materialize", "CURSOR_KEY": "x"}
+    environ |= dict.fromkeys(("ADMIN_SECRET", "JWT_SECRET"), "0123456789abcdef0123456789abcdef")
     environ |= dict.fromkeys(("MATERIALIZE_URL", "RISINGWAVE_URL"), "postgresql://u@db/x")
     for block in blocks:
         whole = (

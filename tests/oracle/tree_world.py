@@ -21,7 +21,9 @@ from tests.oracle.clients import Client, Past, query
 from tests.oracle.questions import Feed, Question, Questions
 from tests.oracle.shapes import insert_sql
 from tests.oracle.trees import Node, first_rows, tree_statements, trees
+from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.session import Session
+from tycostream.clock import SystemClock
 from tycostream.config.model import LiveConfig, LogConfig, SourceConfig
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
@@ -32,7 +34,7 @@ from tycostream.live.hub import Hub
 from tycostream.live.live_source import SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
-from tycostream.observe.events import CohortQuarantined, Event
+from tycostream.observe.events import CohortQuarantined, Event, silent
 from tycostream.rows import TRUNCATE, Batch, Change, Column, Position, Row, RowType
 from tycostream.scalars import scalar_for
 from tycostream.testing.clock import FakeClock
@@ -51,6 +53,8 @@ class TurningClock(FakeClock):
 
 class HubServer:
     """A hub and a planner as a client sees them. See Operations."""
+
+    authenticator = Authenticator(None, SystemClock(), silent)
 
     def __init__(self, hub: Hub, planner: Planner) -> None:
         self._hub = hub

@@ -16,14 +16,16 @@ from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.session import Session
+from tycostream.clock import SystemClock
 from tycostream.config.model import ServerConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.operations import Operations
 from tycostream.live.outbox import Outbox, Ticker
-from tycostream.observe.events import ConnectionClosed, Event, OperationFailed
+from tycostream.observe.events import ConnectionClosed, Event, OperationFailed, silent
 from tycostream.testing.clock import FakeClock
 from tycostream.transports.close_codes import CLOSE_CODES
 from tycostream.transports.websocket import _MESSAGES_PER_TURN, WebSocketShell
@@ -48,6 +50,8 @@ class ScriptedSubscription:
 
 class ScriptedOperations:
     """Operations whose answers are of a size that the test sets."""
+
+    authenticator = Authenticator(None, SystemClock(), silent)
 
     def __init__(self, clock: FakeClock) -> None:
         self.ticker = Ticker(clock, lambda who, error: None)

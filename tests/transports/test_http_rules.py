@@ -8,9 +8,11 @@ from typing import Any, cast
 import httpx2
 import pytest
 
+from tycostream.auth.authenticator import Authenticator
+from tycostream.clock import SystemClock
 from tycostream.config.model import ServerConfig
 from tycostream.live.operations import Operations
-from tycostream.observe.events import Event, OperationFailed
+from tycostream.observe.events import Event, OperationFailed, silent
 from tycostream.transports.http import make_app
 
 HOST = "http://127.0.0.1:4000"
@@ -19,6 +21,8 @@ PAGE = {"accept": "text/html,*/*;q=0.8"}
 
 class Ready:
     """Operations that are never ready and always crash."""
+
+    authenticator = Authenticator(None, SystemClock(), silent)
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:
         return False, [{"source": "items", "state": "failed", "reason": "no such table at db.internal"}]

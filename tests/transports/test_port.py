@@ -68,14 +68,16 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
 
 
 @contextlib.asynccontextmanager
-async def serving(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
+async def serving(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, yaml: str = YAML
+) -> AsyncIterator[Port]:
     """A server whose database is ``engine``, with the one source ``items``."""
 
     def make_engine(*_: object) -> Engine:
         return engine
 
     monkeypatch.setattr("tycostream.upstreams.make_engine", make_engine)
-    config = loads(YAML, environ={})
+    config = loads(yaml, environ={})
     events: list[Event] = []
     clock = SystemClock()
     app = App(config, clock, events.append)

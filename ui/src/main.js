@@ -11,8 +11,23 @@ import { GraphiQL } from 'graphiql';
 const url = new URL('/graphql', location.href);
 const socket = new URL(url);
 socket.protocol = url.protocol.replace('http', 'ws');
-const wsClient = createClient({ url: socket.href, lazy: true });
-const fetcher = createGraphiQLFetcher({ url: url.href, wsClient });
+// A socket greets with the headers of the editor, as a POST has them: other headers are another socket.
+const fetchers = new Map();
+function fetcher(parameters, options) {
+  const headers = options?.headers ?? {};
+  const key = JSON.stringify(headers);
+  if (!fetchers.has(key)) {
+    const wsClient = createClient({
+      url: socket.href,
+      lazy: true,
+      connectionParams: { headers },
+      // refused credentials are shown at once, not tried again
+      shouldRetry: (problem) => problem instanceof CloseEvent && problem.code !== 4403,
+    });
+    fetchers.set(key, createGraphiQLFetcher({ url: url.href, wsClient }));
+  }
+  return fetchers.get(key)(parameters, options);
+}
 const FALLBACK = '# Queries, live queries and change feeds: the schema is on the left.\n';
 
 const examples = await fetch('/graphiql-examples.json')

@@ -10,8 +10,16 @@ ADMIN = "admin"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A role, its session variables (lower-case names, without prefix) and when it ends (None: never)."""
+    """A role, its session variables (lower-case names, without prefix) and when it ends (None: never).
+
+    ``expires_at_s`` is seconds since 1970.
+    """
 
     role: str = ADMIN
     variables: Mapping[str, str] = field(default_factory=dict)
     expires_at_s: float | None = None
+
+    @property
+    def admin(self) -> bool:
+        """Whether it sees everything."""
+        return self.role == ADMIN

@@ -54,11 +54,11 @@ def reader(path: Path, host: str | None, port: int | None) -> Callable[[], Confi
         loaded = load(path)
         if not changes:
             return loaded
+        from tycostream.config.hosts import public_host_problem
         from tycostream.config.model import ServerConfig
-        from tycostream.config.rules import public_host_problem
 
         server = ServerConfig.model_validate({**loaded.server.model_dump(), **changes})
-        if problem := public_host_problem(server):
+        if problem := public_host_problem(server, loaded.auth):
             raise TycoError("host-public", f"--host: {problem}")
         return loaded.model_copy(update={"server": server})
 

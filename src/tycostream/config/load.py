@@ -184,6 +184,8 @@ def _fill_nulls(tree: dict[str, Any]) -> None:
         if isinstance(entries, dict):
             for name, entry in entries.items():
                 entries[name] = _without_nulls(_spelled_out({} if entry is None else entry))
+    if "auth" in tree:  # an empty one lets nobody in, which must be said; it is not one that is absent
+        tree["auth"] = _without_nulls({} if tree["auth"] is None else tree["auth"])
     for section in ("live", "limits", "server"):
         tree[section] = _without_nulls(tree.get(section))
     for key in [key for key, value in tree.items() if value is None]:

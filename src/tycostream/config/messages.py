@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from types import UnionType
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
@@ -14,9 +15,8 @@ from pydantic_core import ErrorDetails
 from tycostream.config.model import LOADERS, Config
 from tycostream.config.tree import Path
 
-_SECRET: Final = frozenset({"url", "cursor_key"})
+_SECRET: Final = frozenset({"url", "cursor_key", "admin_secrets", "key", "key_file"})
 _LATER_TOP: Final = {
-    "auth": "authentication is not built into this version",
     "state": "shared state is not kept by this version",
     "bus": "a bus between servers is not used by this version",
     "triggers": "triggers are not run by this version",
@@ -88,10 +88,18 @@ def _model_at(path: Path) -> type[BaseModel]:
         if isinstance(here, type) and issubclass(here, BaseModel):
             here = here.model_fields[str(part)].annotation
         else:
-            here = get_args(here)[-1]  # dict[str, Model]
+            choices = get_args(here)  # dict[str, Model], or tuple[Model, ...]
+            here = choices[0] if choices[-1] is Ellipsis else choices[-1]
+        here = _without_none(here)
     assert isinstance(here, type)
     assert issubclass(here, BaseModel)
     return here
+
+
+def _without_none(annotation: Any) -> Any:
+    """``X`` of ``X | None``."""
+    choices = [choice for choice in get_args(annotation) if choice is not type(None)]
+    return choices[0] if isinstance(annotation, UnionType) and len(choices) == 1 else annotation
 
 
 def plain(error: ErrorDetails) -> str:
@@ -128,7 +136,7 @@ def plain(error: ErrorDetails) -> str:
 
 
 def _members(path: Path) -> list[str]:
-    choices = _model_at(path[:-1]).model_fields[str(path[-1])].annotation
+    choices = _without_none(_model_at(path[:-1]).model_fields[str(path[-1])].annotation)
     assert isinstance(choices, type)
     assert issubclass(choices, StrEnum)
     return [choice.value for choice in choices]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from tycostream.config.access import AllowConfig, IntrospectionConfig, PermissionConfig
+from tycostream.config.auth import AuthConfig
 from tycostream.config.limits import LimitsConfig
 from tycostream.config.values import (
     Columns,
@@ -323,6 +324,9 @@ class Config(Model):
         default_factory=dict, description="Object types for JSON columns: fields with types, by name."
     )
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
+    auth: AuthConfig | None = Field(
+        None, description="Who may ask; absent: everybody who can reach the port, as admin."
+    )
     inherited_roles: dict[str, Names] = Field(
         default_factory=dict,
         description="Roles that see what others see together: their names, each with those.",

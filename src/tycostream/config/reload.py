@@ -14,8 +14,11 @@ from tycostream.config.model import Config
 from tycostream.config.values import Model
 
 # The socket is bound, and what we made in the databases has its name: these need another process.
-_RESTART: Final = frozenset({"name", "server.host", "server.port"})
-_UNSPOKEN: Final = frozenset({"server.cursor_key"})  # secrets: that they changed is all that is told
+# So does whether anybody is asked who he is: the address that a server without `auth` may have is another one.
+_RESTART: Final = frozenset({"name", "server.host", "server.port", "auth"})
+_UNSPOKEN: Final = frozenset(
+    {"server.cursor_key", "auth", "auth.admin_secrets", "auth.jwt"}
+)  # secrets: that they changed is all that is told
 # Of a source's settings those that its stream knows nothing of.
 _DELIVERY: Final = (
     "live.log.",
@@ -121,7 +124,8 @@ def compare(old: Config, new: Config) -> Changes:
 def applicable(old: Config, new: Config) -> Config:
     """``new``, but with the settings of ``old`` where only another process could take on the new ones."""
     server = new.server.model_copy(update={"host": old.server.host, "port": old.server.port})
-    return new.model_copy(update={"name": old.name, "server": server})
+    auth = new.auth if (old.auth is None) is (new.auth is None) else old.auth
+    return new.model_copy(update={"name": old.name, "server": server, "auth": auth})
 
 
 def report(changes: Changes) -> list[str]:

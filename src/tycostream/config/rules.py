@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
 from tycostream.config.access_rules import check_access
+from tycostream.config.auth import AuthConfig
+from tycostream.config.auth_rules import check_auth
+from tycostream.config.hosts import public_host_problem
 from tycostream.config.messages import did_you_mean
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
 from tycostream.config.names import field_name_problem, name_problem
@@ -64,27 +66,9 @@ def check_rules(config: Config, names: _Names, report: Report) -> None:
     check_names(config, add)
     check_access(config, names["sources"], add)
     _live(("live",), config.live, add)
-    _server(config.server, add)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a listener on ``host``."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def public_host_problem(server: ServerConfig) -> str:
-    """Why a server must not listen where it is told to, or nothing. For the command line's ``--host`` too."""
-    if server.insecure_public or is_loopback(server.host):
-        return ""
-    return (
-        f"{server.host!r} can be reached from other machines, and this version has no authentication: anybody could "
-        "read every source; listen on 127.0.0.1, or set server.insecure_public: true to allow it"
-    )
+    _server(config.server, config.auth, add)
+    if config.auth is not None:
+        check_auth(config.auth, add)
 
 
 def _database_of(source: SourceConfig, config: Config, report: Report) -> DatabaseConfig | None:
@@ -379,8 +363,8 @@ def _live(path: Path, live: LiveConfig, add: Add) -> None:
         add((*path, "refresh"), "must be at least 100ms: each time the whole query is run again")
 
 
-def _server(server: ServerConfig, add: Add) -> None:
-    if problem := public_host_problem(server):
+def _server(server: ServerConfig, auth: AuthConfig | None, add: Add) -> None:
+    if problem := public_host_problem(server, auth):
         add(("server", "host"), problem)
     for name in ("message_bytes_max", "outbox_bytes_max"):
         if getattr(server, name) < _MESSAGE_BYTES_MIN:

@@ -17,10 +17,10 @@ from tycostream.graphql.aggregate_selections import aggregate_selection
 from tycostream.graphql.comparisons import null
 from tycostream.graphql.documents import ObjectSelection
 from tycostream.graphql.fields import Collector
-from tycostream.graphql.json_path import json_path
 from tycostream.graphql.plan import Mode, Nested
 from tycostream.graphql.rights import Rights
 from tycostream.graphql.source import Source
+from tycostream.json_path import json_path
 from tycostream.json_shape import ListShape, ObjectShape, Shape
 
 

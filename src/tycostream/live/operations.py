@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.session import Session
 from tycostream.graphql.plan import Plan
 from tycostream.live.framing import Framing, Sink
@@ -20,6 +21,10 @@ class Subscription(Protocol):
 
 class Operations(Protocol):
     """The core, from the transports' side. Nothing here awaits, but a query over many rows."""
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Says who is asking."""
 
     def prepare(
         self,

@@ -114,6 +114,23 @@ class RerunsBehind:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysFetched:
+    """The keys of a token issuer were fetched. ``url`` is without its query."""
+
+    url: str
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeysUnavailable:
+    """The keys of a token issuer could not be fetched; ``kept``: those of before are used meanwhile."""
+
+    url: str
+    reason: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionOpened:
     """A client connected."""
 
@@ -152,6 +169,8 @@ Event = (
     | PermissionUnfit
     | SourceRerun
     | RerunsBehind
+    | KeysFetched
+    | KeysUnavailable
     | ConnectionOpened
     | ConnectionClosed
     | OperationFailed

@@ -16,6 +16,8 @@ from tycostream.observe.events import (
     ConnectionOpened,
     Event,
     FeedStateChanged,
+    KeysFetched,
+    KeysUnavailable,
     OperationFailed,
     PermissionUnfit,
     RelationshipUnfit,
@@ -32,6 +34,8 @@ _LEVELS: Final = {
     ConnectionClosed: logging.DEBUG,
     PermissionUnfit: logging.WARNING,
     RelationshipUnfit: logging.WARNING,
+    KeysFetched: logging.DEBUG,
+    KeysUnavailable: logging.WARNING,
     CohortQuarantined: logging.ERROR,
     OperationFailed: logging.ERROR,
 }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from tycostream.auth.credentials import Credentials, of_payload
 from tycostream.auth.session import Session
+from tycostream.clock import Clock
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.framing import Sink
 from tycostream.live.operations import Operations, Subscription
 from tycostream.observe.events import Emit, OperationFailed
 from tycostream.transports.answers import Answers
+from tycostream.transports.sessions import SessionWatch
 from tycostream.transports.wire.transport_ws import (
     ACK,
     FRAMING,
@@ -32,14 +36,26 @@ class Connection:
     A query is an operation like a subscription: it counts, it can be ended, and it is sent when its turn comes.
     """
 
-    def __init__(self, operations: Operations, sink: Sink, emit: Emit, *, operations_max: int) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        sink: Sink,
+        clock: Clock,
+        emit: Emit,
+        *,
+        operations_max: int,
+        headers: Credentials,
+    ) -> None:
         self.outbox = operations.outbox(FRAMING, sink)
         self.protocol = TransportWsProtocol()
         self._operations = operations
         self._sink = sink
         self._emit = emit
         self._operations_max = operations_max
+        self._headers = headers
         self._session = Session()
+        self._greeting: asyncio.Task[None] | None = None  # asks who the client is
+        self._watch = SessionWatch(operations.authenticator, clock, sink)
         self._answers = Answers(self.outbox, emit)
         self._running: dict[str, Subscription] = {}
 
@@ -51,8 +67,8 @@ class Connection:
     def receive(self, text: str | bytes) -> None:
         """One text message of the client."""
         match self.protocol.feed(text):
-            case Init():
-                self.outbox.control(ACK)
+            case Init(payload):
+                self._greet(payload)
             case Ping():
                 self.outbox.control(PONG)
             case Subscribe() as request:
@@ -64,6 +80,31 @@ class Connection:
                     subscription.cancel()
             case Close(code, reason):
                 self._sink.abort(code, reason)
+
+    def _greet(self, payload: Mapping[str, object]) -> None:
+        if self._operations.authenticator.open:
+            self.outbox.control(ACK)
+            return
+        self.protocol.waiting = True
+        self._watch.begin()  # before the question: what is asked by rules that are void meanwhile must not be let in
+        self._greeting = asyncio.get_running_loop().create_task(self._authenticate(payload))
+
+    async def _authenticate(self, payload: Mapping[str, object]) -> None:
+        try:
+            credentials = of_payload(payload).over(self._headers)
+            self._session = await self._operations.authenticator.authenticate(credentials)
+        except RequestError as error:
+            self._greeting = None
+            self._sink.abort(4403, f"Forbidden: {error.message}")
+        except Exception as error:
+            self._greeting = None
+            self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
+            self._sink.abort(1011, "internal error")
+        else:
+            self._greeting = None
+            self.protocol.waiting = False
+            self.outbox.control(ACK)
+            self._watch.until(self._session.expires_at_s)
 
     def _start(self, request: Subscribe) -> None:
         wire_id = escaped(request.id)
@@ -109,6 +150,9 @@ class Connection:
 
     def lost(self) -> None:
         """The socket is gone: end every operation, send nothing."""
+        self._watch.end()
+        if self._greeting is not None:
+            self._greeting.cancel()
         running, self._running = self._running, {}
         for subscription in running.values():
             subscription.cancel()

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tycostream import __version__
+from tycostream.auth.credentials import Credentials
 from tycostream.auth.session import Session
 from tycostream.config.model import ServerConfig, ServerSettings
 from tycostream.errors import RequestError
@@ -71,8 +72,13 @@ class GraphQLEndpoint:
             if self._wants_page(request):
                 return FileResponse(UI / "index.html", headers=_PAGE_HEADERS)
             media = _media_type(request)
+            session = await self._operations.authenticator.authenticate(_credentials(request))
             parameters = await self._parameters(request)
-            return await self._answer(parameters, media)
+            return await self._answer(parameters, media, session)
+        except RequestError as unknown:
+            # as Hasura: who reads the old media type reads the errors, not the status
+            status, headers = (401, {"www-authenticate": "Bearer"}) if media == _GRAPHQL else (200, None)
+            return _errors([unknown], status, media, headers)
         except _Refused as refused:
             error = RequestError("bad-request", refused.message)
             return _errors([error], refused.status, media, refused.headers)
@@ -127,12 +133,12 @@ class GraphQLEndpoint:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    async def _answer(self, parameters: dict[str, Any], media: str) -> Response:
+    async def _answer(self, parameters: dict[str, Any], media: str, session: Session) -> Response:
         # by the GraphQL-over-HTTP text a refused request is 400 in the new media type and 200 in the old, as Hasura's
         refused = 400 if media == _GRAPHQL else 200
         try:
             plan = self._operations.prepare(
-                parameters["query"], parameters.get("operationName"), parameters.get("variables"), Session()
+                parameters["query"], parameters.get("operationName"), parameters.get("variables"), session
             )
             if plan.subscription:
                 hint = "connect to the same path with the subprotocol graphql-transport-ws"
@@ -168,6 +174,10 @@ def _refusal(request: Request, config: ServerConfig) -> str | None:
     )
 
 
+def _credentials(request: Request) -> Credentials:
+    return Credentials(request.headers.items())
+
+
 def _decoded(text: bytes, name: str) -> Any:
     try:
         return _DECODER.decode(text)
@@ -191,6 +201,13 @@ def _errors(
 ) -> Response:
     body = msgspec.json.encode({"errors": [error.to_graphql() for error in errors]})
     return Response(body, status, headers=dict(headers or {}), media_type=media)
+
+
+async def _is_admin(operations: Operations, request: Request) -> bool:
+    try:
+        return (await operations.authenticator.authenticate(_credentials(request))).admin
+    except RequestError:
+        return False
 
 
 class _Pages(StaticFiles):
@@ -250,7 +267,10 @@ def make_app(
         if reason is not None:
             return _errors([RequestError("bad-request", reason)], 403, _JSON)
         ready, sources = operations.ready()
-        body = msgspec.json.encode({"ready": ready, "sources": sources})
+        known: dict[str, object] = {"ready": ready}
+        if await _is_admin(operations, request):
+            known["sources"] = sources
+        body = msgspec.json.encode(known)
         return Response(body, 200 if ready else 503, media_type=_JSON)
 
     async def version(_: Request) -> Response:

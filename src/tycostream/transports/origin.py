@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from tycostream.config.rules import is_loopback
+from tycostream.config.loopback import is_loopback
 
 
 def _host_name(url: str) -> str | None:

@@ -20,6 +20,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from tycostream.auth.credentials import Credentials
 from tycostream.clock import Clock, Timer
 from tycostream.config.model import ServerConfig, ServerSettings
 from tycostream.live.operations import Operations
@@ -182,7 +183,12 @@ class WebSocketShell(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._connection = Connection(
-            self._operations, self, self._emit, operations_max=self._config.operations_max
+            self._operations,
+            self,
+            self._clock,
+            self._emit,
+            operations_max=self._config.operations_max,
+            headers=Credentials(request.headers.raw_items()),
         )
         self._emit(ConnectionOpened(SUBPROTOCOL, self._peer))
         if self._wire.subprotocol is None:

@@ -113,6 +113,7 @@ class TransportWsProtocol:
 
     def __init__(self) -> None:
         self.initialised = False
+        self.waiting = False  # the connection still asks who it is: nothing may start
         self.active: set[str] = set()  # ids in use; the connection discards those that ended
 
     def feed(self, text: str | bytes) -> WireEvent | None:
@@ -163,7 +164,7 @@ class TransportWsProtocol:
             return Close(4400, "Invalid message: variables is no object")
         if not isinstance(payload.get("extensions"), dict | None):
             return Close(4400, "Invalid message: extensions is no object")
-        if not self.initialised:
+        if not self.initialised or self.waiting:
             return Close(4401, "Unauthorized")
         if operation_id in self.active:
             shown = operation_id.encode()[:80].decode(errors="ignore")  # a reason holds 123 bytes

@@ -1,4 +1,4 @@
-"""The ``path`` of a json or jsonb field, as Hasura reads it: ``$.a.b[0]["any key"]``."""
+"""A path into JSON, of a json or jsonb field or of a token, as Hasura reads it: ``$.a.b[0]["any key"]``."""
 
 from __future__ import annotations
 

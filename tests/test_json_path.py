@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.graphql.graphql_tables import PLANNER, refusals, root
-from tycostream.graphql.json_path import json_path
 from tycostream.graphql.plan import Phase
+from tycostream.json_path import json_path
 from tycostream.scalars import SCALARS
 
 INFO = SCALARS["jsonb"].parse('{"a": {"b": [10, {"c d": 1.50}]}, "n": null, "s": "x\\ny"}')
