@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from tycostream.auth.claims import role_and_variables
 from tycostream.auth.credentials import ADMIN_SECRETS, ROLE, Credentials
-from tycostream.auth.jwt import Unverified, Verifier, refused, unverified
-from tycostream.auth.keys import FixedKey, Keys, KeySet
 from tycostream.auth.session import ADMIN, Session
 from tycostream.clock import Clock
-from tycostream.config.auth import AuthConfig, HeaderConfig, HeaderType, JwtConfig
-from tycostream.config.jwt_keys import fixed_key
+from tycostream.config.auth import AuthConfig
 from tycostream.errors import RequestError
 from tycostream.observe.events import Emit
+
+if TYPE_CHECKING:
+    from tycostream.auth.issuers import Issuers
 
 _SECRET_WRONG: Final = f'invalid "{ADMIN_SECRETS[0]}"/"{ADMIN_SECRETS[1]}"'
 _SECRET_MISSING: Final = f"{ADMIN_SECRETS[0]}/{ADMIN_SECRETS[1]} required, but not found"
@@ -31,25 +29,17 @@ class Authenticator:
         self._clock = clock
         self._emit = emit
         self._watchers: set[Callable[[], None]] = set()
-        self._former: list[Keys] = []
+        self._former: list[Issuers] = []
         self._use(config)
 
     def _use(self, config: AuthConfig | None) -> None:
         self._config = config
         self._secrets = [_digest(secret) for secret in config.admin_secrets] if config is not None else []
-        self._verifiers = [self._verifier(jwt) for jwt in config.jwt] if config is not None else []
+        self._issuers: Issuers | None = None
+        if config is not None and config.jwt:
+            from tycostream.auth.issuers import Issuers  # only who takes tokens pays for their libraries
 
-    def _verifier(self, config: JwtConfig) -> Verifier:
-        keys: Keys
-        if config.jwk_url is not None:
-            from tycostream.auth.fetch import fetch  # its library takes a while to import
-
-            get = functools.partial(fetch, config.jwk_url, insecure=config.insecure_url)
-            keys = KeySet(config.jwk_url, get, self._clock, self._emit, config.algorithm)
-        else:
-            algorithm = config.algorithm or ""
-            keys = FixedKey(fixed_key(algorithm, config.key_text or ""), algorithm)
-        return Verifier(config, keys, self._clock)
+            self._issuers = Issuers(config.jwt, self._clock, self._emit)
 
     @property
     def open(self) -> bool:
@@ -58,7 +48,8 @@ class Authenticator:
 
     def reconfigure(self, config: AuthConfig | None) -> None:
         """Take on another configuration. What was let in by the old one has to ask again: ``watch`` tells."""
-        self._former += [verifier.keys for verifier in self._verifiers]
+        if self._issuers is not None:
+            self._former.append(self._issuers)
         self._use(config)
         for told in list(self._watchers):
             told()
@@ -70,8 +61,9 @@ class Authenticator:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for keys in [*self._former, *(verifier.keys for verifier in self._verifiers)]:
-            await keys.close()
+        for issuers in (*self._former, self._issuers):
+            if issuers is not None:
+                await issuers.close()
 
     async def authenticate(self, credentials: Credentials) -> Session:
         """Who shows these. RequestError, with Hasura's codes and words, if that is nobody."""
@@ -80,12 +72,13 @@ class Authenticator:
         secret = credentials.admin_secret()
         if secret is not None:
             return self._by_secret(secret, credentials)
-        found = self._token(credentials)
-        if found is not None:
-            return await self._by_token(*found, credentials.get(ROLE))
-        if self._config.unauthorized_role is not None:
-            return Session(role=self._config.unauthorized_role)
-        if self._verifiers:
+        config, issuers = self._config, self._issuers  # those of now, whatever happens while keys are fetched
+        session = await issuers.authenticate(credentials) if issuers is not None else None
+        if session is not None:
+            return session
+        if config.unauthorized_role is not None:
+            return Session(config.unauthorized_role)
+        if issuers is not None:
             raise RequestError("invalid-headers", _TOKEN_MISSING)
         raise RequestError("access-denied", _SECRET_MISSING)
 
@@ -95,38 +88,6 @@ class Authenticator:
         if not sum(hmac.compare_digest(given, known) for known in self._secrets):
             raise RequestError("access-denied", _SECRET_WRONG)
         return Session(credentials.get(ROLE) or ADMIN, credentials.session_variables())
-
-    def _token(self, credentials: Credentials) -> tuple[str, HeaderConfig] | None:
-        places = {_place(verifier.config.header): verifier.config.header for verifier in self._verifiers}
-        found = [
-            (token, place) for place in places.values() if (token := credentials.token(place)) is not None
-        ]
-        if len(found) > 1:
-            raise RequestError("invalid-headers", "there are several tokens, in different headers; send one")
-        return found[0] if found else None
-
-    async def _by_token(self, token: str, place: HeaderConfig, wanted: str | None) -> Session:
-        said = unverified(token)
-        verifier = _issuer_of(said, [v for v in self._verifiers if _place(v.config.header) == _place(place)])
-        claims, expires_at_s = await verifier.verify(said)
-        role, variables = role_and_variables(claims, verifier.config, wanted)
-        return Session(role, variables, expires_at_s)
-
-
-def _issuer_of(token: Unverified, verifiers: Sequence[Verifier]) -> Verifier:
-    """The one that must verify it: never one after the other until one is content."""
-    named = [
-        each for each in verifiers if each.config.issuer is not None and each.config.issuer == token.issuer
-    ]
-    any_issuer = [each for each in verifiers if each.config.issuer is None]
-    for candidates in (named, any_issuer):
-        if candidates:
-            return candidates[0]
-    raise refused("JWTNotInIssuer")
-
-
-def _place(header: HeaderConfig) -> tuple[HeaderType, str]:
-    return header.type, (header.name or "").lower()
 
 
 def _digest(secret: str) -> bytes:
