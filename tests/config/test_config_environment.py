@@ -55,10 +55,10 @@ def test_a_missing_variable_is_a_problem_at_its_place() -> None:
 
 
 def test_overrides_win_and_are_named_in_problems() -> None:
-    environ = {"TYCO_PORT": "81", "TYCO_ALLOWED_ORIGINS": "https://a, https://b", "TYCO_LOG_LEVEL": "debug"}
+    environ = {"TYCO_PORT": "81", "TYCO_CORS": "https://a, https://b", "TYCO_LOG_LEVEL": "debug"}
     server = loads(TEXT + "server: {port: x}", environ=environ).server
     assert (server.port, server.log_level) == (81, "debug")
-    assert server.allowed_origins == ("https://a", "https://b")
+    assert server.cors.origins == ("https://a", "https://b")
     assert problems(
         TEXT, {"TYCO_PORT": "x", "TYCO_HOST": "0.0.0.0", "TYCO_SOMETHING_ELSE": "1", "TYCO_LOG_LEVLE": "1"}
     ) == [

@@ -34,6 +34,7 @@ SECTIONS = {
     "live": "LiveConfig",
     "limits": "LimitsConfig",
     "server": "ServerConfig",
+    "cors": "CorsConfig",
 }
 
 
@@ -63,7 +64,9 @@ def spelled(entry: dict[str, Any], required: bool) -> str:
         return f"`{str(default).lower()}`"
     if isinstance(default, int) and "64MiB" in entry.get("examples", ()):
         return f"`{default // 2**20}MiB`"
-    return "`[]`" if default == [] else '`""`' if default == "" else f"`{default}`"
+    if isinstance(default, list):
+        return f"`[{', '.join(default)}]`"
+    return '`""`' if default == "" else f"`{default}`"
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -85,6 +88,7 @@ def test_every_model_has_its_section() -> None:
         "JwtType",
         "ClaimsFormat",
         "HeaderType",
+        "ForwardedHeader",
     } == set(SECTIONS.values())
 
 

@@ -25,7 +25,14 @@ from tycostream.graphql.plan import Plan
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.operations import Operations
 from tycostream.live.outbox import Outbox, Ticker
-from tycostream.observe.events import ConnectionClosed, Event, OperationFailed, silent
+from tycostream.observe.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    Event,
+    OperationFailed,
+    RequestRefused,
+    silent,
+)
 from tycostream.testing.clock import FakeClock
 from tycostream.transports.close_codes import CLOSE_CODES
 from tycostream.transports.websocket import _MESSAGES_PER_TURN, WebSocketShell
@@ -447,6 +454,44 @@ def test_a_broken_host_or_origin_is_refused(name: str, value: str) -> None:
     rig.handshake(**{name: value})
     assert rig.pipe.closing
     assert b" 101 " not in rig.answer.partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_a_host_or_origin_that_is_there_twice_is_refused(name: str) -> None:
+    rig = Rig(cors=["http://app.example"])
+    raw = rig.client.connect().serialize()
+    value = {"Host": "127.0.0.1:4000", "Origin": "http://app.example"}[name]
+    extra = f"{name}: {value}\r\n".encode() * (1 if name == "Host" else 2)
+    rig.shell.data_received(raw.replace(b"\r\n", b"\r\n" + extra, 1))
+    answer = rig.pipe.take()
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert f"the {name} header is there 2 times".encode() in answer
+    assert rig.pipe.closing
+
+
+def test_pages_of_listed_origins_may_connect_and_others_are_told_of() -> None:
+    allowed = Rig(cors=["https://app.example", "https://*.example.org"])
+    allowed.handshake(Origin="https://a.example.org")
+    assert b" 101 " in allowed.answer
+    refused = Rig(cors=["https://app.example"])
+    refused.handshake(Origin="https://evil.example")
+    assert b" 403 " in refused.answer
+    said = "pages of 'https://evil.example' may not use this server; server.cors can allow them"
+    assert refused.events == [RequestRefused("websocket", "127.0.0.1", 403, "origin-not-allowed", said)]
+
+
+def test_the_clients_address_is_the_one_that_a_trusted_proxy_tells() -> None:
+    rig = Rig(trusted_proxies="127.0.0.1")
+    rig.handshake(**{"X-Forwarded-For": "1.1.1.1, 198.51.100.1"})
+    opened = rig.events[0]
+    assert isinstance(opened, ConnectionOpened)
+    assert (opened.peer, opened.client_ip) == ("127.0.0.1:5", "198.51.100.1")
+    rig.shell.connection_lost(None)
+    assert rig.closed_event().client_ip == "198.51.100.1"
+    forged = Rig()
+    forged.handshake(**{"X-Forwarded-For": "198.51.100.1"})
+    assert isinstance(forged.events[0], ConnectionOpened)
+    assert forged.events[0].client_ip == "127.0.0.1"
 
 
 def test_the_buffer_of_a_connection_that_closes_is_left_alone(rig: Rig) -> None:

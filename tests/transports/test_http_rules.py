@@ -50,7 +50,7 @@ async def test_the_page_is_guarded_wherever_it_is_served(client: httpx2.AsyncCli
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-cache"
-    assert page.headers["vary"] == "accept"
+    assert page.headers["vary"] == "accept, Origin"
     assert "https://" not in page.text
 
 

@@ -41,6 +41,12 @@ class Credentials:
         joined._values = {**others._values, **self._values}
         return joined
 
+    def without_cookies(self) -> Credentials:
+        """These, if a browser may have sent its cookies on behalf of a page that may not use them."""
+        rest = Credentials(())
+        rest._values = {name: values for name, values in self._values.items() if name != "cookie"}
+        return rest
+
     def session_variables(self) -> dict[str, str]:
         """The X-Hasura- headers but the secret and the role: names without prefix."""
         names = [name for name in self._values if name.startswith(PREFIX) and len(name) > len(PREFIX)]

@@ -29,6 +29,8 @@ def json_schema() -> dict[str, Any]:
             _spell_default(properties[name])
     for key, entry in definitions["CustomRootFieldsConfig"]["properties"].items():
         definitions["CustomRootFieldsConfig"]["properties"][key] = _or_text(entry)
+    server = definitions["ServerConfig"]["properties"]
+    server["cors"] = _or_names(server["cors"])
     columns = source["properties"]["column_config"]
     columns["additionalProperties"] = _or_null(columns["additionalProperties"])
     sections = schema["properties"]
@@ -56,6 +58,13 @@ def _or_text(entry: dict[str, Any]) -> dict[str, Any]:
     """A name alone stands for the mapping that holds nothing else."""
     rest = {key: value for key, value in entry.items() if key != "$ref"}
     return {"anyOf": [{"type": "string"}, {"$ref": entry["$ref"]}], **rest}
+
+
+def _or_names(entry: dict[str, Any]) -> dict[str, Any]:
+    """A list alone, or one entry of it, stands for the mapping that holds nothing else."""
+    texts = {"type": "array", "items": {"type": "string"}}
+    named = _or_text(entry)
+    return {**named, "anyOf": [*named["anyOf"], texts]}
 
 
 def _or_null(entry: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from tycostream.config.access import AllowConfig, IntrospectionConfig, PermissionConfig
 from tycostream.config.auth import AuthConfig
+from tycostream.config.door import CorsConfig, ForwardedHeader
 from tycostream.config.limits import LimitsConfig
 from tycostream.config.values import (
     Columns,
@@ -291,7 +292,17 @@ class ServerConfig(Model):
     multi_root_subscriptions: Flag = Field(
         False, description="Allow several root fields in one subscription."
     )
-    allowed_origins: Names = Field((), description="Origins of foreign pages that may use this server.")
+    cors: CorsConfig = Field(
+        default_factory=CorsConfig, description="Pages of other origins that may use this server."
+    )
+    trusted_proxies: Names = Field(
+        (),
+        description="Addresses and networks of proxies before this server: they say for whom they ask.",
+    )
+    forwarded_header: ForwardedHeader = Field(
+        ForwardedHeader.X_FORWARDED_FOR,
+        description="The header in which they say it; another one is not read.",
+    )
     graphiql: Flag = Field(True, description="Serve GraphiQL to browsers.")
     connection_init_timeout: Duration = Field(
         timedelta(seconds=10), description="How long a new socket may wait before it greets."

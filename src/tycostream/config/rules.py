@@ -10,6 +10,7 @@ from typing import Final
 from tycostream.config.access_rules import check_access
 from tycostream.config.auth import AuthConfig
 from tycostream.config.auth_rules import check_auth
+from tycostream.config.door_rules import check_door
 from tycostream.config.hosts import public_host_problem
 from tycostream.config.messages import did_you_mean
 from tycostream.config.model import Config, DatabaseConfig, EngineName, LiveConfig, ServerConfig, SourceConfig
@@ -366,6 +367,7 @@ def _live(path: Path, live: LiveConfig, add: Add) -> None:
 def _server(server: ServerConfig, auth: AuthConfig | None, add: Add) -> None:
     if problem := public_host_problem(server, auth):
         add(("server", "host"), problem)
+    check_door(server, add, authenticated=auth is not None)
     for name in ("message_bytes_max", "outbox_bytes_max"):
         if getattr(server, name) < _MESSAGE_BYTES_MIN:
             add(("server", name), "must be at least 1KiB: a query must fit")

@@ -132,10 +132,11 @@ class KeysUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOpened:
-    """A client connected."""
+    """A client connected. ``peer`` is the other end of the socket; ``client_ip`` whom it asks for, if that is a proxy."""
 
     transport: str
     peer: str
+    client_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,18 @@ class ConnectionClosed:
     peer: str
     code: int
     reason: str
+    client_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A request, or the upgrade to a WebSocket, that was refused before anybody was asked who sent it."""
+
+    transport: str
+    client_ip: str
+    status: int
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +186,7 @@ Event = (
     | KeysUnavailable
     | ConnectionOpened
     | ConnectionClosed
+    | RequestRefused
     | OperationFailed
 )
 Emit = Callable[[Event], None]

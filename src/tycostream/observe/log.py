@@ -21,6 +21,7 @@ from tycostream.observe.events import (
     OperationFailed,
     PermissionUnfit,
     RelationshipUnfit,
+    RequestRefused,
     RerunsBehind,
     SlotKeepsLog,
     SourceRerun,
@@ -33,6 +34,7 @@ _LEVELS: Final = {
     ConnectionOpened: logging.DEBUG,
     ConnectionClosed: logging.DEBUG,
     PermissionUnfit: logging.WARNING,
+    RequestRefused: logging.DEBUG,  # anybody can cause as many as he likes
     RelationshipUnfit: logging.WARNING,
     KeysFetched: logging.DEBUG,
     KeysUnavailable: logging.WARNING,

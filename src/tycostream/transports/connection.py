@@ -45,7 +45,9 @@ class Connection:
         *,
         operations_max: int,
         headers: Credentials,
+        client_ip: str,
     ) -> None:
+        self.client_ip = client_ip  # see Caller
         self.outbox = operations.outbox(FRAMING, sink)
         self.protocol = TransportWsProtocol()
         self._operations = operations

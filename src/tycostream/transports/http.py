@@ -9,36 +9,34 @@ from typing import Any, Final
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from tycostream import __version__
 from tycostream.auth.credentials import Credentials
 from tycostream.auth.session import Session
-from tycostream.config.model import ServerConfig, ServerSettings
+from tycostream.config.model import ServerSettings
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.operations import Operations
 from tycostream.observe.events import Emit, OperationFailed
-from tycostream.transports.origin import refusal
+from tycostream.transports.door import Door
+from tycostream.transports.responses import GRAPHQL, JSON, errors_response
 
-_JSON: Final = "application/json"
-_GRAPHQL: Final = "application/graphql-response+json"
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 UI: Final = Path(__file__).with_name("ui") / "graphiql"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
 _PAGE_HEADERS: Final = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline';"
-        " img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "content-security-policy": _POLICY,
+    "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-cache",  # it names files of one version; and the same address answers JSON to others
     "vary": "accept",
 }
@@ -66,9 +64,8 @@ class GraphQLEndpoint:
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
-        media = _JSON
+        media = JSON
         try:
-            self._admit(request)
             if self._wants_page(request):
                 return FileResponse(UI / "index.html", headers=_PAGE_HEADERS)
             media = _media_type(request)
@@ -77,18 +74,13 @@ class GraphQLEndpoint:
             return await self._answer(parameters, media, session)
         except RequestError as unknown:
             # as Hasura: who reads the old media type reads the errors, not the status
-            status, headers = (401, {"www-authenticate": "Bearer"}) if media == _GRAPHQL else (200, None)
-            return _errors([unknown], status, media, headers)
+            status, headers = (401, {"www-authenticate": "Bearer"}) if media == GRAPHQL else (200, None)
+            return errors_response([unknown], status, media, headers)
         except _Refused as refused:
             error = RequestError("bad-request", refused.message)
-            return _errors([error], refused.status, media, refused.headers)
+            return errors_response([error], refused.status, media, refused.headers)
         except ClientDisconnect:
             return Response(status_code=499)
-
-    def _admit(self, request: Request) -> None:
-        reason = _refusal(request, self._settings())
-        if reason is not None:
-            raise _Refused(403, reason)
 
     def _wants_page(self, request: Request) -> bool:
         accept = request.headers.get("accept", "")
@@ -103,8 +95,8 @@ class GraphQLEndpoint:
     async def _parameters(self, request: Request) -> dict[str, Any]:
         if request.method == "POST":
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if content_type != _JSON:  # a form of another site can post anything but this without asking
-                raise _Refused(415, f"POST a body of type {_JSON}, not {content_type[:80] or 'none'}")
+            if content_type != JSON:  # a form of another site can post anything but this without asking
+                raise _Refused(415, f"POST a body of type {JSON}, not {content_type[:80] or 'none'}")
             body = await self._body(request)
             parameters = _decoded(body, "the body")
             if isinstance(parameters, list):
@@ -135,7 +127,7 @@ class GraphQLEndpoint:
 
     async def _answer(self, parameters: dict[str, Any], media: str, session: Session) -> Response:
         # by the GraphQL-over-HTTP text a refused request is 400 in the new media type and 200 in the old, as Hasura's
-        refused = 400 if media == _GRAPHQL else 200
+        refused = 400 if media == GRAPHQL else 200
         try:
             plan = self._operations.prepare(
                 parameters["query"], parameters.get("operationName"), parameters.get("variables"), session
@@ -145,12 +137,12 @@ class GraphQLEndpoint:
                 raise RequestError("not-supported", "subscriptions need a WebSocket", hint=hint)
             return _result(await self._operations.query(plan), media)
         except InvalidRequest as invalid:
-            return _errors(invalid.errors, refused, media)
+            return errors_response(invalid.errors, refused, media)
         except RequestError as error:
-            return _errors([error], refused, media)
+            return errors_response([error], refused, media)
         except Exception as error:
             self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
-            return _errors([RequestError("unexpected", "internal error")], 500, media)
+            return errors_response([RequestError("unexpected", "internal error")], 500, media)
 
 
 def _result(payload: bytes, media: str) -> Response:
@@ -165,17 +157,9 @@ def _result(payload: bytes, media: str) -> Response:
     return StreamingResponse(pieces(), 200, {"content-length": str(len(payload))}, media)
 
 
-def _refusal(request: Request, config: ServerConfig) -> str | None:
-    return refusal(
-        request.headers.get("host"),
-        request.headers.get("origin"),
-        bound_to=config.host,
-        allowed_origins=config.allowed_origins,
-    )
-
-
 def _credentials(request: Request) -> Credentials:
-    return Credentials(request.headers.items())
+    credentials = Credentials(request.headers.items())
+    return credentials if request.state.cookies else credentials.without_cookies()
 
 
 def _decoded(text: bytes, name: str) -> Any:
@@ -187,20 +171,13 @@ def _decoded(text: bytes, name: str) -> Any:
 
 def _media_type(request: Request) -> str:
     accept = request.headers.get("accept", "*/*").lower()
-    if _GRAPHQL in accept:
-        return _GRAPHQL
-    if _JSON in accept or "*/*" in accept or "application/*" in accept or not accept.strip():
-        return _JSON
+    if GRAPHQL in accept:
+        return GRAPHQL
+    if JSON in accept or "*/*" in accept or "application/*" in accept or not accept.strip():
+        return JSON
     if request.method == "GET" and "text/html" in accept:
-        return _JSON
-    raise _Refused(406, f"this server answers with {_GRAPHQL} or {_JSON}")
-
-
-def _errors(
-    errors: Sequence[RequestError], status: int, media: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    body = msgspec.json.encode({"errors": [error.to_graphql() for error in errors]})
-    return Response(body, status, headers=dict(headers or {}), media_type=media)
+        return JSON
+    raise _Refused(406, f"this server answers with {GRAPHQL} or {JSON}")
 
 
 async def _is_admin(operations: Operations, request: Request) -> bool:
@@ -225,26 +202,12 @@ class _Pages(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
         path = Path(args[0] if args else kwargs["full_path"])
+        response.headers["content-security-policy"] = _POLICY  # a worker is held to that of its own file
         if path.suffix == ".html":
             response.headers.update(_PAGE_HEADERS)
         elif path.parent.name == "assets":
             response.headers["cache-control"] = _FOREVER
         return response
-
-
-class _NoSniff:
-    """Adds the header that keeps a browser from taking an answer for a page or a script."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_header(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault("x-content-type-options", "nosniff")
-            await send(message)
-
-        await self._app(scope, receive, send_with_header)
 
 
 def make_app(
@@ -263,24 +226,21 @@ def make_app(
         return Response("OK", media_type="text/plain")
 
     async def readyz(request: Request) -> Response:
-        reason = _refusal(request, settings())  # the reasons it gives name databases
-        if reason is not None:
-            return _errors([RequestError("bad-request", reason)], 403, _JSON)
         ready, sources = operations.ready()
         known: dict[str, object] = {"ready": ready}
         if await _is_admin(operations, request):
             known["sources"] = sources
         body = msgspec.json.encode(known)
-        return Response(body, 200 if ready else 503, media_type=_JSON)
+        return Response(body, 200 if ready else 503, media_type=JSON)
 
     async def version(_: Request) -> Response:
-        return Response(msgspec.json.encode({"version": __version__}), media_type=_JSON)
+        return Response(msgspec.json.encode({"version": __version__}), media_type=JSON)
 
     async def root(_: Request) -> Response:
         return RedirectResponse(home)
 
     async def example_documents(_: Request) -> Response:
-        return Response(msgspec.json.encode(list(examples)), media_type=_JSON)
+        return Response(msgspec.json.encode(list(examples)), media_type=JSON)
 
     routes: list[BaseRoute] = [
         Route("/", root),
@@ -294,4 +254,4 @@ def make_app(
     ]
     if UI.exists():
         routes.append(Mount("/graphiql", _Pages(settings), name="graphiql"))
-    return Starlette(routes=routes, middleware=[Middleware(_NoSniff)])
+    return Starlette(routes=routes, middleware=[Middleware(Door, settings, emit)])

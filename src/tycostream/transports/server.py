@@ -29,6 +29,7 @@ class PortServer:
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,  # it would believe whatever stands in them; see caller.py
                 timeout_graceful_shutdown=5,
             )
         )

@@ -24,9 +24,10 @@ from tycostream.auth.credentials import Credentials
 from tycostream.clock import Clock, Timer
 from tycostream.config.model import ServerConfig, ServerSettings
 from tycostream.live.operations import Operations
-from tycostream.observe.events import ConnectionClosed, ConnectionOpened, Emit
+from tycostream.observe.events import ConnectionClosed, ConnectionOpened, Emit, RequestRefused
+from tycostream.transports.caller import Caller, caller
 from tycostream.transports.connection import Connection
-from tycostream.transports.origin import refusal
+from tycostream.transports.origin import Verdict, judge
 from tycostream.transports.wire.transport_ws import SUBPROTOCOL
 
 _PATHS = ("/graphql", "/v1/graphql")
@@ -70,6 +71,7 @@ class WebSocketShell(asyncio.Protocol):
         self._awaiting_pong = False
         self._closing = False
         self._peer = ""
+        self._caller = Caller("", proxied=False)
         self.close_code = 0
         self.close_reason = ""
 
@@ -108,7 +110,7 @@ class WebSocketShell(asyncio.Protocol):
         if self._connection is not None:
             self._connection.lost()
             code = self.close_code or self._wire.close_code or 1006
-            self._emit(ConnectionClosed(SUBPROTOCOL, self._peer, code, self.close_reason))
+            self._emit(ConnectionClosed(SUBPROTOCOL, self._peer, code, self.close_reason, self._caller.ip))
             self._connection = None
         self._backlog.clear()
         self._transport = None
@@ -174,13 +176,19 @@ class WebSocketShell(asyncio.Protocol):
     # handshake
 
     def _accept(self, request: Request) -> None:
-        response = self._refusal(request) or self._wire.accept(request)
+        assert self._transport is not None
+        headers = list(request.headers.raw_items())
+        peer = self._transport.get_extra_info("peername")
+        self._caller = caller(peer[0] if isinstance(peer, tuple) else None, headers, self._config)
+        verdict = self._judge(request)
+        response = self._refusal(request, verdict) or self._wire.accept(request)
         self._wire.send_response(response)
         self._flush_wire()
         if response.status_code != 101 or self._transport is None:
             if self._transport is not None:
                 self._transport.close()
             return
+        credentials = Credentials(headers)
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._connection = Connection(
             self._operations,
@@ -188,25 +196,34 @@ class WebSocketShell(asyncio.Protocol):
             self._clock,
             self._emit,
             operations_max=self._config.operations_max,
-            headers=Credentials(request.headers.raw_items()),
+            headers=credentials if verdict.cookies else credentials.without_cookies(),
+            client_ip=self._caller.ip,
         )
-        self._emit(ConnectionOpened(SUBPROTOCOL, self._peer))
+        self._emit(ConnectionOpened(SUBPROTOCOL, self._peer, self._caller.ip))
         if self._wire.subprotocol is None:
             self.abort(4406, "Subprotocol not acceptable")
             return
         timeout_s = self._config.connection_init_timeout.total_seconds()
         self._timer = self._clock.call_later(timeout_s, self._init_due)
 
-    def _refusal(self, request: Request) -> Response | None:
+    def _judge(self, request: Request) -> Verdict:
+        assert self._transport is not None
+        return judge(
+            request.headers.get_all("Host"),
+            request.headers.get_all("Origin"),
+            self._config,
+            secure=self._transport.get_extra_info("sslcontext") is not None,
+            proxied=self._caller.proxied,
+        )
+
+    def _refusal(self, request: Request, verdict: Verdict) -> Response | None:
         if request.path.partition("?")[0] not in _PATHS:
             return _response(404, "Not Found", "WebSockets are at /graphql\n")
-        reason = refusal(
-            request.headers.get("Host"),
-            request.headers.get("Origin"),
-            bound_to=self._config.host,
-            allowed_origins=self._config.allowed_origins,
-        )
-        return None if reason is None else _response(403, "Forbidden", reason + "\n")
+        if verdict.refusal is None:
+            return None
+        refused = RequestRefused("websocket", self._caller.ip, 403, "origin-not-allowed", verdict.refusal)
+        self._emit(refused)
+        return _response(403, "Forbidden", verdict.refusal + "\n")
 
     def _init_due(self) -> None:
         self._timer = None

@@ -1,0 +1,105 @@
+"""What every HTTP request meets first: whose it is by its address, whether its page may ask, and what its answer carries.
+
+An ASGI application around the others. Handlers find the client's address at ``request.state.client_ip``, and whether
+cookies count at ``request.state.cookies``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tycostream.config.door import CorsConfig
+from tycostream.config.model import ServerSettings
+from tycostream.errors import RequestError
+from tycostream.observe.events import Emit, RequestRefused
+from tycostream.transports.caller import caller
+from tycostream.transports.origin import Verdict, allowed_headers, judge
+from tycostream.transports.responses import errors_response
+
+# What an answer carries if it says nothing else: it is no page, is in no frame, and no other site's page may embed it.
+_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",  # for browsers that do not know frame-ancestors
+    "cache-control": "no-store",
+}
+_TLS_HEADERS: Final = {"strict-transport-security": "max-age=31536000"}
+_FOR_ALL: Final = ("/healthz",)  # says nothing but that the process is there
+# Besides what pages of other origins may read anyway.
+_EXPOSED: Final = "Retry-After, WWW-Authenticate"
+
+
+class Door:
+    """Looks at each request, refuses those of pages that may not ask, and answers preflights."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings, emit: Emit) -> None:
+        self._app = app
+        self._settings = settings
+        self._emit = emit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        server = self._settings()
+        headers = Headers(scope=scope)
+        peer = scope.get("client")
+        who = caller(peer[0] if peer else None, headers.items(), server)
+        secure = scope.get("scheme") == "https"
+        verdict = judge(
+            headers.getlist("host"), headers.getlist("origin"), server, secure=secure, proxied=who.proxied
+        )
+        scope.setdefault("state", {}).update(client_ip=who.ip, cookies=verdict.cookies)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _dress(MutableHeaders(scope=message), verdict, server.cors, secure=secure)
+            await send(message)
+
+        app = self._app
+        refusal = verdict.refusal or _method_refusal(verdict, scope["method"], server.cors)
+        if refusal is not None and scope["path"] not in _FOR_ALL:
+            error = RequestError("origin-not-allowed", refusal)
+            self._emit(RequestRefused("http", who.ip, 403, error.code, error.message))
+            app = errors_response([error], 403)
+        elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            app = _preflight(headers.get("access-control-request-headers", ""), verdict, server.cors)
+        await app(scope, receive, send_with_headers)
+
+
+def _method_refusal(verdict: Verdict, method: str, cors: CorsConfig) -> str | None:
+    if verdict.origin is None or method in (*cors.methods, "OPTIONS"):
+        return None
+    return f"pages of {verdict.origin[:80]!r} may not use {method}; server.cors.methods can allow it"
+
+
+def _preflight(requested: str, verdict: Verdict, cors: CorsConfig) -> Response:
+    """What a browser wants to know before it sends a page's request; the rest of it is in every answer."""
+    answer = Response(status_code=204)
+    if verdict.origin is not None:
+        answer.headers["access-control-allow-methods"] = ", ".join(cors.methods)
+        answer.headers["access-control-max-age"] = str(int(cors.max_age.total_seconds()))
+        if allowed := allowed_headers(requested, cors):
+            answer.headers["access-control-allow-headers"] = ", ".join(allowed)
+    answer.headers["vary"] = "Access-Control-Request-Method, Access-Control-Request-Headers"
+    return answer
+
+
+def _dress(headers: MutableHeaders, verdict: Verdict, cors: CorsConfig, *, secure: bool) -> None:
+    """The headers that every answer has, where it does not say otherwise itself."""
+    for name, value in (_HEADERS | _TLS_HEADERS if secure else _HEADERS).items():
+        headers.setdefault(name, value)
+    headers.add_vary_header("Origin")
+    if verdict.origin is None or verdict.refusal is not None:
+        return
+    headers["access-control-allow-origin"] = verdict.origin
+    if cors.credentials:
+        headers["access-control-allow-credentials"] = "true"
+    headers["access-control-expose-headers"] = _EXPOSED
