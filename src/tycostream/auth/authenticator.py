@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tycostream.auth.credentials import ADMIN_SECRETS, ROLE, Credentials
 from tycostream.auth.session import ADMIN, Session
 from tycostream.clock import Clock
-from tycostream.config.auth import AuthConfig
+from tycostream.config.auth import AuthConfig, HeaderType
 from tycostream.errors import RequestError
 from tycostream.observe.events import Emit
 
@@ -45,6 +45,12 @@ class Authenticator:
     def open(self) -> bool:
         """Whether nobody is asked who he is."""
         return self._config is None
+
+    @property
+    def cookies(self) -> frozenset[str]:
+        """The names of the cookies that may hold a token."""
+        issuers = self._config.jwt if self._config is not None else ()
+        return frozenset(each.header.name or "" for each in issuers if each.header.type is HeaderType.COOKIE)
 
     def reconfigure(self, config: AuthConfig | None) -> None:
         """Take on another configuration. What was let in by the old one has to ask again: ``watch`` tells."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +22,11 @@ from tycostream.config.model import ServerSettings
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.operations import Operations
-from tycostream.observe.events import Emit, OperationFailed
+from tycostream.observe.events import Emit, OperationFailed, RequestRefused
 from tycostream.transports.door import Door
+from tycostream.transports.graphql_request import Refused, guard, media_type, parameters_of
 from tycostream.transports.responses import GRAPHQL, JSON, errors_response
 
-_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 UI: Final = Path(__file__).with_name("ui") / "graphiql"
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; worker-src 'self' blob:; style-src 'self' 'unsafe-inline';"
@@ -44,16 +43,6 @@ _PIECE_BYTES: Final = 256 * 1024  # of a large result
 _FOREVER: Final = "public, max-age=31536000, immutable"  # the build puts a hash into these names
 
 
-class _Refused(Exception):
-    """A request that HTTP itself refuses."""
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = headers or {}
-
-
 class GraphQLEndpoint:
     """``/graphql``: POST and GET."""
 
@@ -68,16 +57,20 @@ class GraphQLEndpoint:
         try:
             if self._wants_page(request):
                 return FileResponse(UI / "index.html", headers=_PAGE_HEADERS)
-            media = _media_type(request)
+            media = media_type(request)
+            guard(request, self._operations.authenticator.cookies)
             session = await self._operations.authenticator.authenticate(_credentials(request))
-            parameters = await self._parameters(request)
+            parameters = await parameters_of(request, self._settings().message_bytes_max)
             return await self._answer(parameters, media, session)
         except RequestError as unknown:
             # as Hasura: who reads the old media type reads the errors, not the status
             status, headers = (401, {"www-authenticate": "Bearer"}) if media == GRAPHQL else (200, None)
             return errors_response([unknown], status, media, headers)
-        except _Refused as refused:
-            error = RequestError("bad-request", refused.message)
+        except Refused as refused:
+            error = refused.error
+            self._emit(
+                RequestRefused("http", request.state.client_ip, refused.status, error.code, error.message)
+            )
             return errors_response([error], refused.status, media, refused.headers)
         except ClientDisconnect:
             return Response(status_code=499)
@@ -91,39 +84,6 @@ class GraphQLEndpoint:
             and self._settings().graphiql
             and (UI / "index.html").exists()
         )
-
-    async def _parameters(self, request: Request) -> dict[str, Any]:
-        if request.method == "POST":
-            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if content_type != JSON:  # a form of another site can post anything but this without asking
-                raise _Refused(415, f"POST a body of type {JSON}, not {content_type[:80] or 'none'}")
-            body = await self._body(request)
-            parameters = _decoded(body, "the body")
-            if isinstance(parameters, list):
-                raise _Refused(400, "batches are not supported: send one operation a request")
-        else:
-            parameters = dict(request.query_params)
-            for name in ("variables", "extensions"):
-                if name in parameters:
-                    parameters[name] = _decoded(parameters[name].encode(), name)
-        if not isinstance(parameters, dict):
-            raise _Refused(400, "the body is not a JSON object")
-        for name, kind in (("query", str), ("operationName", str), ("variables", dict), ("extensions", dict)):
-            if parameters.get(name) is not None and not isinstance(parameters[name], kind):
-                raise _Refused(400, f"{name} is not {'a string' if kind is str else 'an object'}")
-        if not parameters.get("query"):
-            raise _Refused(400, "the query is missing")
-        return parameters
-
-    async def _body(self, request: Request) -> bytes:
-        limit = self._settings().message_bytes_max
-        chunks, size = [], 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise _Refused(413, f"the body has more than {limit} bytes", {"connection": "close"})
-            chunks.append(chunk)
-        return b"".join(chunks)
 
     async def _answer(self, parameters: dict[str, Any], media: str, session: Session) -> Response:
         # by the GraphQL-over-HTTP text a refused request is 400 in the new media type and 200 in the old, as Hasura's
@@ -160,24 +120,6 @@ def _result(payload: bytes, media: str) -> Response:
 def _credentials(request: Request) -> Credentials:
     credentials = Credentials(request.headers.items())
     return credentials if request.state.cookies else credentials.without_cookies()
-
-
-def _decoded(text: bytes, name: str) -> Any:
-    try:
-        return _DECODER.decode(text)
-    except (msgspec.DecodeError, RecursionError, ValueError, ArithmeticError):
-        raise _Refused(400, f"{name} is not valid JSON") from None
-
-
-def _media_type(request: Request) -> str:
-    accept = request.headers.get("accept", "*/*").lower()
-    if GRAPHQL in accept:
-        return GRAPHQL
-    if JSON in accept or "*/*" in accept or "application/*" in accept or not accept.strip():
-        return JSON
-    if request.method == "GET" and "text/html" in accept:
-        return JSON
-    raise _Refused(406, f"this server answers with {GRAPHQL} or {JSON}")
 
 
 async def _is_admin(operations: Operations, request: Request) -> bool:
