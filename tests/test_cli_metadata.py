@@ -108,9 +108,9 @@ def test_there_and_back(shop: str, tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     assert (
-        "this version enforces no permissions, inherited_roles, query_collections, allowlist, introspection"
-        in made.stderr
+        "this version enforces no inherited_roles, query_collections, allowlist, introspection" in made.stderr
     )
+    assert "permissions hold for nobody until `auth` says who is asking" in made.stderr
     text = (tmp_path / "a.yaml").read_text()
     head, _, tail = text.partition("\n# Not carried over from the metadata:\n")
     assert [line[4:].partition(": ")[0] for line in tail.splitlines()] == LEFT
@@ -118,7 +118,10 @@ def test_there_and_back(shop: str, tmp_path: Path) -> None:
 
     served = run("serve", "-c", "a.yaml", cwd=tmp_path, SHOP_DATABASE_URL=shop)
     assert served.returncode == 1
-    assert "permissions: permissions are not enforced by this version, so a configuration" in served.stderr
+    assert (
+        "permissions: permissions hold for nobody without `auth`: whoever reaches the port is admin"
+        in served.stderr
+    )
 
     out = run("metadata", "export", "-c", "a.yaml", "--directory", "hasura/metadata", cwd=tmp_path)
     assert out.returncode == 0, out.stderr

@@ -189,7 +189,6 @@ def test_a_wrong_secret_is_not_shown() -> None:
         ("limits.rate_limit", "limits: {rate_limit: {global: 60}}"),
         ("state", "state: sqlite:///x.db"),
         ("bus", "bus: null"),
-        ("sources.a.permissions", "sources: {a: {permissions: {}}}"),
         ("sources.a.triggers", "sources: {a: {triggers: {}}}"),
     ],
 )
@@ -204,9 +203,15 @@ def test_what_comes_later_is_refused(key: str, text: str) -> None:
 def test_the_sentence_about_permissions() -> None:
     (found,) = problems(DATABASE + "sources:\n  trades:\n    permissions: {trader: {columns: '*'}}\n")
     assert found == (
-        "t.yaml:4:5: sources.trades.permissions: permissions are not enforced by this version, so a configuration "
-        "that has them is refused; remove them, or wait for the version that enforces them"
+        "t.yaml:4:5: sources.trades.permissions: permissions hold for nobody without `auth`: whoever reaches the port "
+        "is admin, and sees everything; say in `auth` who is asking, or remove them"
     )
+
+
+def test_permissions_are_served_to_those_who_are_asked_who_they_are() -> None:
+    text = DATABASE + "sources:\n  trades:\n    permissions: {trader: {columns: '*'}}\n"
+    config = loads(text + f"auth: {{admin_secrets: [{'x' * 32}]}}\n", "t.yaml", {})
+    assert list(config.sources["trades"].permissions) == ["trader"]
 
 
 def test_equal_keys_are_refused() -> None:
