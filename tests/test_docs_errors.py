@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from tests.graphql.limit_cases import LIMITS
+from tycostream.auth.denied import Reason
 from tycostream.graphql.documents import MISFIT
 from tycostream.transports.close_codes import CLOSE_CODES
 
@@ -15,14 +16,14 @@ TEXT = (ROOT / "docs" / "errors.md").read_text()
 
 
 def codes_in_code() -> set[str]:
-    """The first argument of every RequestError."""
+    """The first argument of every RequestError, and of every Denied, which is one."""
     found = set()
     for path in (ROOT / "src" / "tycostream").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name)
-                and node.func.id == "RequestError"
+                and node.func.id in ("RequestError", "Denied")
             ):
                 first = node.args[0] if node.args else None
                 if isinstance(first, ast.Constant) and isinstance(first.value, str):
@@ -34,6 +35,11 @@ def test_every_code_of_an_operation_is_documented() -> None:
     documented = re.findall(r"^\| `([A-Za-z_-]+)` \|", TEXT, re.MULTILINE)
     assert set(documented) == codes_in_code()
     assert len(documented) == len(set(documented))
+
+
+def test_every_reason_of_a_failed_authentication_is_documented() -> None:
+    reasons = re.findall(r"`([a-z-]+)`", TEXT[TEXT.index("## Why nobody was let in") :].split("\n## ")[0])
+    assert sorted(reasons) == sorted(reason.value for reason in Reason)
 
 
 def test_what_comes_beside_data_is_documented() -> None:

@@ -37,9 +37,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resilience": VALUES | {"config"},
     "observe": VALUES | {"config"},
     "dataflow": VALUES | {"config"},
-    "auth": VALUES | {"config", "dataflow", "observe"},
+    "auth": VALUES | {"config", "dataflow", "observe", "state"},
     "graphql": VALUES | {"config", "dataflow", "auth"},
     "engines": VALUES | {"config", "resilience", "observe"},
+    "state": VALUES | {"config", "engines"},
     "live": VALUES | {"config", "dataflow", "auth", "graphql", "observe", "resilience", "engines"},
     "transports": VALUES | {"config", "auth", "graphql", "live", "observe", "resilience"},
     "demo": VALUES | {"config", "engines"},
@@ -47,9 +48,32 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": VALUES | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe"},
     "upstreams": VALUES | {"config", "engines", "observe"},
     "app": VALUES
-    | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe", "upstreams"},
+    | {
+        "config",
+        "dataflow",
+        "auth",
+        "graphql",
+        "live",
+        "transports",
+        "engines",
+        "observe",
+        "state",
+        "upstreams",
+    },
     "cli": VALUES
-    | {"config", "metadata", "engines", "graphql", "app", "upstreams", "demo", "observe", "transports"},
+    | {
+        "auth",
+        "config",
+        "metadata",
+        "engines",
+        "graphql",
+        "app",
+        "upstreams",
+        "demo",
+        "observe",
+        "state",
+        "transports",
+    },
     "__main__": {"cli"},
 }
 NO_ASYNCIO = ("dataflow", "engines/decode", "transports/wire", "graphql", "rows.py", "scalars.py")
@@ -97,6 +121,13 @@ def test_live_knows_only_the_contract_of_engines(path: Path) -> None:
     if room_of(path) == "live":
         names = {name for name in imported(path) if name.startswith("tycostream.engines.")}
         assert all(name.startswith("tycostream.engines.base") for name in names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_state_knows_of_engines_only_how_to_connect(path: Path) -> None:
+    if room_of(path) == "state":
+        names = {name for name in imported(path) if name.startswith("tycostream.engines.")}
+        assert all(name.startswith("tycostream.engines.libpq") for name in names)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

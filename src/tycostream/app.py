@@ -24,6 +24,7 @@ from graphql import GraphQLError
 
 from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.session import ADMIN, Session
+from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
 from tycostream.config.model import Config, ServerConfig, SourceConfig
 from tycostream.config.relationships import fields_of
@@ -47,6 +48,7 @@ from tycostream.live.outbox import Outbox
 from tycostream.live.source_feed import SourceFeed
 from tycostream.observe.events import Emit, Event, OperationFailed, PermissionUnfit, RelationshipUnfit
 from tycostream.rows import RowType
+from tycostream.state.opening import open_state
 from tycostream.upstreams import Upstreams
 
 _UNKNOWN: Final = re.compile(r"field '([^']*)' not found in type: '([^']*)'")
@@ -72,7 +74,8 @@ class App:
         self._settled = asyncio.Event()
         self.upstreams = Upstreams(config, clock, emit)
         self._cursors = CursorBox(config.server.cursor_key)
-        self.authenticator = Authenticator(config.auth, clock, emit)
+        tokens = Tokens(open_state(config.state), clock, emit) if config.state is not None else None
+        self.authenticator = Authenticator(config.auth, clock, emit, tokens)
         self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
         self._relationships = Resolved(config.sources)

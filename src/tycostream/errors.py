@@ -3,6 +3,7 @@
 TycoError
 ├── ConfigError      the configuration; carries all problems at once, each with file:line:column
 ├── UpstreamError    a database; carries the action that follows: RETRY, RESYNC or FAIL
+├── StateError       what we keep ourselves (``state:``) cannot be read or written
 └── RequestError     a client's request; carries the GraphQL path and Hasura's code
 """
 
@@ -85,6 +86,10 @@ class UpstreamError(TycoError):
     def __init__(self, code: str, message: str, *, action: Action, detail: str = "", hint: str = "") -> None:
         super().__init__(code, message, detail=detail, hint=hint)
         self.action = action
+
+
+class StateError(TycoError):
+    """What ``state:`` names cannot be read or written: ``state-unavailable`` may pass, every other code is for a person."""
 
 
 class RequestError(TycoError):

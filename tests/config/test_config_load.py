@@ -187,7 +187,6 @@ def test_a_wrong_secret_is_not_shown() -> None:
     [
         ("limits.memory", "limits: {memory: 2GiB}"),
         ("limits.rate_limit", "limits: {rate_limit: {global: 60}}"),
-        ("state", "state: sqlite:///x.db"),
         ("bus", "bus: null"),
         ("sources.a.triggers", "sources: {a: {triggers: {}}}"),
     ],

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.auth.tokens import EC, OTHER_RSA, RSA, SECRET, jwk, token
 from tests.transports.test_port import ITEMS, Port, serving, subscribe
 from tycostream.auth.authenticator import Authenticator
+from tycostream.auth.session import Session
 from tycostream.config.auth import AuthConfig
 from tycostream.config.load import loads
 from tycostream.observe.events import silent
@@ -333,7 +334,7 @@ def test_a_session_ends_at_its_second_even_if_the_time_is_set_meanwhile() -> Non
     authenticator = Authenticator(AuthConfig(), clock, silent)
     watch = SessionWatch(authenticator, clock, sink)
     watch.begin()
-    watch.until(clock.time() + 100)
+    watch.follow(Session(expires_at_s=clock.time() + 100))
     clock.advance(99.9)
     assert sink.aborted == []
     clock.advance(0.1)
@@ -341,10 +342,10 @@ def test_a_session_ends_at_its_second_even_if_the_time_is_set_meanwhile() -> Non
     other = Closed()
     ended = SessionWatch(authenticator, clock, other)
     ended.begin()
-    ended.until(clock.time() + 1e12)
+    ended.follow(Session(expires_at_s=clock.time() + 1e12))
     ended.end()
     ended.end()
-    ended.until(clock.time() - 1)
+    ended.follow(Session(expires_at_s=clock.time() - 1))
     clock.advance(100)
     authenticator.reconfigure(AuthConfig())
     assert other.aborted == []

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from tycostream.auth.api_token import PREFIX
 from tycostream.auth.credentials import ADMIN_SECRETS, ROLE, Credentials
+from tycostream.auth.denied import Denied, Reason, not_allowed, several_tokens
 from tycostream.auth.session import ADMIN, Session
+from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
 from tycostream.config.auth import AuthConfig, HeaderType
 from tycostream.errors import RequestError
-from tycostream.observe.events import Emit
+from tycostream.observe.events import Authenticated, AuthenticationFailed, Emit
 
 if TYPE_CHECKING:
     from tycostream.auth.issuers import Issuers
@@ -20,16 +23,23 @@ if TYPE_CHECKING:
 _SECRET_WRONG: Final = f'invalid "{ADMIN_SECRETS[0]}"/"{ADMIN_SECRETS[1]}"'
 _SECRET_MISSING: Final = f"{ADMIN_SECRETS[0]}/{ADMIN_SECRETS[1]} required, but not found"
 _TOKEN_MISSING: Final = "Missing 'Authorization' or 'Cookie' header in JWT authentication mode"  # noqa: S105
+_USER: Final = "user-id"
 
 
 class Authenticator:
-    """Says who is asking. Without a configuration everybody is admin, and the server keeps to this machine."""
+    """Says who is asking. Without a configuration everybody is admin, and the server keeps to this machine.
 
-    def __init__(self, config: AuthConfig | None, clock: Clock, emit: Emit) -> None:
+    ``tokens``: the API tokens of ``state``, if there is one.
+    """
+
+    def __init__(
+        self, config: AuthConfig | None, clock: Clock, emit: Emit, tokens: Tokens | None = None
+    ) -> None:
         self._clock = clock
         self._emit = emit
         self._watchers: set[Callable[[], None]] = set()
         self._former: list[Issuers] = []
+        self.tokens = tokens
         self._use(config)
 
     def _use(self, config: AuthConfig | None) -> None:
@@ -65,35 +75,88 @@ class Authenticator:
         self._watchers.add(told)
         return lambda: self._watchers.discard(told)
 
+    def watch_token(self, session: Session, told: Callable[[], None]) -> Callable[[], None]:
+        """Have ``told`` called when the API token of a session is revoked, at once if it was; gives what ends that."""
+        if session.token_id is None or self.tokens is None:
+            return lambda: None
+        return self.tokens.watch(session.token_id, told)
+
     async def close(self) -> None:
         """Give up what is under way."""
         for issuers in (*self._former, self._issuers):
             if issuers is not None:
                 await issuers.close()
+        if self.tokens is not None:
+            await self.tokens.close()
 
     async def authenticate(self, credentials: Credentials) -> Session:
         """Who shows these. RequestError, with Hasura's codes and words, if that is nobody."""
+        try:
+            by, session = await self._identified(credentials)
+        except RequestError as error:
+            reason = error.reason if isinstance(error, Denied) else Reason.MALFORMED
+            self._emit(
+                AuthenticationFailed(credentials.transport, credentials.client_ip, error.code, reason.value)
+            )
+            raise
+        user, token = session.variables.get(_USER, ""), session.token_id or ""
+        self._emit(Authenticated(credentials.transport, credentials.client_ip, session.role, by, user, token))
+        return session
+
+    async def is_admin(self, credentials: Credentials) -> bool:
+        """Whether an admin shows these. That somebody shows nothing is no failure where nothing is asked for."""
         if self._config is None:
-            return Session()
+            return True
+        names = {
+            *ADMIN_SECRETS,
+            "authorization",
+            *(self._issuers.headers if self._issuers is not None else ()),
+        }
+        if not any(credentials.has(name) for name in names):
+            return False
+        try:
+            return (await self.authenticate(credentials)).admin
+        except RequestError:
+            return False
+
+    async def _identified(self, credentials: Credentials) -> tuple[str, Session]:
+        if self._config is None:
+            return "nothing", Session()
         secret = credentials.admin_secret()
         if secret is not None:
-            return self._by_secret(secret, credentials)
+            return "admin-secret", self._by_secret(secret, credentials)
         config, issuers = self._config, self._issuers  # those of now, whatever happens while keys are fetched
+        bearer = credentials.bearer()
+        if bearer is not None and (
+            bearer.startswith(PREFIX) or (issuers is None and self.tokens is not None)
+        ):
+            if issuers is not None and issuers.shown_beside(credentials):
+                raise several_tokens()
+            return "token", await self._by_token(bearer, credentials)
         session = await issuers.authenticate(credentials) if issuers is not None else None
         if session is not None:
-            return session
+            return "jwt", session
         if config.unauthorized_role is not None:
-            return Session(config.unauthorized_role)
-        if issuers is not None:
-            raise RequestError("invalid-headers", _TOKEN_MISSING)
-        raise RequestError("access-denied", _SECRET_MISSING)
+            return "nothing", Session(config.unauthorized_role)
+        if issuers is not None or self.tokens is not None:
+            raise Denied("invalid-headers", _TOKEN_MISSING, Reason.MISSING)
+        raise Denied("access-denied", _SECRET_MISSING, Reason.MISSING)
 
     def _by_secret(self, secret: str, credentials: Credentials) -> Session:
         given = _digest(secret)
         # all of them, and digests: the time taken tells neither which one nor how much of it was right
         if not sum(hmac.compare_digest(given, known) for known in self._secrets):
-            raise RequestError("access-denied", _SECRET_WRONG)
+            raise Denied("access-denied", _SECRET_WRONG, Reason.SECRET_WRONG)
         return Session(credentials.get(ROLE) or ADMIN, credentials.session_variables())
+
+    async def _by_token(self, secret: str, credentials: Credentials) -> Session:
+        if self.tokens is None:
+            raise Denied("access-denied", "this server takes no API tokens", Reason.TOKEN_UNKNOWN)
+        wanted = credentials.get(ROLE)  # looked at before the state is asked
+        session = await self.tokens.session(secret)
+        if wanted not in (None, session.role):
+            raise not_allowed()
+        return session
 
 
 def _digest(secret: str) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from tycostream.auth.credentials import PREFIX
+from tycostream.auth.denied import Denied, Reason, not_allowed
 from tycostream.config.auth import ClaimConfig, ClaimsFormat, JwtConfig
-from tycostream.errors import RequestError
 from tycostream.json_path import json_path
 
 _DEFAULT_ROLE: Final = "default-role"
@@ -34,16 +34,16 @@ def role_and_variables(
         raise _invalid("invalid x-hasura-default-role; should be a role")
     role = default if wanted is None else wanted
     if role not in allowed:
-        raise RequestError("access-denied", "Your requested role is not in allowed roles")
+        raise not_allowed()
     return role, {name: _text(value) for name, value in found.items()}
 
 
-def _missing(message: str) -> RequestError:
-    return RequestError("jwt-missing-role-claims", message)
+def _missing(message: str) -> Denied:
+    return Denied("jwt-missing-role-claims", message, Reason.CLAIMS_WRONG)
 
 
-def _invalid(message: str) -> RequestError:
-    return RequestError("jwt-invalid-claims", message)
+def _invalid(message: str) -> Denied:
+    return Denied("jwt-invalid-claims", message, Reason.CLAIMS_WRONG)
 
 
 def _namespace(claims: Mapping[str, Any], config: JwtConfig) -> dict[str, Any]:

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from tycostream.auth.denied import malformed
 from tycostream.config.auth import HeaderConfig, HeaderType
-from tycostream.errors import RequestError
 
 PREFIX: Final = "x-hasura-"
 ADMIN_SECRETS: Final = ("x-hasura-admin-secret", "x-hasura-access-key")
 ROLE: Final = "x-hasura-role"
-_HEADERS: Final = "invalid-headers"
 
 
 class Credentials:
     """Headers by lower-case name. One that is there twice is refused when it is looked at: which is meant is a guess,
     and a proxy before us may have guessed otherwise.
+
+    ``transport`` and ``client_ip`` say where they came from, for logs.
     """
 
-    def __init__(self, pairs: Iterable[tuple[str, object]]) -> None:
+    def __init__(
+        self, pairs: Iterable[tuple[str, object]], *, transport: str = "", client_ip: str = ""
+    ) -> None:
+        self.transport = transport
+        self.client_ip = client_ip
         self._values: dict[str, list[object]] = {}
         for name, value in pairs:
             self._values.setdefault(name.lower(), []).append(value)
@@ -30,22 +35,27 @@ class Credentials:
         if values is None:
             return None
         if len(values) > 1:
-            raise RequestError(_HEADERS, f"the header {name[:80]!r} is there {len(values)} times")
+            raise malformed(f"the header {name[:80]!r} is there {len(values)} times")
         if not isinstance(values[0], str):
-            raise RequestError(_HEADERS, f"the header {name[:80]!r} is not a text")
+            raise malformed(f"the header {name[:80]!r} is not a text")
         return values[0].strip()
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a header, whatever it holds."""
+        return name in self._values
+
     def over(self, others: Credentials) -> Credentials:
-        """These, and the ``others`` that are not among them."""
-        joined = Credentials(())
-        joined._values = {**others._values, **self._values}
-        return joined
+        """These, and the ``others`` that are not among them; they came from where the others did."""
+        return others._with({**others._values, **self._values})
 
     def without_cookies(self) -> Credentials:
         """These, if a browser may have sent its cookies on behalf of a page that may not use them."""
-        rest = Credentials(())
-        rest._values = {name: values for name, values in self._values.items() if name != "cookie"}
-        return rest
+        return self._with({name: values for name, values in self._values.items() if name != "cookie"})
+
+    def _with(self, values: dict[str, list[object]]) -> Credentials:
+        made = Credentials((), transport=self.transport, client_ip=self.client_ip)
+        made._values = values
+        return made
 
     def session_variables(self) -> dict[str, str]:
         """The X-Hasura- headers but the secret and the role: names without prefix."""
@@ -58,7 +68,7 @@ class Credentials:
         """The admin secret, by its name of today or by its old one."""
         given = [value for name in ADMIN_SECRETS if (value := self.get(name)) is not None]
         if len(given) > 1:
-            raise RequestError(_HEADERS, f"{' and '.join(ADMIN_SECRETS)} are both there; send one")
+            raise malformed(f"{' and '.join(ADMIN_SECRETS)} are both there; send one")
         return given[0] if given else None
 
     def token(self, place: HeaderConfig) -> str | None:
@@ -69,17 +79,22 @@ class Credentials:
                 return None
             scheme, _, token = value.partition(" ")
             if scheme.lower() != "bearer" or not token.strip():
-                raise RequestError(_HEADERS, "Malformed Authorization header", hint="Authorization: Bearer …")
+                raise malformed("Malformed Authorization header", hint="Authorization: Bearer …")
             return token.strip()
         if place.type is HeaderType.COOKIE:
             return self._cookie(place.name or "")
         return self.get((place.name or "").lower()) or None
 
+    def bearer(self) -> str | None:
+        """What stands after ``Authorization: Bearer``, None if there is nothing of that kind."""
+        scheme, _, token = (self.get("authorization") or "").partition(" ")
+        return token.strip() or None if scheme.lower() == "bearer" else None
+
     def _cookie(self, name: str) -> str | None:
         pairs = [part.partition("=") for part in (self.get("cookie") or "").split(";")]
         found = [value.strip().strip('"') for key, _, value in pairs if key.strip() == name]
         if len(found) > 1:
-            raise RequestError(_HEADERS, f"the cookie {name[:80]!r} is there {len(found)} times")
+            raise malformed(f"the cookie {name[:80]!r} is there {len(found)} times")
         return (found[0] or None) if found else None
 
 
@@ -90,5 +105,5 @@ def of_payload(payload: Mapping[str, object]) -> Credentials:
         # beside headers a flat payload may hold anything; only texts can be meant
         return Credentials((name, value) for name, value in payload.items() if isinstance(value, str))
     if not isinstance(headers, Mapping):
-        raise RequestError(_HEADERS, "`headers` of connection_init is no object")
+        raise malformed("`headers` of connection_init is no object")
     return Credentials((str(name), value) for name, value in headers.items())

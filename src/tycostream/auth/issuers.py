@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from tycostream.auth.claims import role_and_variables
 from tycostream.auth.credentials import ROLE, Credentials
+from tycostream.auth.denied import Reason, several_tokens
 from tycostream.auth.jwt import Unverified, Verifier, refused, unverified
 from tycostream.auth.keys import FixedKey, Keys, KeySet
 from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.config.auth import HeaderConfig, HeaderType, JwtConfig
 from tycostream.config.jwt_keys import fixed_key
-from tycostream.errors import RequestError
 from tycostream.observe.events import Emit
 
 
@@ -22,19 +22,34 @@ class Issuers:
 
     def __init__(self, configs: Sequence[JwtConfig], clock: Clock, emit: Emit) -> None:
         self._verifiers = [Verifier(config, _keys(config, clock, emit), clock) for config in configs]
+        self._places = {_place(config.header): config.header for config in configs}
+
+    @property
+    def headers(self) -> frozenset[str]:
+        """The headers, by lower-case name, in which a token may be."""
+        return frozenset(
+            name if kind is HeaderType.CUSTOM else kind.value.lower() for kind, name in self._places
+        )
+
+    def shown_beside(self, credentials: Credentials) -> bool:
+        """Whether there is a token elsewhere than in the header Authorization."""
+        return any(
+            credentials.token(header) is not None
+            for header in self._places.values()
+            if header.type is not HeaderType.AUTHORIZATION
+        )
 
     async def authenticate(self, credentials: Credentials) -> Session | None:
         """The session of a token; None if none is shown. RequestError if it is not good."""
-        places = {_place(verifier.config.header): verifier.config.header for verifier in self._verifiers}
         found = [
             (token, place)
-            for place, header in places.items()
+            for place, header in self._places.items()
             if (token := credentials.token(header)) is not None
         ]
         if not found:
             return None
         if len(found) > 1:
-            raise RequestError("invalid-headers", "there are several tokens, in different headers; send one")
+            raise several_tokens()
         token, place = found[0]
         wanted = credentials.get(ROLE)
         said = unverified(token)
@@ -68,7 +83,7 @@ def _issuer_of(token: Unverified, verifiers: Sequence[Verifier]) -> Verifier:
     for candidates in (named, any_issuer):
         if candidates:
             return candidates[0]
-    raise refused("JWTNotInIssuer")
+    raise refused("JWTNotInIssuer", Reason.TOKEN_FOR_OTHERS)
 
 
 def _place(header: HeaderConfig) -> tuple[HeaderType, str]:

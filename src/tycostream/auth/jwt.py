@@ -10,10 +10,10 @@ from typing import Any, Final
 import jwt
 from jwt.exceptions import InvalidAudienceError, InvalidIssuerError, InvalidSignatureError, PyJWTError
 
+from tycostream.auth.denied import Denied, Reason
 from tycostream.auth.keys import Keys
 from tycostream.clock import Clock
 from tycostream.config.auth import JwtConfig
-from tycostream.errors import RequestError
 
 _BYTES_MAX: Final = 16 * 2**10
 
@@ -28,23 +28,23 @@ class Unverified:
     issuer: str | None
 
 
-def refused(reason: str) -> RequestError:
+def refused(said: str, reason: Reason) -> Denied:
     """A token that is not taken, in Hasura's words."""
-    return RequestError("invalid-jwt", f"Could not verify JWT: {reason}")
+    return Denied("invalid-jwt", f"Could not verify JWT: {said}", reason)
 
 
 def unverified(token: str) -> Unverified:
     """What a token says; RequestError if it is none at all."""
     if len(token) > _BYTES_MAX:
-        raise refused(f"it is longer than {_BYTES_MAX} bytes")
+        raise refused(f"it is longer than {_BYTES_MAX} bytes", Reason.TOKEN_MALFORMED)
     try:
         parts = jwt.decode_complete(token, options={"verify_signature": False})
     except (PyJWTError, ValueError, TypeError, RecursionError):
-        raise refused("it is not a JWT") from None
+        raise refused("it is not a JWT", Reason.TOKEN_MALFORMED) from None
     header, payload = parts["header"], parts["payload"]
     algorithm, kid, issuer = header.get("alg"), header.get("kid"), payload.get("iss")
     if not isinstance(algorithm, str) or not isinstance(kid, str | None):
-        raise refused("its header is not one of a signed token")
+        raise refused("its header is not one of a signed token", Reason.TOKEN_MALFORMED)
     return Unverified(token, algorithm, kid, issuer if isinstance(issuer, str) else None)
 
 
@@ -60,7 +60,7 @@ class Verifier:
         """The claims, and until when they hold (seconds since 1970; None: for ever). RequestError if it is not good."""
         key = await self.keys.find(token.kid, token.algorithm)
         if key is None:
-            raise refused("no key of its issuer is for it")
+            raise refused("no key of its issuer is for it", Reason.TOKEN_FORGED)
         claims = self._claims(token, key.key, key.algorithms)
         return claims, self._until(claims)
 
@@ -89,25 +89,25 @@ class Verifier:
                 },
             )
         except InvalidSignatureError:
-            raise refused("JWSError JWSInvalidSignature") from None
+            raise refused("JWSError JWSInvalidSignature", Reason.TOKEN_FORGED) from None
         except InvalidAudienceError:
-            raise refused("JWTNotInAudience") from None
+            raise refused("JWTNotInAudience", Reason.TOKEN_FOR_OTHERS) from None
         except InvalidIssuerError:
-            raise refused("JWTNotInIssuer") from None
+            raise refused("JWTNotInIssuer", Reason.TOKEN_FOR_OTHERS) from None
         except jwt.MissingRequiredClaimError as error:
-            raise refused(f"it has no {error.claim}") from None
+            raise refused(f"it has no {error.claim}", Reason.CLAIMS_WRONG) from None
         except (PyJWTError, ValueError, TypeError, RecursionError):
-            raise refused("it is not a signed token of its issuer") from None
+            raise refused("it is not a signed token of its issuer", Reason.TOKEN_FORGED) from None
 
     def _until(self, claims: Mapping[str, Any]) -> float | None:
         now_s, leeway_s = self._clock.time(), self.config.leeway.total_seconds()
         expires_s, begins_s, issued_s = (_time(claims, name) for name in ("exp", "nbf", "iat"))
         if expires_s is not None and now_s >= expires_s + leeway_s:
-            raise refused("JWTExpired")
+            raise refused("JWTExpired", Reason.TOKEN_EXPIRED)
         if begins_s is not None and now_s < begins_s - leeway_s:
-            raise refused("JWTNotYetValid")
+            raise refused("JWTNotYetValid", Reason.TOKEN_NOT_YET)
         if issued_s is not None and now_s < issued_s - leeway_s:
-            raise refused("JWTIssuedAtFuture")
+            raise refused("JWTIssuedAtFuture", Reason.TOKEN_NOT_YET)
         return None if expires_s is None else expires_s + leeway_s
 
 
@@ -116,11 +116,11 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
     if name not in claims:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise refused(f"its {name} is no time")
+        raise refused(f"its {name} is no time", Reason.CLAIMS_WRONG)
     try:
         seconds = float(value)
     except OverflowError:
         seconds = math.inf
     if not math.isfinite(seconds):
-        raise refused(f"its {name} is no time")
+        raise refused(f"its {name} is no time", Reason.CLAIMS_WRONG)
     return seconds

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from tycostream.auth.denied import unavailable
 from tycostream.auth.freshness import fresh_for_s
 from tycostream.auth.jwks import PublishedKey, published_keys
 from tycostream.clock import Clock
 from tycostream.config.jwt_keys import PublicKey
-from tycostream.errors import RequestError
 from tycostream.observe.events import Emit, KeysFetched, KeysUnavailable
 
 # A token with a key that we do not know may be the first one after a rotation, or an attack on the issuer.
@@ -100,11 +100,7 @@ class KeySet:
             await self._refresh()
             found = self._known(kid, algorithm)
         if found is None and not self._usable():
-            raise RequestError(
-                "unexpected",
-                "the keys of the token's issuer cannot be had at present",
-                hint="try again in a minute",
-            )
+            raise unavailable("the keys of the token's issuer cannot be had at present")
         return found
 
     def _usable(self) -> bool:

@@ -12,12 +12,14 @@ ADMIN = "admin"
 class Session:
     """A role, its session variables (lower-case names, without prefix) and when it ends (None: never).
 
-    ``expires_at_s`` is seconds since 1970.
+    ``expires_at_s`` is seconds since 1970. ``token_id`` names the API token that it came with, if it was one:
+    ``Authenticator.watch_token`` tells of its revocation.
     """
 
     role: str = ADMIN
     variables: Mapping[str, str] = field(default_factory=dict)
     expires_at_s: float | None = None
+    token_id: str | None = None
 
     @property
     def admin(self) -> bool:

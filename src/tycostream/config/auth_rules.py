@@ -19,9 +19,9 @@ class _Add(Protocol):
     def __call__(self, path: Path, message: str, *, key: bool = False) -> None: ...
 
 
-def check_auth(auth: AuthConfig, add: _Add) -> None:
-    """Note every broken rule."""
-    if not auth.admin_secrets and not auth.jwt and auth.unauthorized_role is None:
+def check_auth(auth: AuthConfig, add: _Add, *, tokens: bool) -> None:
+    """Note every broken rule. ``tokens``: API tokens can let somebody in too."""
+    if not auth.admin_secrets and not auth.jwt and auth.unauthorized_role is None and not tokens:
         add(("auth",), 'lets nobody in; write admin_secrets: ["${ADMIN_SECRET}"], or jwt with an issuer')
     for i, secret in enumerate(auth.admin_secrets):
         here: Path = ("auth", "admin_secrets", i)

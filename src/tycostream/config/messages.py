@@ -15,9 +15,8 @@ from pydantic_core import ErrorDetails
 from tycostream.config.model import LOADERS, Config
 from tycostream.config.tree import Path
 
-_SECRET: Final = frozenset({"url", "cursor_key", "admin_secrets", "key", "key_file"})
+_SECRET: Final = frozenset({"url", "cursor_key", "admin_secrets", "key", "key_file", "state"})
 _LATER_TOP: Final = {
-    "state": "shared state is not kept by this version",
     "bus": "a bus between servers is not used by this version",
     "triggers": "triggers are not run by this version",
 }

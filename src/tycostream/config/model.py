@@ -338,6 +338,11 @@ class Config(Model):
     auth: AuthConfig | None = Field(
         None, description="Who may ask; absent: everybody who can reach the port, as admin."
     )
+    state: str | None = Field(
+        None,
+        repr=False,
+        description="Where API tokens are kept: sqlite:///file, or a PostgreSQL that several servers share.",
+    )
     inherited_roles: dict[str, Names] = Field(
         default_factory=dict,
         description="Roles that see what others see together: their names, each with those.",

@@ -15,9 +15,9 @@ from tycostream.config.values import Model
 
 # The socket is bound, and what we made in the databases has its name: these need another process.
 # So does whether anybody is asked who he is: the address that a server without `auth` may have is another one.
-_RESTART: Final = frozenset({"name", "server.host", "server.port", "auth"})
+_RESTART: Final = frozenset({"name", "server.host", "server.port", "auth", "state"})
 _UNSPOKEN: Final = frozenset(
-    {"server.cursor_key", "auth", "auth.admin_secrets", "auth.jwt"}
+    {"server.cursor_key", "auth", "auth.admin_secrets", "auth.jwt", "state"}
 )  # secrets: that they changed is all that is told
 # Of a source's settings those that its stream knows nothing of.
 _DELIVERY: Final = (
@@ -125,7 +125,7 @@ def applicable(old: Config, new: Config) -> Config:
     """``new``, but with the settings of ``old`` where only another process could take on the new ones."""
     server = new.server.model_copy(update={"host": old.server.host, "port": old.server.port})
     auth = new.auth if (old.auth is None) is (new.auth is None) else old.auth
-    return new.model_copy(update={"name": old.name, "server": server, "auth": auth})
+    return new.model_copy(update={"name": old.name, "server": server, "auth": auth, "state": old.state})
 
 
 def report(changes: Changes) -> list[str]:

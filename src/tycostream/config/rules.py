@@ -18,6 +18,7 @@ from tycostream.config.names import field_name_problem, name_problem
 from tycostream.config.relationships import check_relationships
 from tycostream.config.schema_names import FIXED_TYPES, Add, check_names
 from tycostream.config.sql_text import one_expression, one_query
+from tycostream.config.state import state_problem
 from tycostream.config.table_name import parts
 from tycostream.config.tree import Path, Report
 from tycostream.json_shape import innermost
@@ -69,7 +70,9 @@ def check_rules(config: Config, names: _Names, report: Report) -> None:
     _live(("live",), config.live, add)
     _server(config.server, config.auth, add)
     if config.auth is not None:
-        check_auth(config.auth, add)
+        check_auth(config.auth, add, tokens=config.state is not None)
+    if config.state is not None and (problem := state_problem(config.state, asked=config.auth is not None)):
+        add(("state",), problem)
 
 
 def _database_of(source: SourceConfig, config: Config, report: Report) -> DatabaseConfig | None:

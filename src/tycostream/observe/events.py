@@ -131,6 +131,49 @@ class KeysUnavailable:
 
 
 @dataclass(frozen=True, slots=True)
+class Authenticated:
+    """Somebody was let in. ``by``: admin-secret, jwt, token or nothing (the unauthorized role); ``token``: its id."""
+
+    transport: str
+    client_ip: str
+    role: str
+    by: str
+    user: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationFailed:
+    """Somebody was not let in: the error's code, and the reason, one of docs/errors.md. Nothing of what was shown."""
+
+    transport: str
+    client_ip: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """An API token was revoked, here or by another process: its sessions have ended. ``token`` is its id."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateUnavailable:
+    """What `state` names does not answer: API tokens that are known go on for an hour, others are refused."""
+
+    code: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateAvailable:
+    """What `state` names answers again."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionOpened:
     """A client connected. ``peer`` is the other end of the socket; ``client_ip`` whom it asks for, if that is a proxy."""
 
@@ -184,6 +227,11 @@ Event = (
     | RerunsBehind
     | KeysFetched
     | KeysUnavailable
+    | Authenticated
+    | AuthenticationFailed
+    | TokenRevoked
+    | StateUnavailable
+    | StateAvailable
     | ConnectionOpened
     | ConnectionClosed
     | RequestRefused

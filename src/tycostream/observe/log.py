@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from tycostream.observe.events import (
+    Authenticated,
     BatchApplied,
     CohortQuarantined,
     ConnectionClosed,
@@ -25,6 +26,7 @@ from tycostream.observe.events import (
     RerunsBehind,
     SlotKeepsLog,
     SourceRerun,
+    StateUnavailable,
 )
 
 _threshold = logging.INFO
@@ -38,6 +40,8 @@ _LEVELS: Final = {
     RelationshipUnfit: logging.WARNING,
     KeysFetched: logging.DEBUG,
     KeysUnavailable: logging.WARNING,
+    Authenticated: logging.DEBUG,
+    StateUnavailable: logging.WARNING,
     CohortQuarantined: logging.ERROR,
     OperationFailed: logging.ERROR,
 }

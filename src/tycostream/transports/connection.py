@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from tycostream.auth.credentials import Credentials, of_payload
+from tycostream.auth.denied import Denied, Reason
 from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.errors import RequestError
@@ -97,7 +98,10 @@ class Connection:
             self._session = await self._operations.authenticator.authenticate(credentials)
         except RequestError as error:
             self._greeting = None
-            self._sink.abort(4403, f"Forbidden: {error.message}")
+            if isinstance(error, Denied) and error.reason is Reason.UNAVAILABLE:
+                self._sink.abort(1013, f"Try again later: {error.message}")
+            else:
+                self._sink.abort(4403, f"Forbidden: {error.message}")
         except Exception as error:
             self._greeting = None
             self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
@@ -106,7 +110,7 @@ class Connection:
             self._greeting = None
             self.protocol.waiting = False
             self.outbox.control(ACK)
-            self._watch.until(self._session.expires_at_s)
+            self._watch.follow(self._session)
 
     def _start(self, request: Subscribe) -> None:
         wire_id = escaped(request.id)

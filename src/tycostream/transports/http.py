@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from tycostream import __version__
 from tycostream.auth.credentials import Credentials
+from tycostream.auth.denied import Denied, Reason
 from tycostream.auth.session import Session
 from tycostream.config.model import ServerSettings
 from tycostream.errors import RequestError
@@ -63,9 +64,7 @@ class GraphQLEndpoint:
             parameters = await parameters_of(request, self._settings().message_bytes_max)
             return await self._answer(parameters, media, session)
         except RequestError as unknown:
-            # as Hasura: who reads the old media type reads the errors, not the status
-            status, headers = (401, {"www-authenticate": "Bearer"}) if media == GRAPHQL else (200, None)
-            return errors_response([unknown], status, media, headers)
+            return _nobody(unknown, media)
         except Refused as refused:
             error = refused.error
             self._emit(
@@ -105,6 +104,15 @@ class GraphQLEndpoint:
             return errors_response([RequestError("unexpected", "internal error")], 500, media)
 
 
+def _nobody(error: RequestError, media: str) -> Response:
+    """Who asks is not known, or cannot be known for now."""
+    if media != GRAPHQL:  # as Hasura: who reads the old media type reads the errors, not the status
+        return errors_response([error], 200, media)
+    if isinstance(error, Denied) and error.reason is Reason.UNAVAILABLE:
+        return errors_response([error], 503, media, {"retry-after": "1"})
+    return errors_response([error], 401, media, {"www-authenticate": "Bearer"})
+
+
 def _result(payload: bytes, media: str) -> Response:
     if len(payload) <= _PIECE_BYTES:
         return Response(payload, 200, media_type=media)
@@ -118,15 +126,8 @@ def _result(payload: bytes, media: str) -> Response:
 
 
 def _credentials(request: Request) -> Credentials:
-    credentials = Credentials(request.headers.items())
+    credentials = Credentials(request.headers.items(), transport="http", client_ip=request.state.client_ip)
     return credentials if request.state.cookies else credentials.without_cookies()
-
-
-async def _is_admin(operations: Operations, request: Request) -> bool:
-    try:
-        return (await operations.authenticator.authenticate(_credentials(request))).admin
-    except RequestError:
-        return False
 
 
 class _Pages(StaticFiles):
@@ -170,7 +171,7 @@ def make_app(
     async def readyz(request: Request) -> Response:
         ready, sources = operations.ready()
         known: dict[str, object] = {"ready": ready}
-        if await _is_admin(operations, request):
+        if await operations.authenticator.is_admin(_credentials(request)):
             known["sources"] = sources
         body = msgspec.json.encode(known)
         return Response(body, 200 if ready else 503, media_type=JSON)

@@ -188,7 +188,7 @@ class WebSocketShell(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()
             return
-        credentials = Credentials(headers)
+        credentials = Credentials(headers, transport=SUBPROTOCOL, client_ip=self._caller.ip)
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._connection = Connection(
             self._operations,
