@@ -18,6 +18,7 @@ from tycostream.clock import SystemClock
 from tycostream.config.load import loads
 from tycostream.observe.events import silent
 from tycostream.transports.http import make_app
+from tycostream.transports.http_protocol import http_class
 from tycostream.transports.server import PortServer
 from tycostream.transports.websocket import websocket_class
 
@@ -105,7 +106,12 @@ async def world(database: str) -> AsyncIterator[World]:
         async with app.running(), asyncio.timeout(90):
             await app.settled()
             http = make_app(app, app.settings, silent)
-            server = PortServer(http, websocket_class(app, app.settings, clock, silent), config.server)
+            server = PortServer(
+                http,
+                http_class(app.settings, clock, silent),
+                websocket_class(app, app.settings, clock, silent),
+                config.server,
+            )
             world = World((await server.start()).replace("http", "ws") + "/graphql", db, late)
             yield world
             for ws in world.sockets:

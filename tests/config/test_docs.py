@@ -63,7 +63,7 @@ def spelled(entry: dict[str, Any], required: bool) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, int) and "64MiB" in entry.get("examples", ()):
-        return f"`{default // 2**20}MiB`"
+        return f"`{default // 2**20}MiB`" if default % 2**20 == 0 else f"`{default // 2**10}KiB`"
     if isinstance(default, list):
         return f"`[{', '.join(default)}]`"
     return '`""`' if default == "" else f"`{default}`"

@@ -18,6 +18,7 @@ from tycostream.clock import SystemClock
 from tycostream.config.load import loads
 from tycostream.observe.events import Emit, silent
 from tycostream.transports.http import make_app
+from tycostream.transports.http_protocol import http_class
 from tycostream.transports.server import PortServer
 from tycostream.transports.websocket import websocket_class
 
@@ -71,6 +72,7 @@ async def serving(
     async with app.running():
         port = PortServer(
             make_app(app, app.settings, silent),
+            http_class(app.settings, clock, silent),
             websocket_class(app, app.settings, clock, silent),
             server_config,
         )

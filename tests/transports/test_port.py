@@ -25,6 +25,7 @@ from tycostream.rows import Column, RowType
 from tycostream.scalars import SCALARS
 from tycostream.testing.scripted import ScriptedEngine
 from tycostream.transports.http import make_app
+from tycostream.transports.http_protocol import http_class
 from tycostream.transports.server import PortServer
 from tycostream.transports.websocket import websocket_class
 
@@ -83,7 +84,12 @@ async def serving(
     app = App(config, clock, events.append)
     async with app.running():
         http = make_app(app, app.settings, events.append)
-        server = PortServer(http, websocket_class(app, app.settings, clock, events.append), config.server)
+        server = PortServer(
+            http,
+            http_class(app.settings, clock, events.append),
+            websocket_class(app, app.settings, clock, events.append),
+            config.server,
+        )
         url = await server.start()
         while not app.ready()[0]:
             await asyncio.sleep(0.005)

@@ -44,6 +44,7 @@ async def serving(
     from tycostream.clock import SystemClock
     from tycostream.observe.log import log_sink, setup
     from tycostream.transports.http import make_app
+    from tycostream.transports.http_protocol import http_class
     from tycostream.transports.server import PortServer
     from tycostream.transports.websocket import websocket_class
 
@@ -62,7 +63,12 @@ async def serving(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with app.running():
         port = make_app(app, app.settings, log_sink, extra_routes=routes, examples=examples)
-        server = PortServer(port, websocket_class(app, app.settings, clock, log_sink), config.server)
+        server = PortServer(
+            port,
+            http_class(app.settings, clock, log_sink),
+            websocket_class(app, app.settings, clock, log_sink),
+            config.server,
+        )
         url = await server.start()
         try:
             typer.echo(f"listening {url}")

@@ -304,6 +304,13 @@ class ServerConfig(Model):
         description="The header in which they say it; another one is not read.",
     )
     graphiql: Flag = Field(True, description="Serve GraphiQL to browsers.")
+    header_timeout: Duration = Field(
+        timedelta(seconds=10), description="How long the head of an HTTP request may take to come."
+    )
+    body_timeout: Duration = Field(
+        timedelta(seconds=30), description="How long the body of an HTTP request may take to come."
+    )
+    header_bytes_max: Size = Field(32 * 2**10, description="The largest head of an HTTP request.")
     connection_init_timeout: Duration = Field(
         timedelta(seconds=10), description="How long a new socket may wait before it greets."
     )

@@ -371,10 +371,10 @@ def _server(server: ServerConfig, auth: AuthConfig | None, add: Add) -> None:
     if problem := public_host_problem(server, auth):
         add(("server", "host"), problem)
     check_door(server, add, authenticated=auth is not None)
-    for name in ("message_bytes_max", "outbox_bytes_max"):
+    for name in ("message_bytes_max", "outbox_bytes_max", "header_bytes_max"):
         if getattr(server, name) < _MESSAGE_BYTES_MIN:
             add(("server", name), "must be at least 1KiB: a query must fit")
-    for name in ("connection_init_timeout", "ping_interval"):
+    for name in ("connection_init_timeout", "ping_interval", "header_timeout", "body_timeout"):
         if getattr(server, name).total_seconds() <= 0:
             add(("server", name), "must be longer than nothing, such as 20s")
     for i, key in enumerate(server.cursor_key):

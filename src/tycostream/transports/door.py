@@ -6,9 +6,11 @@ cookies count at ``request.state.cookies``.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -71,7 +73,10 @@ class Door:
             app = errors_response([error], 403)
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             app = _preflight(headers.get("access-control-request-headers", ""), verdict, server.cors)
-        await app(scope, receive, send_with_headers)
+        with contextlib.suppress(
+            ClientDisconnect
+        ):  # it left while its body was read: nobody is there to tell
+            await app(scope, receive, send_with_headers)
 
 
 def _method_refusal(verdict: Verdict, method: str, cors: CorsConfig) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -71,8 +71,6 @@ class GraphQLEndpoint:
                 RequestRefused("http", request.state.client_ip, refused.status, error.code, error.message)
             )
             return errors_response([error], refused.status, media, refused.headers)
-        except ClientDisconnect:
-            return Response(status_code=499)
 
     def _wants_page(self, request: Request) -> bool:
         accept = request.headers.get("accept", "")

@@ -1,4 +1,4 @@
-"""The port: uvicorn around the application and our WebSocket class."""
+"""The port: uvicorn around the application and our protocol classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tycostream.errors import TycoError
 class PortServer:
     """A listening uvicorn inside our own event loop and signal handling."""
 
-    def __init__(self, app: Any, websocket: type, config: ServerConfig) -> None:
+    def __init__(self, app: Any, http: type[asyncio.Protocol], websocket: type, config: ServerConfig) -> None:
         self._config = config
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
@@ -24,7 +24,7 @@ class PortServer:
             uvicorn.Config(
                 app,
                 ws=websocket,
-                http="httptools",
+                http=http,
                 lifespan="off",
                 access_log=False,
                 log_config=None,
