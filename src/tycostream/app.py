@@ -35,6 +35,7 @@ from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.relationships import Resolved
 from tycostream.graphql.schema import build_schema
+from tycostream.graphql.trusted import DocumentId, TrustedDocuments
 from tycostream.graphql.type_names import TypeNames
 from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
@@ -322,17 +323,19 @@ class App:
         return planner
 
     def _make_planner(self, role: str = ADMIN) -> Planner:
-        server = self.config.server
-        names = [name for name in self.config.sources if name in self._row_types]
-        if role != ADMIN and not any(role in self.config.sources[name].permissions for name in names):
+        config = self.config
+        names = [name for name in config.sources if name in self._row_types]
+        if role != ADMIN and not any(role in config.sources[name].permissions for name in names):
             names = []
         return Planner(
             [self._row_types[name] for name in names],
-            sources=self.config.sources,
-            limits=self.config.limits,
-            stringify_numbers=server.stringify_numbers,
-            multi_root_subscriptions=server.multi_root_subscriptions,
+            sources=config.sources,
+            limits=config.limits,
+            stringify_numbers=config.server.stringify_numbers,
+            multi_root_subscriptions=config.server.multi_root_subscriptions,
             role=role,
+            trusted=TrustedDocuments(config.query_collections, config.allowlist or None, role),
+            introspection=role not in config.introspection.disabled_for_roles,
         )
 
     def _tell_unfit(self, planner: Planner) -> None:
@@ -369,7 +372,7 @@ class App:
 
     def prepare(
         self,
-        query: str,
+        query: str | DocumentId,
         operation_name: str | None,
         variables: Mapping[str, object] | None,
         session: Session,

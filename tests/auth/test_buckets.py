@@ -11,9 +11,7 @@ from tycostream.auth.buckets import Buckets
 from tycostream.config.rates import Rate
 from tycostream.testing.clock import FakeClock
 
-RATES = st.builds(
-    Rate, st.integers(1, 1000), st.sampled_from([1, 60, 3600, 86400]), st.integers(1, 30)
-)
+RATES = st.builds(Rate, st.integers(1, 1000), st.sampled_from([1, 60, 3600, 86400]), st.integers(1, 30))
 # the clock's own unit is kept, so that the model sees the same times: quarters of a nanosecond there are none
 STEPS = st.lists(
     st.tuples(st.integers(0, 3), st.one_of(st.just(0), st.integers(0, 10**6), st.integers(0, 10**12))),

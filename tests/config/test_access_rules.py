@@ -79,6 +79,9 @@ def test_mistakes_in_permissions(permissions: str, expected: str) -> None:
         ("inherited_roles: {a: [admin]}", "inherited_roles.a[0]: admin sees everything"),
         ("allowlist: {app: {}}", "allowlist.app: there is no query collection 'app'"),
         ("query_collections: {app: {q: '{a}'}}\nallowlist: {app: {roles: []}}", "allowlist.app.roles: names no role"),
+        ("allowlist: {}", "allowlist: names no collection, and then no role could run anything; name one, or remove"),
+        ("query_collections: {app: {q: '{a'}}", "query_collections.app.q: is no GraphQL document: Expected Name, found"),
+        ("query_collections: {app: {q: ''}}", "query_collections.app.q: is no GraphQL document: Unexpected <EOF>."),
         ("query_collections: {app: {q: 1}}", "query_collections.app.q: is a number (1), but must be a text"),
         ("introspection: {disabled_for_roles: ['']}", "introspection.disabled_for_roles[0]: '' is not a role's name"),
     ],
@@ -91,9 +94,6 @@ def test_mistakes_beside_them(text: str, expected: str) -> None:
     ("key", "text", "what"),
     [
         ("inherited_roles", "inherited_roles: {a: [b]}", "inherited roles"),
-        ("query_collections", "query_collections: {}", "query collections"),
-        ("allowlist", "query_collections: {app: {}}\nallowlist: {app: }", "allow-lists"),
-        ("introspection", "introspection: {disabled_for_roles: x}", "limits of introspection"),
     ],
 )
 def test_none_of_it_is_served(key: str, text: str, what: str) -> None:
@@ -104,6 +104,27 @@ def test_none_of_it_is_served(key: str, text: str, what: str) -> None:
         f"{what} are not enforced by this version, so a configuration that has them is refused; "
         "remove them, or wait for the version that enforces them"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("allowlist", "query_collections: {app: {}}\nallowlist: {app: }", "the allow-list holds for nobody without `auth`: whoever reaches the port is admin, and may run any operation; say in `auth` who is asking, or remove it"),
+        ("introspection", "introspection: {disabled_for_roles: x}", "introspection is disabled for nobody without `auth`: whoever reaches the port is admin, and may look at the schema; say in `auth` who is asking, or remove it"),
+    ],
+)  # fmt: skip
+def test_what_holds_for_roles_takes_auth(key: str, text: str, message: str) -> None:
+    file = HEAD + "sources: {a: {}}\n" + text
+    with pytest.raises(ConfigError) as caught:
+        loads(file, "t.yaml", {})
+    assert [(problem.path, problem.message) for problem in caught.value.problems] == [(key, message)]
+    config = loads(file + "\nauth: {admin_secrets: the secret of the admin}", "t.yaml", {})
+    assert getattr(config, key)
+
+
+def test_collections_alone_are_documents_that_are_called_by_their_hash() -> None:
+    config = loads(HEAD + "sources: {a: {}}\nquery_collections: {app: {q: '{a {id}}'}}", "t.yaml", {})
+    assert config.query_collections == {"app": {"q": "{a {id}}"}}
 
 
 def test_what_is_written_can_be_read_without_being_served_and_without_its_secrets(tmp_path: Path) -> None:

@@ -104,7 +104,11 @@ def test_the_variables_of_0x_are_documented_with_their_defaults() -> None:
 def test_the_yaml_of_the_documentation_loads(page: str) -> None:
     blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     assert blocks
-    environ = {"DATABASE_URL": "postgresql://u@mz:6875/materialize", "CURSOR_KEY": "x"}
+    environ = {
+        "DATABASE_URL": "postgresql://u@mz:6875/materialize",
+        "CURSOR_KEY": "x",
+        "ADMIN_SECRET": "s" * 16,
+    }
     environ |= dict.fromkeys(("ADMIN_SECRET", "JWT_SECRET"), "0123456789abcdef0123456789abcdef")
     environ |= dict.fromkeys(("MATERIALIZE_URL", "RISINGWAVE_URL"), "postgresql://u@db/x")
     for block in blocks:

@@ -30,7 +30,9 @@ def test_a_burst_that_is_the_count_is_not_spelled() -> None:
     assert str(Rate(10, 60, 3)) == "10/m burst 3"
 
 
-@pytest.mark.parametrize("wrong", ["10", "10/x", "10 / s", "-1/s", "1.5/s", 10, True, "10/s burst", "١/s", [1]])
+@pytest.mark.parametrize(
+    "wrong", ["10", "10/x", "10 / s", "-1/s", "1.5/s", 10, True, "10/s burst", "١/s", [1]]
+)
 def test_what_is_no_rate_is_told(wrong: object) -> None:
     with pytest.raises(ValidationError, match="a rate is a number and a unit of time, such as 10/s"):
         ADAPTER.validate_python(wrong)

@@ -28,6 +28,7 @@ OPERATORS = ("_eq", "_neq", "_gt", "_in", "_is_null", "_like", "_contains", "_ha
 QUERY_ROOTS = ("select", "select_by_pk", "select_aggregate")
 STREAM_ROOTS = (*QUERY_ROOTS, "select_stream")
 ROLES = ("user", "editor", "x y", "ß")
+DOCUMENTS = TEXTS.map(lambda text: "{a} # " + " ".join(text.splitlines()))
 
 
 def subsets(choices: tuple[str, ...], min_size: int = 0) -> st.SearchStrategy[list[str]]:
@@ -191,7 +192,9 @@ def _sections(draw: st.DrawFn) -> dict[str, Any]:
             {
                 "name": name,
                 "definition": {
-                    "queries": [{"name": one, "query": draw(TEXTS)} for one in draw(subsets(("q", "r s")))]
+                    "queries": [
+                        {"name": one, "query": draw(DOCUMENTS)} for one in draw(subsets(("q", "r s")))
+                    ]
                 },
             }
             for name in collections

@@ -417,7 +417,7 @@ def test_what_is_no_permission(permission: dict[str, Any], message: str) -> None
 
 
 def test_roles_collections_and_allow_lists() -> None:
-    queries = [{"name": "q", "query": "{a}"}, {"name": "q", "query": "{b}"}]
+    queries = [{"name": "q", "query": "{a}"}, {"name": "q", "query": "{b}"}, {"name": "odd", "query": "{"}]
     found = of(
         source(table("a")),
         inherited_roles=[
@@ -438,6 +438,10 @@ def test_roles_collections_and_allow_lists() -> None:
         ("inherited_roles.none", "it inherits from no role"),
         ("query_collections.app.comment", "a collection has no comment here"),
         ("query_collections.app.definition.queries.q", "a collection has an operation of this name already"),
+        (
+            "query_collections.app.definition.queries.odd",
+            "is no GraphQL document: Expected Name, found <EOF>.",
+        ),
     ]
 
 

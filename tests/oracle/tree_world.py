@@ -28,6 +28,7 @@ from tycostream.config.model import LiveConfig, LogConfig, SourceConfig
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
 from tycostream.graphql.plan import Plan
+from tycostream.graphql.trusted import DocumentId
 from tycostream.live.cursor import CursorBox
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub
@@ -62,7 +63,7 @@ class HubServer:
 
     def prepare(
         self,
-        query: str,
+        query: str | DocumentId,
         operation_name: str | None,
         variables: Mapping[str, object] | None,
         session: Session,

@@ -158,10 +158,8 @@ def _warn_unserved(tree: dict[str, Any]) -> None:
     if keys := unenforced(tree):
         said = f"this version enforces no {', '.join(keys)}, so it refuses to serve a file that has them"
         typer.echo(f"{said}; --no-permissions leaves them out", err=True)
-    if for_nobody(tree):
-        said = (
-            "permissions hold for nobody until `auth` says who is asking, so a file without it is not served"
-        )
+    if keys := for_nobody(tree):
+        said = f"{', '.join(keys)}: for nobody until `auth` says who is asking, so a file without it is not served"
         typer.echo(f"{said}; --no-permissions leaves them out", err=True)
 
 

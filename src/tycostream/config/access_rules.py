@@ -24,6 +24,16 @@ def check_access(config: Config, sources: Sequence[str], add: _Add) -> None:
             _condition((*here, "where"), permission.where, sources, add)
     for role in config.inherited_roles:
         _inherited(role, config.inherited_roles, add)
+    for collection, operations in config.query_collections.items():
+        for name, text in operations.items():
+            if problem := document_problem(text):
+                add(("query_collections", collection, name), problem)
+    if "allowlist" in config.model_fields_set and not config.allowlist:
+        add(
+            ("allowlist",),
+            "names no collection, and then no role could run anything; name one, or remove it",
+            key=True,
+        )
     for collection, allowed in config.allowlist.items():
         path: Path = ("allowlist", collection)
         if collection not in config.query_collections:
@@ -32,6 +42,22 @@ def check_access(config: Config, sources: Sequence[str], add: _Add) -> None:
         if allowed.roles is not None:
             _roles((*path, "roles"), allowed.roles, add)
     _each_role(("introspection", "disabled_for_roles"), config.introspection.disabled_for_roles, add)
+
+
+def document_problem(text: str) -> str | None:
+    """Why a text is no document, or None."""
+    from graphql import (
+        GraphQLSyntaxError,
+        parse,
+    )  # takes a while to import, and most files have no collections
+
+    try:
+        parse(text, no_location=True)
+    except GraphQLSyntaxError as error:
+        return f"is no GraphQL document: {error.message.removeprefix('Syntax Error: ')}"
+    except RecursionError:
+        return "is no GraphQL document that can be read: it is nested too deeply"
+    return None
 
 
 def _role(path: Path, role: str, add: _Add, *, key: bool = False) -> None:

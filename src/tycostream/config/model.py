@@ -359,7 +359,7 @@ class Config(Model):
     )
     allowlist: dict[str, AllowConfig] = Field(
         default_factory=dict,
-        description="Collections whose operations may be run; absent: any operation may.",
+        description="Collections whose operations may be run, by roles other than admin; absent: any operation may.",
     )
     introspection: IntrospectionConfig = Field(
         default_factory=IntrospectionConfig, description="Who may look at the schema."

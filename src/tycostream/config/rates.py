@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SPELLED: Final = re.compile(r"([0-9]{1,9})/([smhd])(?: burst ([0-9]{1,9}))?")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_WRONG: Final = "a rate is a number and a unit of time, such as 10/s, 600/m or 1000/h; 600/m burst 50 allows 50 at once"
+_WRONG: Final = (
+    "a rate is a number and a unit of time, such as 10/s, 600/m or 1000/h; 600/m burst 50 allows 50 at once"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ OptionalRate = Annotated[
     BeforeValidator(_rate),
     PlainSerializer(lambda rate: None if rate is None else str(rate)),
     WithJsonSchema(
-        {"type": "string", "pattern": f"^{_SPELLED.pattern}$", "examples": ["10/s", "600/m", "600/m burst 50"]}
+        {
+            "type": "string",
+            "pattern": f"^{_SPELLED.pattern}$",
+            "examples": ["10/s", "600/m", "600/m burst 50"],
+        }
     ),
 ]

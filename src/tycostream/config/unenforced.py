@@ -11,21 +11,26 @@ from tycostream.config.tree import Report
 
 _TOP: Final = {
     "inherited_roles": "inherited roles are not enforced by this version",
-    "query_collections": "query collections are not enforced by this version",
-    "allowlist": "allow-lists are not enforced by this version",
-    "introspection": "limits of introspection are not enforced by this version",
 }
 _FOR_NOBODY: Final = (
-    "permissions hold for nobody without `auth`: whoever reaches the port is admin, and sees everything; "
-    "say in `auth` who is asking, or remove them"
+    "{} for nobody without `auth`: whoever reaches the port is admin, and {}; "
+    "say in `auth` who is asking, or remove {}"
 )
+_PERMISSIONS: Final = _FOR_NOBODY.format("permissions hold", "sees everything", "them")
+_OF_ROLES: Final = {
+    "allowlist": _FOR_NOBODY.format("the allow-list holds", "may run any operation", "it"),
+    "introspection": _FOR_NOBODY.format("introspection is disabled", "may look at the schema", "it"),
+}
 
 
 def refuse_unenforced(config: Config, report: Report) -> None:
     """Note everything that whoever wrote it would rely on. ``tycostream metadata`` reads and writes it all the same."""
     for name, source in config.sources.items():
         if source.permissions and config.auth is None:
-            report.add(("sources", name, "permissions"), _FOR_NOBODY, key=True)
+            report.add(("sources", name, "permissions"), _PERMISSIONS, key=True)
+    for key, said in _OF_ROLES.items():
+        if key in config.model_fields_set and config.auth is None:
+            report.add((key,), said, key=True)
     for key, why in _TOP.items():
         if key in config.model_fields_set:
             report.add((key,), refused(why, "them", "enforces them"), key=True)
@@ -36,6 +41,9 @@ def unenforced(tree: Mapping[str, Any]) -> list[str]:
     return [key for key in _TOP if key in tree]
 
 
-def for_nobody(tree: Mapping[str, Any]) -> bool:
-    """Whether a configuration, as plain values, is refused because nobody is asked who he is."""
-    return "auth" not in tree and any("permissions" in source for source in tree["sources"].values())
+def for_nobody(tree: Mapping[str, Any]) -> list[str]:
+    """The keys of a configuration, as plain values, for which it is refused because nobody is asked who he is."""
+    if "auth" in tree:
+        return []
+    permissions = any("permissions" in source for source in tree["sources"].values())
+    return [*(["permissions"] if permissions else []), *(key for key in _OF_ROLES if key in tree)]

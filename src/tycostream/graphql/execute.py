@@ -31,6 +31,7 @@ from tycostream.graphql.limits import (
     check_introspection,
     check_variables,
     check_weight,
+    introspection_refused,
     weigh,
 )
 from tycostream.graphql.plan import Plan, StaticRoot
@@ -39,6 +40,7 @@ from tycostream.graphql.rights import Permits, Rights
 from tycostream.graphql.roles import PermissionMisfit, permissions_of, permitted
 from tycostream.graphql.schema import NO_SOURCES, build_schema
 from tycostream.graphql.source import compiled_sources
+from tycostream.graphql.trusted import ANY_DOCUMENT, DocumentId, TrustedDocuments
 from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
 
@@ -71,8 +73,12 @@ class Planner:
         multi_root_subscriptions: bool = False,
         cache_size: int = 1000,
         role: str = ADMIN,
+        trusted: TrustedDocuments = ANY_DOCUMENT,
+        introspection: bool = True,
     ) -> None:
         """``role``: for whom it plans. Of any other than admin only what a permission shows is there.
+
+        ``trusted``: the documents that it may send; ``introspection``: whether it may ask for the schema.
 
         ``misfits``: the role's permissions that show nothing, for they do not fit the sources.
         """
@@ -94,6 +100,8 @@ class Planner:
         self._limits = limits
         self._limits_of_roles = {role: limits.of(role) for role in limits.per_role}
         self._multi_root = multi_root_subscriptions
+        self._trusted = trusted
+        self._introspection = introspection
         self._cache_size = cache_size
         self._documents: OrderedDict[str, tuple[DocumentNode, Weight]] = OrderedDict()
         self._cached_characters = 0
@@ -101,7 +109,7 @@ class Planner:
 
     def plan(
         self,
-        query: str,
+        query: str | DocumentId,
         operation_name: str | None,
         variables: Mapping[str, object] | None,
         session: Session,
@@ -111,6 +119,8 @@ class Planner:
             raise ValueError(f"a planner of {self._role!r} was asked by {session.role!r}")
         limits = self._limits_of_roles.get(session.role, self._limits)
         try:
+            if isinstance(query, DocumentId):
+                query = self._trusted.text(query)
             check_variables(variables or {}, limits)
             given = exact_floats(variables or {})
             if "__schema" not in query:
@@ -159,8 +169,11 @@ class Planner:
             check_weight(known[1], limits)
             return known[0]
         document = self._parse(query)
+        self._trusted.check(document)
         weight = weigh(document)
         check_weight(weight, limits)
+        if weight.introspected and not self._introspection:
+            raise introspection_refused(self._role)
         check_introspection(document)
         errors = validate(self.schema, document, _RULES, max_errors=_ERRORS_MAX)
         if errors:

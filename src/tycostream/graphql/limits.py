@@ -180,6 +180,15 @@ def check_introspection(document: DocumentNode) -> None:
             lists(definition.selection_set, False, False, 0)
 
 
+def introspection_refused(role: str) -> RequestError:
+    """The error of a role that may not ask for the schema; ``__typename`` it may. In Hasura's words."""
+    return RequestError(
+        "not-supported",
+        f'introspection is disabled for role: "{role}"',
+        hint="introspection.disabled_for_roles says for whom",
+    )
+
+
 def _introspects() -> RequestError:
     return RequestError(
         "validation-failed",

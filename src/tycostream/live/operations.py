@@ -8,6 +8,7 @@ from typing import Protocol
 from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.session import Session
 from tycostream.graphql.plan import Plan
+from tycostream.graphql.trusted import DocumentId
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.outbox import Outbox
 
@@ -28,7 +29,7 @@ class Operations(Protocol):
 
     def prepare(
         self,
-        query: str,
+        query: str | DocumentId,
         operation_name: str | None,
         variables: Mapping[str, object] | None,
         session: Session,

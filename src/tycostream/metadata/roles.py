@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tycostream.config.access_rules import document_problem
 from tycostream.metadata.ledger import Entry
 
 _LATER_OPERATION = "a collection has an operation of this name already"
@@ -49,7 +50,10 @@ def _collections(root: Entry) -> dict[str, Any]:
                         name, text = query.text("name") or "", query.text("query") or ""
                         if name in queries:
                             query.leave(_LATER_OPERATION)
-                        queries.setdefault(name, text)
+                        elif problem := document_problem(text):
+                            query.leave(problem)
+                        else:
+                            queries[name] = text
     return found
 
 

@@ -16,10 +16,17 @@ from starlette.requests import Request
 from tycostream.errors import RequestError
 from tycostream.transports.origin import foreign_and_unnamed, unasked
 from tycostream.transports.responses import GRAPHQL, JSON
+from tycostream.transports.wire.documents import NoDocument, document_of
 
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _TYPES: Final = (JSON, "application/graphql+json")
-_PARAMETERS: Final = (("query", str), ("operationName", str), ("variables", dict), ("extensions", dict))
+_PARAMETERS: Final = (
+    ("query", str),
+    ("documentId", str),
+    ("operationName", str),
+    ("variables", dict),
+    ("extensions", dict),
+)
 
 
 class Refused(Exception):
@@ -66,7 +73,7 @@ def media_type(request: Request) -> str:
 
 
 async def parameters_of(request: Request, bytes_max: int) -> dict[str, Any]:
-    """``query``, ``operationName``, ``variables`` and ``extensions``, each of its type or absent; a query is there."""
+    """``operationName``, ``variables`` and ``extensions``, each of its type or absent; ``query``, see ``document_of``."""
     if request.method == "POST":
         _check_type(request)
         parameters = _decoded(await _body(request, bytes_max), "the body")
@@ -85,9 +92,13 @@ async def parameters_of(request: Request, bytes_max: int) -> dict[str, Any]:
     for name, kind in _PARAMETERS:
         if parameters.get(name) is not None and not isinstance(parameters[name], kind):
             raise _bad(400, f"{name} is not {'a string' if kind is str else 'an object'}")
-    if not parameters.get("query"):
+    try:
+        document = document_of(parameters)
+    except NoDocument as problem:
+        raise _bad(400, str(problem)) from None
+    if not document:
         raise _bad(400, "the query is missing")
-    return parameters
+    return parameters | {"query": document}
 
 
 def _check_type(request: Request) -> None:

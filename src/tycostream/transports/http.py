@@ -76,7 +76,7 @@ class GraphQLEndpoint:
         accept = request.headers.get("accept", "")
         return (
             request.method in ("GET", "HEAD")
-            and "query" not in request.query_params
+            and not {"query", "documentId", "extensions"} & request.query_params.keys()
             and "text/html" in accept
             and self._settings().graphiql
             and (UI / "index.html").exists()

@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from tycostream.errors import RequestError
+from tycostream.graphql.trusted import DocumentId
+from tycostream.transports.wire.documents import NoDocument, document_of
 
 SUBPROTOCOL: Final = "graphql-transport-ws"
 _ID_BYTES_MAX = 1024
@@ -85,7 +87,7 @@ class Subscribe:
     """The client starts an operation."""
 
     id: str
-    query: str
+    query: str | DocumentId
     operation_name: str | None
     variables: Mapping[str, Any] | None
 
@@ -155,8 +157,12 @@ class TransportWsProtocol:
             return Close(4400, "Invalid message: subscribe without an id")
         if len(escaped(operation_id)) > _ID_BYTES_MAX:  # as it goes into every frame
             return Close(4400, f"Invalid message: an id may have {_ID_BYTES_MAX} bytes")
-        if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+        if not isinstance(payload, dict):
             return Close(4400, "Invalid message: subscribe without a query")
+        try:
+            query = document_of(payload)
+        except NoDocument as problem:
+            return Close(4400, f"Invalid message: {problem}")
         name, variables = payload.get("operationName"), payload.get("variables")
         if name is not None and not isinstance(name, str):
             return Close(4400, "Invalid message: operationName is no string")
@@ -169,4 +175,4 @@ class TransportWsProtocol:
         if operation_id in self.active:
             shown = operation_id.encode()[:80].decode(errors="ignore")  # a reason holds 123 bytes
             return Close(4409, f"Subscriber for {shown} already exists")
-        return Subscribe(operation_id, payload["query"], name, variables)
+        return Subscribe(operation_id, query, name, variables)
