@@ -13,7 +13,9 @@ from tests.auth.tokens import (
     EC,
     ED,
     HASURA,
+    NAMESPACE,
     OTHER_RSA,
+    ROLES,
     RSA,
     SECRET,
     b64,
@@ -24,7 +26,7 @@ from tests.auth.tokens import (
 )
 from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.credentials import Credentials
-from tycostream.auth.session import Session
+from tycostream.auth.session import Session, Token
 from tycostream.config.auth import AuthConfig
 from tycostream.errors import RequestError
 from tycostream.observe.events import silent
@@ -152,7 +154,24 @@ async def test_what_is_there_twice_or_malformed_is_refused(pairs: list[tuple[str
 async def test_each_kind_of_key(algorithm: str, private: Any) -> None:
     auth = issuer(type=algorithm, key=pem(private))
     signed = token(private, "EdDSA" if algorithm == "Ed25519" else algorithm, exp=NOW + 60)
-    assert await session(auth, bearer(signed)) == Session("user", {"user-id": "7"}, NOW + 60)
+    said = Token(f"sha256:{hashlib.sha256(signed.encode()).hexdigest()}")
+    assert await session(auth, bearer(signed)) == Session("user", {"user-id": "7"}, NOW + 60, said)
+
+
+async def test_what_a_token_says_of_itself() -> None:
+    found = await session(
+        issuer(type="HS256", key=SECRET, leeway="5s"), bearer(token(jti="t-1", sub="u", iat=NOW - 10))
+    )
+    assert found.token == Token("t-1", "u", NOW - 15), "its issuer's clock may be ahead"
+    assert found.user == "7", "the variable goes before the subject"
+    claims: dict[str, Any] = {NAMESPACE: ROLES}
+    for named in (5, "", "x" * 300, None):
+        odd = token(**claims, jti=named, sub=5)
+        found = await session(issuer(), bearer(odd))
+        assert found.token == Token(f"sha256:{hashlib.sha256(odd.encode()).hexdigest()}")
+        assert found.user == ""
+    found = await session(issuer(), bearer(token(**claims, sub="u")))
+    assert found.user == "u"
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])

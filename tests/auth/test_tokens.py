@@ -15,6 +15,7 @@ from tycostream.auth import tokens as module
 from tycostream.auth.api_token import digest, new_secret
 from tycostream.auth.denied import Denied, Reason
 from tycostream.auth.session import Session
+from tycostream.auth.session import Token as Shown
 from tycostream.auth.tokens import Tokens
 from tycostream.errors import StateError
 from tycostream.observe.events import Event, OperationFailed, StateAvailable, StateUnavailable, TokenRevoked
@@ -106,8 +107,9 @@ AWAY = StateError("state-unavailable", "the state cannot be read", detail="a cab
 
 async def test_a_token_is_a_session_and_is_looked_up_once(world: World) -> None:
     secret = await world.made(expires_s=2000.0)
+    said = Shown("t1", issued_at_s=0.0, api=True)
     for _ in range(3):
-        assert await world.tokens.session(secret) == Session("trader", {"desk-id": "fx"}, 2000.0, "t1")
+        assert await world.tokens.session(secret) == Session("trader", {"desk-id": "fx"}, 2000.0, said)
     assert world.store.reads == 1
 
 
@@ -120,7 +122,7 @@ async def test_those_who_come_at_once_share_a_look_up(world: World) -> None:
     await asyncio.sleep(0)
     world.store.go.set()
     found = await asyncio.gather(*asking[1:])
-    assert [session.token_id for session in found[0::2]] == [f"t{n}" for n in range(50)]
+    assert [session.token and session.token.id for session in found[0::2]] == [f"t{n}" for n in range(50)]
     assert world.store.reads <= 2
 
 
@@ -146,14 +148,16 @@ async def test_a_revocation_by_another_process_is_heard_within_a_second(world: W
     told: list[str] = []
     for shown in (secret, kept):
         session = await world.tokens.session(shown)
-        assert session.token_id is not None
-        world.tokens.watch(session.token_id, functools.partial(told.append, session.token_id))
+        assert session.token is not None
+        world.tokens.watch(session.token.id, functools.partial(told.append, session.token.id))
     await world.other.write(revoke(["t1"], 1000.0))
     await world.tokens.session(secret)  # not heard of yet
     await world.pass_s(0.5)
     assert told == ["t1"]
     assert await world.denied(secret) is Reason.TOKEN_REVOKED
-    assert (await world.tokens.session(kept)).token_id == "t2"
+    found = (await world.tokens.session(kept)).token
+    assert found is not None
+    assert found.id == "t2"
     assert world.events == [TokenRevoked("t1")]
     await world.pass_s(0.5)
     assert world.events == [TokenRevoked("t1")]
@@ -267,7 +271,8 @@ async def test_another_state_in_its_place_ends_what_is_not_in_it(world: World, t
     secret, kept = await world.made(), await world.made(id="t2")
     told: list[str] = []
     for shown in (secret, kept):
-        token_id = (await world.tokens.session(shown)).token_id or ""
+        token = (await world.tokens.session(shown)).token
+        token_id = token.id if token is not None else ""
         world.tokens.watch(token_id, functools.partial(told.append, token_id))
     await world.other.close()
     for path in tmp_path.iterdir():

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from tycostream.app import App
-from tycostream.clock import SystemClock
+from tycostream.clock import Clock, SystemClock
 from tycostream.config.load import loads
 from tycostream.config.model import ServerConfig
 from tycostream.engines.base import Engine
@@ -70,7 +70,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Port]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, yaml: str = YAML
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, yaml: str = YAML, clock: Clock | None = None
 ) -> AsyncIterator[Port]:
     """A server whose database is ``engine``, with the one source ``items``."""
 
@@ -80,7 +80,7 @@ async def serving(
     monkeypatch.setattr("tycostream.upstreams.make_engine", make_engine)
     config = loads(yaml, environ={})
     events: list[Event] = []
-    clock = SystemClock()
+    clock = clock or SystemClock()
     app = App(config, clock, events.append)
     async with app.running():
         http = make_app(app, app.settings, events.append)

@@ -17,14 +17,8 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.auth.tokens import EC, OTHER_RSA, RSA, SECRET, jwk, token
 from tests.transports.test_port import ITEMS, Port, serving, subscribe
-from tycostream.auth.authenticator import Authenticator
-from tycostream.auth.session import Session
-from tycostream.config.auth import AuthConfig
 from tycostream.config.load import loads
-from tycostream.observe.events import silent
-from tycostream.testing.clock import FakeClock
 from tycostream.testing.scripted import ScriptedEngine
-from tycostream.transports.sessions import SessionWatch
 
 ADMIN = {"X-Hasura-Admin-Secret": "the secret of the admin"}
 NEW = "application/graphql-response+json"
@@ -314,39 +308,3 @@ async def test_a_client_that_leaves_while_it_is_asked(port: Port) -> None:
             ws.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
     assert len(await port.closed(3)) == 3
     assert (await post(port, bearer(auth0("admin")))).json() == ROW
-
-
-class Closed:
-    """A sink that only remembers how it was closed."""
-
-    def __init__(self) -> None:
-        self.aborted: list[tuple[int, str]] = []
-
-    def write(self, data: bytes) -> None:
-        raise AssertionError(data)
-
-    def abort(self, code: int, reason: str) -> None:
-        self.aborted.append((code, reason))
-
-
-def test_a_session_ends_at_its_second_even_if_the_time_is_set_meanwhile() -> None:
-    clock, sink = FakeClock(), Closed()
-    authenticator = Authenticator(AuthConfig(), clock, silent)
-    watch = SessionWatch(authenticator, clock, sink)
-    watch.begin()
-    watch.follow(Session(expires_at_s=clock.time() + 100))
-    clock.advance(99.9)
-    assert sink.aborted == []
-    clock.advance(0.1)
-    assert sink.aborted == [(4403, "Forbidden: the token has expired")]
-    other = Closed()
-    ended = SessionWatch(authenticator, clock, other)
-    ended.begin()
-    ended.follow(Session(expires_at_s=clock.time() + 1e12))
-    ended.end()
-    ended.end()
-    ended.follow(Session(expires_at_s=clock.time() - 1))
-    clock.advance(100)
-    authenticator.reconfigure(AuthConfig())
-    assert other.aborted == []
-    assert sink.aborted[1:] == [(1012, "authentication was configured anew: connect again")]

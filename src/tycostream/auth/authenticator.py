@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tycostream.auth.api_token import PREFIX
 from tycostream.auth.credentials import ADMIN_SECRETS, ROLE, Credentials
 from tycostream.auth.denied import Denied, Reason, not_allowed, several_tokens
+from tycostream.auth.expiry import Expiries
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _SECRET_WRONG: Final = f'invalid "{ADMIN_SECRETS[0]}"/"{ADMIN_SECRETS[1]}"'
 _SECRET_MISSING: Final = f"{ADMIN_SECRETS[0]}/{ADMIN_SECRETS[1]} required, but not found"
 _TOKEN_MISSING: Final = "Missing 'Authorization' or 'Cookie' header in JWT authentication mode"  # noqa: S105
-_USER: Final = "user-id"
 
 
 class Authenticator:
@@ -37,6 +37,7 @@ class Authenticator:
     ) -> None:
         self._clock = clock
         self._emit = emit
+        self.expiries = Expiries(clock)
         self._watchers: set[Callable[[], None]] = set()
         self._former: list[Issuers] = []
         self.tokens = tokens
@@ -77,9 +78,9 @@ class Authenticator:
 
     def watch_token(self, session: Session, told: Callable[[], None]) -> Callable[[], None]:
         """Have ``told`` called when the API token of a session is revoked, at once if it was; gives what ends that."""
-        if session.token_id is None or self.tokens is None:
+        if session.token is None or not session.token.api or self.tokens is None:
             return lambda: None
-        return self.tokens.watch(session.token_id, told)
+        return self.tokens.watch(session.token.id, told)
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -99,8 +100,9 @@ class Authenticator:
                 AuthenticationFailed(credentials.transport, credentials.client_ip, error.code, reason.value)
             )
             raise
-        user, token = session.variables.get(_USER, ""), session.token_id or ""
-        self._emit(Authenticated(credentials.transport, credentials.client_ip, session.role, by, user, token))
+        token = session.token.id if session.token is not None else ""
+        shown = credentials.transport, credentials.client_ip
+        self._emit(Authenticated(*shown, session.role, by, session.user, token))
         return session
 
     async def is_admin(self, credentials: Credentials) -> bool:

@@ -51,3 +51,17 @@ def several_tokens() -> Denied:
 def not_allowed() -> Denied:
     """The role that is wanted is none of those that are allowed."""
     return Denied("access-denied", "Your requested role is not in allowed roles", Reason.ROLE_NOT_ALLOWED)
+
+
+def expired(*, api: bool) -> Denied:
+    """The token was good, until its end. ``api``: it is an API token, else a JWT."""
+    if api:
+        return Denied("access-denied", "the token has expired", Reason.TOKEN_EXPIRED)
+    return Denied("invalid-jwt", "Could not verify JWT: JWTExpired", Reason.TOKEN_EXPIRED)
+
+
+def revoked(*, api: bool) -> Denied:
+    """The token was good, until somebody revoked it. ``api``: it is an API token, else a JWT."""
+    if api:
+        return Denied("access-denied", "the token was revoked", Reason.TOKEN_REVOKED)
+    return Denied("invalid-jwt", "Could not verify JWT: JWTRevoked", Reason.TOKEN_REVOKED)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, Final
 
 from tycostream.auth.claims import role_and_variables
 from tycostream.auth.credentials import ROLE, Credentials
 from tycostream.auth.denied import Reason, several_tokens
-from tycostream.auth.jwt import Unverified, Verifier, refused, unverified
+from tycostream.auth.jwt import Unverified, Verifier, refused, time_of, unverified
 from tycostream.auth.keys import FixedKey, Keys, KeySet
-from tycostream.auth.session import Session
+from tycostream.auth.session import Session, Token
 from tycostream.clock import Clock
 from tycostream.config.auth import HeaderConfig, HeaderType, JwtConfig
 from tycostream.config.jwt_keys import fixed_key
 from tycostream.observe.events import Emit
+
+_ID_CHARACTERS_MAX: Final = 256
 
 
 class Issuers:
@@ -56,7 +61,7 @@ class Issuers:
         verifier = _issuer_of(said, [each for each in self._verifiers if _place(each.config.header) == place])
         claims, expires_at_s = await verifier.verify(said)
         role, variables = role_and_variables(claims, verifier.config, wanted)
-        return Session(role, variables, expires_at_s)
+        return Session(role, variables, expires_at_s, _said(token, claims, verifier.config.leeway))
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -84,6 +89,17 @@ def _issuer_of(token: Unverified, verifiers: Sequence[Verifier]) -> Verifier:
         if candidates:
             return candidates[0]
     raise refused("JWTNotInIssuer", Reason.TOKEN_FOR_OTHERS)
+
+
+def _said(token: str, claims: Mapping[str, Any], leeway: timedelta) -> Token:
+    """What a verified token says of itself; one without an id, or with one that is no text, goes by its digest."""
+    named, subject = claims.get("jti"), claims.get("sub")
+    if not isinstance(named, str) or not 0 < len(named) <= _ID_CHARACTERS_MAX:
+        named = f"sha256:{sha256(token.encode()).hexdigest()}"
+    issued_s = time_of(claims, "iat")
+    # the issuer's clock may be ahead of ours by the leeway: what it gave out before we revoked must not look later
+    earliest_s = None if issued_s is None else issued_s - leeway.total_seconds()
+    return Token(named, subject if isinstance(subject, str) else "", earliest_s)
 
 
 def _place(header: HeaderConfig) -> tuple[HeaderType, str]:

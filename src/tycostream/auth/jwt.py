@@ -101,7 +101,7 @@ class Verifier:
 
     def _until(self, claims: Mapping[str, Any]) -> float | None:
         now_s, leeway_s = self._clock.time(), self.config.leeway.total_seconds()
-        expires_s, begins_s, issued_s = (_time(claims, name) for name in ("exp", "nbf", "iat"))
+        expires_s, begins_s, issued_s = (time_of(claims, name) for name in ("exp", "nbf", "iat"))
         if expires_s is not None and now_s >= expires_s + leeway_s:
             raise refused("JWTExpired", Reason.TOKEN_EXPIRED)
         if begins_s is not None and now_s < begins_s - leeway_s:
@@ -111,7 +111,8 @@ class Verifier:
         return None if expires_s is None else expires_s + leeway_s
 
 
-def _time(claims: Mapping[str, Any], name: str) -> float | None:
+def time_of(claims: Mapping[str, Any], name: str) -> float | None:
+    """A claim that is a time, in seconds since 1970; None if it is not there."""
     value = claims.get(name)
     if name not in claims:
         return None

@@ -12,9 +12,10 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from tycostream.auth.api_token import digest
-from tycostream.auth.denied import Denied, Reason, unavailable
+from tycostream.auth.denied import Denied, Reason, expired, revoked, unavailable
 from tycostream.auth.known_tokens import KnownTokens
 from tycostream.auth.session import Session
+from tycostream.auth.session import Token as Shown
 from tycostream.clock import Clock
 from tycostream.errors import StateError
 from tycostream.observe.events import Emit, OperationFailed, StateAvailable, StateUnavailable, TokenRevoked
@@ -60,12 +61,13 @@ class Tokens:
             raise Denied("access-denied", "the token is not known", Reason.TOKEN_UNKNOWN)
         now_s = self._clock.time()
         if token.revoked_s is not None:
-            raise Denied("access-denied", "the token was revoked", Reason.TOKEN_REVOKED)
+            raise revoked(api=True)
         if token.expires_s is not None and now_s >= token.expires_s:
-            raise Denied("access-denied", "the token has expired", Reason.TOKEN_EXPIRED)
+            raise expired(api=True)
         if token.id in self._uses or len(self._uses) < _USES_MAX:
             self._uses[token.id] = now_s
-        return Session(token.role, token.variables, token.expires_s, token.id)
+        said = Shown(token.id, issued_at_s=token.created_s, api=True)
+        return Session(token.role, token.variables, token.expires_s, said)
 
     def watch(self, token_id: str, told: Callable[[], None]) -> Callable[[], None]:
         """Have ``told`` called when a token is revoked, at once if it was; gives what ends that."""

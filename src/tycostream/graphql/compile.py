@@ -113,6 +113,7 @@ class Compiler:
             (subscription, parts),
             self._coalesce(fields),
             for_admin=self._session.role == ADMIN,
+            variables=self._rights.variables,
         )
 
     # roots

@@ -45,25 +45,26 @@ class _Said(str):
     __slots__ = ()
 
 
-def condition(source: Source, where: Mapping[str, Any], session: Session) -> Predicate:
-    """The rows of ``source`` that ``where`` lets the session see.
+def condition(source: Source, where: Mapping[str, Any], session: Session, read: dict[str, str]) -> Predicate:
+    """The rows of ``source`` that ``where`` lets the session see. Variables that it reads are put into ``read``.
 
     RequestError ``not-found`` if the session lacks a variable that is read, ``data-exception`` if one is no value of
     its column's type; Unfit if the condition itself does not fit the columns.
     """
-    return _Condition(session).of(source, where)
+    return _Condition(session, read).of(source, where)
 
 
 def fits(source: Source, where: Mapping[str, Any]) -> None:
     """Unfit if no session can be served by ``where``."""
-    _Condition(None).of(source, where)
+    _Condition(None, {}).of(source, where)
 
 
 class _Condition:
     """``session``: None only to look whether the condition fits; variables are then left out."""
 
-    def __init__(self, session: Session | None) -> None:
+    def __init__(self, session: Session | None, read: dict[str, str]) -> None:
         self._session = session
+        self._read = read
 
     def of(self, source: Source, where: Mapping[str, Any], depth: int = 1) -> Predicate:
         if depth > _DEPTH_MAX:
@@ -151,6 +152,8 @@ class _Condition:
         found = self._session.role if key == "role" else self._session.variables.get(key)
         if found is None:
             raise RequestError("not-found", f'missing session variable: "{name}"', path="$")
+        if key != "role":  # which is in the plan's key as it is
+            self._read[key] = found
         return found
 
 

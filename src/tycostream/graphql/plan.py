@@ -6,7 +6,7 @@ compute the same rows and the same bytes, whoever asks, so that their subscriber
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol, cast
@@ -179,6 +179,9 @@ class Plan:
     coalesce: Coalesce | None = None
     for_admin: bool = True  # who may be told what a database says of an error
     permissions: int = 0  # App's count of permissions that it was made under
+    # What it read of its session: names of variables, without prefix, with their texts. Not part of the key, for what came
+    # of them is.
+    variables: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def cohort_key(self) -> Hashable:

@@ -36,6 +36,7 @@ class Rights:
         self._permissions, self._whole = permits.permissions, permits.whole
         self._session = session
         self._filters: dict[str, Predicate] = {}
+        self.variables: dict[str, str] = {}  # those of the session that were read, with their texts
 
     def filter(self, source: Source) -> Predicate | None:
         """What rows of ``source`` must satisfy to be seen; None: nothing. RequestError if a variable is missing."""
@@ -44,7 +45,7 @@ class Rights:
         name = source.row_type.source
         if name not in self._filters:
             where = self._permissions[name].where
-            self._filters[name] = condition(self._whole[name], where, self._session)
+            self._filters[name] = condition(self._whole[name], where, self._session, self.variables)
         found = self._filters[name]
         return None if found == TRUE else found
 

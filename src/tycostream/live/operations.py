@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.session import Session
+from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.trusted import DocumentId
 from tycostream.live.framing import Framing, Sink
@@ -18,6 +19,9 @@ class Subscription(Protocol):
 
     def cancel(self) -> None:
         """The client ended it, or is gone. Idempotent; nothing is sent for it afterwards."""
+
+    def fail(self, error: RequestError) -> None:
+        """The server ends it with an error, its last message. Idempotent."""
 
 
 class Operations(Protocol):

@@ -25,6 +25,7 @@ class FakeClock:
 
     def __init__(self, seed: int = 0) -> None:
         self.now_s = 1000.0
+        self.ahead_s = 0.0  # by how much the time of day was set forward
         self._random = random.Random(seed)
         self._timers: list[tuple[float, int, FakeTimer]] = []
         self._soon: deque[Callable[[], None]] = deque()
@@ -36,7 +37,7 @@ class FakeClock:
 
     def time(self) -> float:
         """See Clock."""
-        return self.now_s
+        return self.now_s + self.ahead_s
 
     def random(self) -> float:
         """See Clock."""

@@ -110,6 +110,13 @@ class Answer:
                 self._task.cancel()
             self._answers.ended(self)
 
+    def fail(self, error: RequestError) -> None:
+        """See Subscription."""
+        if not self.ended:
+            self.cancel()
+            self._answers.outbox.control(self._answers.outbox.framing.error(self._wire_id, [error]))
+            self._on_end()
+
     def _end(self) -> None:
         self.ended = True
         self._frames = None

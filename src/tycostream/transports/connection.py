@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from tycostream.auth.credentials import Credentials, of_payload
-from tycostream.auth.denied import Denied, Reason
+from tycostream.auth.credentials import Credentials
 from tycostream.auth.session import Session
-from tycostream.clock import Clock
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest
+from tycostream.graphql.plan import Plan
 from tycostream.live.framing import Sink
 from tycostream.live.operations import Operations, Subscription
 from tycostream.observe.events import Emit, OperationFailed
 from tycostream.transports.answers import Answers
-from tycostream.transports.sessions import SessionWatch
+from tycostream.transports.sessions import ClientSession, changed_session
 from tycostream.transports.wire.transport_ws import (
     ACK,
     FRAMING,
@@ -28,7 +27,16 @@ from tycostream.transports.wire.transport_ws import (
     Subscribe,
     TransportWsProtocol,
     escaped,
+    pong,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An operation that goes on, and what it was planned as."""
+
+    subscription: Subscription
+    plan: Plan
 
 
 class Connection:
@@ -41,7 +49,6 @@ class Connection:
         self,
         operations: Operations,
         sink: Sink,
-        clock: Clock,
         emit: Emit,
         *,
         operations_max: int,
@@ -55,12 +62,9 @@ class Connection:
         self._sink = sink
         self._emit = emit
         self._operations_max = operations_max
-        self._headers = headers
-        self._session = Session()
-        self._greeting: asyncio.Task[None] | None = None  # asks who the client is
-        self._watch = SessionWatch(operations.authenticator, clock, sink)
+        self._client = ClientSession(operations.authenticator, sink, emit, headers)
         self._answers = Answers(self.outbox, emit)
-        self._running: dict[str, Subscription] = {}
+        self._running: dict[str, Running] = {}
 
     @property
     def initialised(self) -> bool:
@@ -72,45 +76,39 @@ class Connection:
         match self.protocol.feed(text):
             case Init(payload):
                 self._greet(payload)
-            case Ping():
-                self.outbox.control(PONG)
+            case Ping(payload):
+                if not self._client.refresh(payload, self._changed, self._pong):
+                    self.outbox.control(PONG)
             case Subscribe() as request:
                 self._start(request)
             case Complete(operation_id):
                 self.protocol.active.discard(operation_id)
-                subscription = self._running.pop(operation_id, None)
-                if subscription is not None:
-                    subscription.cancel()
+                ended = self._running.pop(operation_id, None)
+                if ended is not None:
+                    ended.subscription.cancel()
             case Close(code, reason):
                 self._sink.abort(code, reason)
 
     def _greet(self, payload: Mapping[str, object]) -> None:
-        if self._operations.authenticator.open:
-            self.outbox.control(ACK)
-            return
         self.protocol.waiting = True
-        self._watch.begin()  # before the question: what is asked by rules that are void meanwhile must not be let in
-        self._greeting = asyncio.get_running_loop().create_task(self._authenticate(payload))
+        self._client.greet(payload, self._known)
 
-    async def _authenticate(self, payload: Mapping[str, object]) -> None:
-        try:
-            credentials = of_payload(payload).over(self._headers)
-            self._session = await self._operations.authenticator.authenticate(credentials)
-        except RequestError as error:
-            self._greeting = None
-            if isinstance(error, Denied) and error.reason is Reason.UNAVAILABLE:
-                self._sink.abort(1013, f"Try again later: {error.message}")
-            else:
-                self._sink.abort(4403, f"Forbidden: {error.message}")
-        except Exception as error:
-            self._greeting = None
-            self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
-            self._sink.abort(1011, "internal error")
-        else:
-            self._greeting = None
-            self.protocol.waiting = False
-            self.outbox.control(ACK)
-            self._watch.follow(self._session)
+    def _known(self) -> None:
+        self.protocol.waiting = False
+        self.outbox.control(ACK)
+
+    def _changed(self, before: Session) -> None:
+        """The session is another one: what it sees otherwise than ``before`` ends."""
+        session = self._client.session
+        for operation_id, running in list(self._running.items()):
+            read = running.plan.variables
+            same = all(session.variables.get(name) == text for name, text in read.items())
+            if session.role != before.role or not same:
+                self._running.pop(operation_id, None)
+                running.subscription.fail(changed_session())
+
+    def _pong(self, payload: Mapping[str, object]) -> None:
+        self.outbox.control(pong(payload))
 
     def _start(self, request: Subscribe) -> None:
         wire_id = escaped(request.id)
@@ -122,7 +120,7 @@ class Connection:
                     hint="end some, or open another connection; server.operations_max is the limit",
                 )
             plan = self._operations.prepare(
-                request.query, request.operation_name, request.variables, self._session
+                request.query, request.operation_name, request.variables, self._client.session
             )
             # active before it starts: a source that fails at once ends it again
             self.protocol.active.add(request.id)
@@ -133,7 +131,7 @@ class Connection:
                 query = functools.partial(self._operations.query, plan)
                 running = self._answers.answer(wire_id, query, self._ender(request.id))
             if request.id in self.protocol.active:
-                self._running[request.id] = running
+                self._running[request.id] = Running(running, plan)
         except InvalidRequest as invalid:
             self._refuse(request.id, wire_id, invalid.errors)
         except RequestError as error:
@@ -156,10 +154,8 @@ class Connection:
 
     def lost(self) -> None:
         """The socket is gone: end every operation, send nothing."""
-        self._watch.end()
-        if self._greeting is not None:
-            self._greeting.cancel()
+        self._client.end()
         running, self._running = self._running, {}
-        for subscription in running.values():
-            subscription.cancel()
+        for each in running.values():
+            each.subscription.cancel()
         self.outbox.close()

@@ -26,6 +26,7 @@ from tycostream.live.operations import Operations
 from tycostream.observe.events import Emit, OperationFailed, RequestRefused
 from tycostream.transports.door import Door
 from tycostream.transports.graphql_request import Refused, guard, media_type, parameters_of
+from tycostream.transports.requests import RunningRequest
 from tycostream.transports.responses import GRAPHQL, JSON, errors_response
 
 UI: Final = Path(__file__).with_name("ui") / "graphiql"
@@ -61,8 +62,9 @@ class GraphQLEndpoint:
             media = media_type(request)
             guard(request, self._operations.authenticator.cookies)
             session = await self._operations.authenticator.authenticate(_credentials(request))
-            parameters = await parameters_of(request, self._settings().message_bytes_max)
-            return await self._answer(parameters, media, session)
+            with RunningRequest(self._operations.authenticator, session):
+                parameters = await parameters_of(request, self._settings().message_bytes_max)
+                return await self._answer(parameters, media, session)
         except RequestError as unknown:
             return _nobody(unknown, media)
         except Refused as refused:

@@ -193,7 +193,6 @@ class WebSocketShell(asyncio.Protocol):
         self._connection = Connection(
             self._operations,
             self,
-            self._clock,
             self._emit,
             operations_max=self._config.operations_max,
             headers=credentials if verdict.cookies else credentials.without_cookies(),

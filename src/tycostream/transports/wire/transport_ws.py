@@ -70,6 +70,11 @@ ACK: Final = text_frame(b'{"type":"connection_ack"}')
 PONG: Final = text_frame(b'{"type":"pong"}')
 
 
+def pong(payload: Mapping[str, object]) -> bytes:
+    """A pong that says something."""
+    return text_frame(b'{"type":"pong","payload":' + msgspec.json.encode(payload) + b"}")
+
+
 @dataclass(frozen=True, slots=True)
 class Init:
     """The client opened the connection."""
@@ -80,6 +85,8 @@ class Init:
 @dataclass(frozen=True, slots=True)
 class Ping:
     """The client wants a pong."""
+
+    payload: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +137,10 @@ class TransportWsProtocol:
             case "connection_init":
                 return self._init(message.get("payload"))
             case "ping" | "pong" as kind:
-                if not isinstance(message.get("payload"), dict | None):
+                payload = message.get("payload")
+                if not isinstance(payload, dict | None):
                     return Close(4400, f"Invalid message: the payload of {kind} is no object")
-                return Ping() if kind == "ping" else None
+                return Ping(payload or {}) if kind == "ping" else None
             case "subscribe":
                 return self._subscribe(message)
             case "complete":
