@@ -111,6 +111,8 @@ async def world(database: str) -> AsyncIterator[World]:
                 http_class(app.settings, clock, silent),
                 websocket_class(app, app.settings, clock, silent),
                 config.server,
+                clock,
+                silent,
             )
             world = World((await server.start()).replace("http", "ws") + "/graphql", db, late)
             yield world

@@ -129,7 +129,7 @@ def test_all_mistakes_at_once_in_the_order_of_the_file() -> None:
         "t.yaml:7:24: sources.trades.live.log.keep: a duration is a number and a unit, such as 500ms, 30s, 5m, 1h or "
         "1d; not 5",
         "t.yaml:8:10: server.prot: is not a setting; did you mean port? (allowed here: host, port, insecure_public, "
-        "stringify_numbers, cursor_key, multi_root_subscriptions, cors, trusted_proxies, "
+        "stringify_numbers, cursor_key, multi_root_subscriptions, tls, cors, trusted_proxies, "
         "forwarded_header, graphiql, header_timeout, body_timeout, header_bytes_max, connection_init_timeout, ping_interval, message_bytes_max, outbox_bytes_max, operations_max, log_level, "
         "log_format)",
         "t.yaml:8:25: server.port: must be at most 65535, not 99999",

@@ -35,6 +35,7 @@ SECTIONS = {
     "limits": "LimitsConfig",
     "server": "ServerConfig",
     "cors": "CorsConfig",
+    "tls": "TlsConfig",
 }
 
 
@@ -72,7 +73,9 @@ def spelled(entry: dict[str, Any], required: bool) -> str:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_setting_is_documented_with_its_default(section: str) -> None:
     shape = model(SECTIONS[section])
-    required = shape.get("required", ()) if section in ("fields", "permissions", "relationships") else ()
+    required = (
+        shape.get("required", ()) if section in ("fields", "permissions", "relationships", "tls") else ()
+    )
     expected = {name: spelled(entry, name in required) for name, entry in shape["properties"].items()}
     if section == "live":
         expected |= {f"log.{name}": spelled(e, False) for name, e in model("LogConfig")["properties"].items()}
@@ -89,6 +92,7 @@ def test_every_model_has_its_section() -> None:
         "ClaimsFormat",
         "HeaderType",
         "ForwardedHeader",
+        "TlsVersion",
     } == set(SECTIONS.values())
 
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import ipaddress
-import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import Authority
 from tests.engines.materialize_upstream import make_engine, materialize
 from tycostream.config.model import DatabaseConfig
 from tycostream.engines import libpq
@@ -44,55 +39,6 @@ async def refused(url: str, **more: Any) -> UpstreamError:
 
 
 # TLS and logins
-
-
-class Authority:
-    """A certificate authority of our own and a certificate for 127.0.0.1."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        now = datetime.datetime.now(UTC)
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.now = now
-        authority = (
-            self._builder(self.subject, self.key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-        self.file = folder / f"{name}.pem"
-        self.file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-        self.folder = folder
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self.now - timedelta(minutes=5))
-            .not_valid_after(self.now + timedelta(days=1))
-        )
-
-    def certificate(self, address: str) -> Path:
-        """A file with a certificate for an address, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        made = self._builder(name, key).add_extension(names, critical=False).sign(self.key, hashes.SHA256())
-        file = self.folder / f"{address}.pem"
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-        return file
-
-    def context(self, address: str) -> ssl.SSLContext:
-        """A server's, with a certificate for an address."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate(address))
-        return context
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.certificates import Authority
 from tests.engines.stream_contract import Follower
-from tests.engines.test_libpq import Authority
 from tests.engines.test_postgres import engine_of, source
 from tests.engines.test_postgres_servers import folder
 from tycostream.engines.embedded import EmbeddedPostgres

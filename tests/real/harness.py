@@ -75,6 +75,8 @@ async def serving(
             http_class(app.settings, clock, silent),
             websocket_class(app, app.settings, clock, silent),
             server_config,
+            clock,
+            silent,
         )
         url = await port.start()
         try:

@@ -89,6 +89,8 @@ async def serving(
             http_class(app.settings, clock, events.append),
             websocket_class(app, app.settings, clock, events.append),
             config.server,
+            clock,
+            events.append,
         )
         url = await server.start()
         while not app.ready()[0]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tycostream.app import App
     from tycostream.clock import Clock
     from tycostream.config.model import Config
+    from tycostream.transports.server import PortServer
 
 _SETTLE_S: Final = 10.0
 KEPT: Final = "the configuration in force stays"
@@ -43,14 +44,14 @@ class Reloader:
         self._anew |= anew
         self._asked.set()
 
-    async def run(self, app: App) -> None:
-        """Do what is asked for, until cancelled."""
+    async def run(self, app: App, port: PortServer | None = None) -> None:
+        """Do what is asked for, until cancelled. ``port``: where the App is served."""
         while True:
             await self._asked.wait()
             self._asked.clear()
-            await self._reload(app)
+            await self._reload(app, port)
 
-    async def _reload(self, app: App) -> None:
+    async def _reload(self, app: App, port: PortServer | None) -> None:
         started_s = self._clock.monotonic()
         try:
             config = await asyncio.to_thread(self._load)  # a file of hundreds of sources takes a while
@@ -59,7 +60,11 @@ class Reloader:
                     typer.echo(line)
                 self.restart.set()
                 return
+            if port is not None:
+                port.check(config.server)
             changes = await app.reload(config)
+            if port is not None:
+                port.renew(app.config.server)
         except TycoError as error:
             typer.echo(f"{error}\n{KEPT}", err=True)
             return

@@ -68,6 +68,8 @@ async def serving(
             http_class(app.settings, clock, log_sink),
             websocket_class(app, app.settings, clock, log_sink),
             config.server,
+            clock,
+            log_sink,
         )
         url = await server.start()
         try:
@@ -80,7 +82,7 @@ async def serving(
             if reloader is not None:
                 _reload_on_hangup(reloader, stop)
                 waits += [
-                    reloader.run(app),
+                    reloader.run(app, server),
                     reloader.restart.wait(),
                     *([watch()] if watch is not None else []),
                 ]

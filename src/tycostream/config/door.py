@@ -1,13 +1,14 @@
-"""Whom the port lets in, as the configuration says it: pages of other origins, proxies before it. Values only."""
+"""How the port meets the world, as the configuration says it: pages of other origins, proxies before it, TLS. Values only."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from tycostream.config.file_text import FileText
 from tycostream.config.values import Duration, Flag, Model, Names
 
 
@@ -42,3 +43,27 @@ class CorsConfig(Model):
         if isinstance(value, str):  # as TYCO_CORS has it
             value = [part.strip() for part in value.split(",") if part.strip()]
         return {"origins": value} if isinstance(value, (list, tuple)) else value
+
+
+class TlsVersion(StrEnum):
+    """Versions of TLS."""
+
+    V1_2 = "1.2"
+    V1_3 = "1.3"
+
+
+def _spelled(value: Any) -> Any:
+    return str(value) if isinstance(value, float) else value  # 1.3 is a number to YAML
+
+
+class TlsConfig(Model):
+    """What the port speaks TLS with. The values are the files' contents: another content is another setting."""
+
+    cert: FileText = Field(
+        repr=False,
+        description="A file with the certificate and those between it and its issuer's root, as PEM.",
+    )
+    key: FileText = Field(repr=False, description="A file with its private key, as PEM.")
+    min_version: Annotated[TlsVersion, BeforeValidator(_spelled)] = Field(
+        TlsVersion.V1_2, description="The oldest version that is spoken."
+    )

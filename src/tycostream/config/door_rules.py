@@ -23,6 +23,16 @@ def check_door(server: ServerConfig, add: _Add, *, authenticated: bool) -> None:
     """Note every broken rule. ``authenticated``: requests are asked who sends them."""
     open_to_all = not authenticated and not server.insecure_public
     _cors(server.cors, add, open_to_all=open_to_all)
+    if server.tls is not None:
+        from tycostream.config.certificate import (  # only who has one pays for cryptography
+            Misfit,
+            served_context,
+        )
+
+        try:
+            served_context(server.tls)
+        except Misfit as misfit:
+            add(("server", "tls", misfit.setting), str(misfit))
     for i, text in enumerate(server.trusted_proxies):
         here: Path = ("server", "trusted_proxies", i)
         try:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from tycostream.config.access import AllowConfig, IntrospectionConfig, PermissionConfig
 from tycostream.config.auth import AuthConfig
-from tycostream.config.door import CorsConfig, ForwardedHeader
+from tycostream.config.door import CorsConfig, ForwardedHeader, TlsConfig
 from tycostream.config.limits import LimitsConfig
 from tycostream.config.values import (
     Columns,
@@ -292,6 +292,7 @@ class ServerConfig(Model):
     multi_root_subscriptions: Flag = Field(
         False, description="Allow several root fields in one subscription."
     )
+    tls: TlsConfig | None = Field(None, description="Speak TLS; absent: plain HTTP.")
     cors: CorsConfig = Field(
         default_factory=CorsConfig, description="Pages of other origins that may use this server."
     )

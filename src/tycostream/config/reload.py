@@ -14,10 +14,19 @@ from tycostream.config.model import Config
 from tycostream.config.values import Model
 
 # The socket is bound, and what we made in the databases has its name: these need another process.
-# So does whether anybody is asked who he is: the address that a server without `auth` may have is another one.
-_RESTART: Final = frozenset({"name", "server.host", "server.port", "auth", "state"})
+# So does whether it speaks TLS, which clients have to know, and whether anybody is asked who he is: the address that a server without `auth` may have is another one.
+_RESTART: Final = frozenset({"name", "server.host", "server.port", "server.tls", "auth", "state"})
 _UNSPOKEN: Final = frozenset(
-    {"server.cursor_key", "auth", "auth.admin_secrets", "auth.jwt", "state"}
+    {
+        "server.cursor_key",
+        "server.tls",
+        "server.tls.cert",
+        "server.tls.key",
+        "auth",
+        "auth.admin_secrets",
+        "auth.jwt",
+        "state",
+    }
 )  # secrets: that they changed is all that is told
 # Of a source's settings those that its stream knows nothing of.
 _DELIVERY: Final = (
@@ -123,7 +132,10 @@ def compare(old: Config, new: Config) -> Changes:
 
 def applicable(old: Config, new: Config) -> Config:
     """``new``, but with the settings of ``old`` where only another process could take on the new ones."""
-    server = new.server.model_copy(update={"host": old.server.host, "port": old.server.port})
+    kept: dict[str, Any] = {"host": old.server.host, "port": old.server.port}
+    if (old.server.tls is None) is not (new.server.tls is None):
+        kept["tls"] = old.server.tls
+    server = new.server.model_copy(update=kept)
     auth = new.auth if (old.auth is None) is (new.auth is None) else old.auth
     return new.model_copy(update={"name": old.name, "server": server, "auth": auth, "state": old.state})
 

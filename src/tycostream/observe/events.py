@@ -174,6 +174,23 @@ class StateAvailable:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateServed:
+    """The port serves this certificate from now on. ``days_left``: until it expires, whole ones."""
+
+    names: str
+    days_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateExpires:
+    """The port's certificate expires soon, or has: told once a day. What is served is not changed by it."""
+
+    names: str
+    days_left: int
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionOpened:
     """A client connected. ``peer`` is the other end of the socket; ``client_ip`` whom it asks for, if that is a proxy."""
 
@@ -232,6 +249,8 @@ Event = (
     | TokenRevoked
     | StateUnavailable
     | StateAvailable
+    | CertificateServed
+    | CertificateExpires
     | ConnectionOpened
     | ConnectionClosed
     | RequestRefused

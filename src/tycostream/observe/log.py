@@ -12,6 +12,7 @@ import structlog
 from tycostream.observe.events import (
     Authenticated,
     BatchApplied,
+    CertificateExpires,
     CohortQuarantined,
     ConnectionClosed,
     ConnectionOpened,
@@ -42,6 +43,7 @@ _LEVELS: Final = {
     KeysUnavailable: logging.WARNING,
     Authenticated: logging.DEBUG,
     StateUnavailable: logging.WARNING,
+    CertificateExpires: logging.WARNING,
     CohortQuarantined: logging.ERROR,
     OperationFailed: logging.ERROR,
 }
@@ -89,6 +91,8 @@ def log_sink(event: Event) -> None:
     level = _LEVELS.get(type(event), logging.INFO)
     if isinstance(event, FeedStateChanged) and event.state in ("stale", "failed"):
         level = logging.WARNING
+    if isinstance(event, CertificateExpires) and event.expired:
+        level = logging.ERROR
     if isinstance(event, RerunsBehind) and event.behind:
         level = logging.WARNING
     if isinstance(event, SlotKeepsLog):

@@ -5,22 +5,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import Any
+import ssl
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from tycostream.clock import Clock
 from tycostream.config.model import ServerConfig
 from tycostream.errors import TycoError
+from tycostream.observe.events import Emit
+
+if TYPE_CHECKING:
+    from tycostream.transports.tls import TlsPort
 
 
 class PortServer:
     """A listening uvicorn inside our own event loop and signal handling."""
 
-    def __init__(self, app: Any, http: type[asyncio.Protocol], websocket: type, config: ServerConfig) -> None:
+    def __init__(
+        self,
+        app: Any,
+        http: type[asyncio.Protocol],
+        websocket: type,
+        config: ServerConfig,
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
         self._config = config
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
+        self._tls: TlsPort | None = None
+        if config.tls is not None:
+            from tycostream.transports.tls import TlsPort  # only who has a certificate pays for its libraries
+
+            self._tls = TlsPort(config.tls, clock, emit)
         self._server = _Server(
+            self._tls.context if self._tls is not None else None,
+            config.header_timeout.total_seconds(),
             uvicorn.Config(
                 app,
                 ws=websocket,
@@ -31,7 +52,7 @@ class PortServer:
                 server_header=False,
                 proxy_headers=False,  # it would believe whatever stands in them; see caller.py
                 timeout_graceful_shutdown=5,
-            )
+            ),
         )
 
     async def start(self) -> str:
@@ -55,10 +76,22 @@ class PortServer:
         await self._server.listening.wait()
         port = self._socket.getsockname()[1]
         host = f"[{config.host}]" if ":" in config.host else config.host
-        return f"http://{host}:{port}"
+        return f"http{'s' if self._tls is not None else ''}://{host}:{port}"
+
+    def check(self, config: ServerConfig) -> None:
+        """TycoError if ``renew`` would not take it."""
+        if self._tls is not None and config.tls is not None:
+            self._tls.prepared(config.tls)
+
+    def renew(self, config: ServerConfig) -> None:
+        """Take on another configuration. What a connection was made with stays as it was."""
+        if self._tls is not None and config.tls is not None:
+            self._tls.renew(config.tls)
 
     async def stop(self, grace_s: float) -> None:
         """Stop accepting, tell clients to reconnect, flush, close."""
+        if self._tls is not None:
+            self._tls.close()
         self._server.should_exit = True
         if self._task is not None:
             try:
@@ -73,12 +106,42 @@ class PortServer:
 class _Server(uvicorn.Server):
     """uvicorn's server without its signal handlers, and with an event for being up."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext | None, handshake_timeout_s: float, config: uvicorn.Config
+    ) -> None:
         super().__init__(config)
+        self._tls = tls
+        self._handshake_timeout_s = handshake_timeout_s
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """As uvicorn's, but a TLS handshake has no more time than the head of a request."""
+        await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
+        timeout_s = self._handshake_timeout_s if self._tls is not None else None
+
+        def made() -> asyncio.Protocol:
+            factory: Any = self.config.http_protocol_class
+            protocol: asyncio.Protocol = factory(
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+                _loop=loop,
+            )
+            return protocol
+
+        self.servers = [
+            await loop.create_server(
+                made,
+                sock=each,
+                ssl=self._tls,
+                ssl_handshake_timeout=timeout_s,
+                ssl_shutdown_timeout=timeout_s,
+                backlog=self.config.backlog,
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
         self.listening.set()
 
     @contextlib.contextmanager
