@@ -15,6 +15,7 @@ from tycostream.cli.init import init
 from tycostream.cli.metadata import export_metadata, import_metadata, metadata_cli
 from tycostream.cli.schema import config_json_schema, schema
 from tycostream.cli.serve import serve
+from tycostream.cli.token import create, list_tokens, revoke, token_cli
 from tycostream.errors import TycoError
 
 for command in (demo, init, check, dev, serve, schema, cleanup):
@@ -23,6 +24,10 @@ config_cli.command("json-schema")(config_json_schema)
 metadata_cli.command("import")(import_metadata)
 metadata_cli.command("export")(export_metadata)
 cli.add_typer(metadata_cli, name="metadata")
+token_cli.command("create")(create)
+token_cli.command("list")(list_tokens)
+token_cli.command("revoke")(revoke)
+cli.add_typer(token_cli, name="token")
 
 __all__ = ["cli", "main"]
 

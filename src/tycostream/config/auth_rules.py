@@ -22,7 +22,10 @@ class _Add(Protocol):
 def check_auth(auth: AuthConfig, add: _Add, *, tokens: bool) -> None:
     """Note every broken rule. ``tokens``: API tokens can let somebody in too."""
     if not auth.admin_secrets and not auth.jwt and auth.unauthorized_role is None and not tokens:
-        add(("auth",), 'lets nobody in; write admin_secrets: ["${ADMIN_SECRET}"], or jwt with an issuer')
+        add(
+            ("auth",),
+            'lets nobody in; write admin_secrets: ["${ADMIN_SECRET}"], or jwt with an issuer, or `state:` for API tokens',
+        )
     for i, secret in enumerate(auth.admin_secrets):
         here: Path = ("auth", "admin_secrets", i)
         if len(secret) < _SECRET_CHARACTERS_MIN:
