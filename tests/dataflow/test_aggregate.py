@@ -82,7 +82,7 @@ def followed(specs: Sequence[Aggregate], row_type: RowType, rows: Sequence[Row],
     # and each row in the place of the one before it, and back
     for old, new in [*pairwise(rows), *((new, old) for old, new in reversed(list(pairwise(rows))))]:
         before = accumulator.cells()
-        assert accumulator.replace(old, new) or accumulator.cells() == before
+        assert accumulator.follow(old, new) or accumulator.cells() == before
     assert accumulator.cells() == cells
     for row in rows:
         accumulator.remove(row)

@@ -86,14 +86,12 @@ class Accumulator:
         """One row less: one that was added."""
         raise NotImplementedError
 
-    def replace(self, old: Row, new: Row) -> bool:
-        """``remove`` and ``add``, but for cells that are the same; whether there are others that count."""
+    def follow(self, old: Row | None, new: Row | None) -> bool:
+        """A change: either image may be missing. Whether results may be others now: some cells that count are."""
         raise NotImplementedError
 
-    def follow(self, old: Row | None, new: Row | None) -> bool:
-        """A change: either image may be missing. Whether results may be others now."""
-        if old is not None and new is not None:
-            return self.replace(old, new)
+    def _come_or_gone(self, old: Row | None, new: Row | None) -> bool:
+        """``follow``, where an image is missing."""
         if old is not None:
             self.remove(old)
         elif new is not None:
@@ -138,6 +136,10 @@ class _Truths:
 
     def remove(self, cell: Cell) -> None:
         self._count(cell, -1)
+
+    def replace(self, old: Cell, new: Cell) -> None:
+        self._count(old, -1)
+        self._count(new, 1)
 
     def _count(self, cell: Cell, by: int) -> None:
         if cell:
@@ -234,6 +236,27 @@ def _statements(method: str, columns: tuple[int, ...], readers: dict[str, str]) 
     return lines
 
 
+def _replacing(columns: tuple[int, ...], readers: dict[str, str]) -> list[str]:
+    """To remove the cells of ``old`` and add those of ``new``, if they are others."""
+    tests = " or ".join(f"old[{place}] is not new[{place}]" for place in columns)
+    lines = [f"  if {tests}:", "    other = True"]
+    simple = len(columns) == 1 and all(given in ("", _cells(columns)) for given in readers.values())
+    if simple:
+        place = columns[0]
+        lines.append(f"    if old[{place}] is not None is not new[{place}]:")
+        lines += [
+            f"      self.{name}.replace(old[{place}], new[{place}])"
+            for name, given in readers.items()
+            if given
+        ]
+        lines += ["      pass", "    else:"]
+    indent = " " * (4 if simple else 2)
+    for row, method in (("old", "remove"), ("new", "add")):
+        lines.append(f"{indent}  row = {row}")
+        lines += [f"{indent}{line}" for line in _statements(method, columns, readers)]
+    return lines
+
+
 def _cells(columns: tuple[int, ...]) -> str:
     names = ", ".join(f"c{place}" for place in columns)
     return f"({names})" if len(columns) > 1 else names
@@ -259,14 +282,11 @@ def _class(specs: tuple[Aggregate, ...], scalars: tuple[tuple[int, Scalar], ...]
         lines += [f"def {method}(self, row):", "  pass"]
         for columns, readers in parts.readers.items():
             lines += _statements(method, columns, readers)
-    lines += ["def replace(self, old, new):", "  other = False"]
+    lines += ["def follow(self, old, new):"]
+    lines += ["  if old is None or new is None: return self._come_or_gone(old, new)", "  other = False"]
     for columns, readers in parts.readers.items():
         if columns:  # how many rows there are stays
-            tests = " or ".join(f"old[{place}] is not new[{place}]" for place in columns)
-            lines += [f"  if {tests}:", "    other = True", "    row = old"]
-            lines += [f"  {line}" for line in _statements("remove", columns, readers)]
-            lines.append("    row = new")
-            lines += [f"  {line}" for line in _statements("add", columns, readers)]
+            lines += _replacing(columns, readers)
     lines.append("  return other")
     lines += ["def cells(self):", f"  return ({''.join(f'{result}, ' for result in parts.results)})"]
     names: dict[str, Any] = {f"make_{name}": make for name, make in parts.makers.items()}

@@ -22,6 +22,9 @@ class Aggregation:
     whether a row belongs may change although the row does not: then the rows that were added are remembered.
     """
 
+    # There may be thousands, and a change touches one: its state shall lie together.
+    __slots__ = ("_added", "_match", "_price", "_specs", "_store", "_totals", "predicate", "reaches", "views")
+
     def __init__(
         self, store: Store, predicate: Predicate, specs: tuple[Aggregate, ...], related: Related | None = None
     ) -> None:
@@ -33,7 +36,7 @@ class Aggregation:
         self._price = price(predicate)
         self._totals = Accumulator(specs, store.row_type)
         self._added: dict[Key, Row] | None = {} if self.reaches else None
-        self.views: dict[Totals, None] = {}
+        self.views: tuple[Totals, ...] = ()  # made anew by who comes and goes, given out at every change
 
     @property
     def candidates(self) -> int:
@@ -65,7 +68,7 @@ class Aggregation:
         """Take over what was computed; what happened since it began must be pushed next."""
         self._totals, self._added = tally.totals, tally.added
 
-    def push(self, changes: Sequence[Change]) -> list[Totals]:
+    def push(self, changes: Sequence[Change]) -> Sequence[Totals]:
         """Follow changes as the predicate sees them; gives the views that may show something else now."""
         touched = False
         if self._added is not None:
@@ -75,7 +78,7 @@ class Aggregation:
             totals = self._totals
             for _, old, new in changes:
                 touched |= totals.follow(old, new)
-        return list(self.views) if touched else []
+        return self.views if touched else ()
 
     def review(self, keys: Iterable[Key]) -> list[Change]:
         """What to ``push`` because something that rows with these keys lead to has changed."""
@@ -140,16 +143,19 @@ class Tally:
 class Totals:
     """An aggregation as one root field sees it. See View."""
 
+    __slots__ = ("_aggregation",)
+
     def __init__(self, aggregation: Aggregation) -> None:
         self._aggregation = aggregation
 
     def attach(self) -> None:
         """Be told what is touched, until ``detach``."""
-        self._aggregation.views[self] = None
+        if self not in self._aggregation.views:
+            self._aggregation.views += (self,)
 
     def detach(self) -> None:
         """Be told nothing any more."""
-        self._aggregation.views.pop(self, None)
+        self._aggregation.views = tuple(view for view in self._aggregation.views if view is not self)
 
     @property
     def length(self) -> int:

@@ -39,6 +39,11 @@ class Multiset:
             del counts[value]
             self._vanished(value)
 
+    def replace(self, old: Any, new: Any) -> None:
+        """``remove`` and ``add``."""
+        self.remove(old)
+        self.add(new)
+
     def containers(self) -> list[dict[Any, Any] | list[Any]]:
         """What it consists of."""
         return [self._counts]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate, equality
-from tycostream.rows import Cell, Change, Row
+from tycostream.rows import Cell, Change, Row, make_change
 
 T = TypeVar("T", bound=Hashable)
 Match = Callable[[Row], bool]
@@ -32,7 +32,7 @@ class Router(Generic[T]):
             column, values, residual = found
             match = None if residual == TRUE else compile_predicate(residual)
             index = self._indexed.setdefault(column, {})
-            for value in values:
+            for value in values - {None}:  # NULL equals nothing
                 index.setdefault(value, {})[target] = match
         else:
             self._scanned[target] = compile_predicate(predicate)
@@ -70,8 +70,9 @@ class Router(Generic[T]):
         if self._indexed:
             found: dict[T, list[Change]] = {}
             for column, index in self._indexed.items():
-                for change in changes:
-                    _route_indexed(change, column, index, found)
+                _route_indexed(changes, column, index, found)
+            if not seen:
+                return found  # type: ignore[return-value] - nobody adds to it
             seen.update(found)
         return seen
 
@@ -87,22 +88,33 @@ def mask(change: Change, match: Match) -> Change | None:
 
 
 def _route_indexed(
-    change: Change, column: int, index: dict[Cell, dict[T, Match | None]], found: dict[T, list[Change]]
+    changes: Sequence[Change],
+    column: int,
+    index: dict[Cell, dict[T, Match | None]],
+    found: dict[T, list[Change]],
 ) -> None:
-    key, old, new = change
-    before = index.get(old[column]) if old is not None and old[column] is not None else None
-    after = index.get(new[column]) if new is not None and new[column] is not None else None
-    if before is None and after is None:
-        return
-    if before is not None:
-        for target, match in before.items():
+    """Add to ``found`` what the targets that name a constant of ``column`` see."""
+    get = index.get
+    for change in changes:
+        key, old, new = change
+        before = None if old is None else get(old[column])
+        if old is not None and new is not None and new[column] is old[column]:
+            after = before  # most changes leave most columns alone
+        else:
+            after = None if new is None else get(new[column])
+        if before is after:
+            if before is not None:
+                for target, match in before.items():
+                    if (visible := change if match is None else mask(change, match)) is not None:
+                        found.setdefault(target, []).append(visible)
+            continue
+        for target, match in before.items() if before is not None else ():
             was = old if match is None or match(old) else None  # type: ignore[arg-type]
             now = new if after is not None and target in after and (match is None or match(new)) else None  # type: ignore[arg-type]
             if was is not None or now is not None:
-                visible = change if was is old and now is new else Change(key, was, now)
+                visible = change if was is old and now is new else make_change((key, was, now))
                 found.setdefault(target, []).append(visible)
-    if after is not None:
-        for target, match in after.items():
+        for target, match in after.items() if after is not None else ():
             if (before is None or target not in before) and (match is None or match(new)):  # type: ignore[arg-type]
-                visible = change if old is None else Change(key, None, new)
+                visible = change if old is None else make_change((key, None, new))
                 found.setdefault(target, []).append(visible)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from tycostream.dataflow.difference import Difference, remove_identical
 from tycostream.dataflow.index import Index
@@ -14,7 +14,8 @@ from tycostream.dataflow.relation import Value
 from tycostream.errors import Action, TycoError, UpstreamError
 from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unread, make_change
 
-_GIVEN_MAX = 10_000  # rows looked up in one step; beyond that a scan, which can be sliced, is as good
+_KEY: Final = itemgetter(0)  # of a change
+_GIVEN_MAX: Final = 10_000  # rows looked up in one step; beyond that a scan, which can be sliced, is as good
 
 
 class Store:
@@ -136,7 +137,7 @@ class Store:
     def apply(self, changes: Sequence[Change]) -> list[Change]:
         """Apply an upstream batch; give its net effect, with old rows resolved."""
         self.version += 1
-        net = self._apply_plain(changes) if self.row_type.keyed and not self.surplus else None
+        net = self._apply_plain(changes) if self.row_type.key and not self.surplus else None
         if net is None:
             net = self._apply_any(changes)
         for index in self.indexes.values():
@@ -145,8 +146,8 @@ class Store:
 
     def _apply_plain(self, changes: Sequence[Change]) -> list[Change] | None:
         """A batch as they nearly all are: each key once, each row whole and found. None, with nothing done, for any other."""
-        keys = [change[0] for change in changes]
-        if len(set(keys)) < len(keys):
+        keys = list(map(_KEY, changes))
+        if len(keys) > 1 and len(set(keys)) < len(keys):
             return None
         net: list[Change] = []
         found = list(map(self.rows.get, keys))
@@ -183,7 +184,8 @@ class Store:
 
     def _plain_keyed(self, changes: Sequence[Change], found: Sequence[Row | None], net: list[Change]) -> bool:
         """Whether no row came to another key, or without cells that did not change."""
-        rows, identical, key_of = self.rows, self.row_type.identical, self.row_type.key_of
+        rows, row_type = self.rows, self.row_type
+        identical, key_of, incomplete = row_type.identical, row_type.key_of, row_type.incomplete
         for change, was in zip(changes, found, strict=True):
             key, old, new = change
             if new is None:
@@ -192,7 +194,7 @@ class Store:
                 del rows[key]
                 net.append(change if old is was else make_change((key, was, None)))
                 continue
-            if key_of(new) != key or UNCHANGED in new:
+            if key_of(new) != key or incomplete(new):
                 return False
             rows[key] = new
             if was is None:
@@ -267,7 +269,7 @@ class Store:
         if new is None:
             rows.pop(key, None)
             return
-        if UNCHANGED in new:
+        if self.row_type.incomplete(new):
             new = self._fill(new, old)
         own = self.row_type.key_of(new)
         if own != key:  # the row moved to another key: a delete and an insert
@@ -331,7 +333,7 @@ class Store:
 
     def _apply_copy(self, change: Change, before: dict[Key, Row | None]) -> None:
         _, old, new = change
-        if new is not None and UNCHANGED in new:
+        if new is not None and self.row_type.incomplete(new):
             new = self._fill(new, old)
         if old is not None:
             identity = self.row_type.identity(old)

@@ -32,6 +32,9 @@ class Sums(Protocol):
     def remove(self, cell: Cell) -> None:
         """One cell less: one that was added."""
 
+    def replace(self, old: Cell, new: Cell) -> None:
+        """``remove`` and ``add``."""
+
     def total(self) -> Cell:
         """``sum``."""
 
@@ -64,6 +67,12 @@ class Integers:
         self._total -= cell
         if self._squares:
             self._squared -= cell * cell
+
+    def replace(self, old: Cell, new: Cell) -> None:
+        """See Sums."""
+        self._total += new - old
+        if self._squares:
+            self._squared += new * new - old * old
 
     def total(self) -> Cell:
         """See Sums."""
@@ -163,6 +172,22 @@ class Numerics(_Specials):
             if not self._scales[scale]:
                 del self._scales[scale]
 
+    def replace(self, old: Cell, new: Cell) -> None:
+        """See Sums."""
+        like = self._like
+        if (
+            like is None
+            or not (type(old) is type(new) is Decimal)
+            or not (old.same_quantum(like) and new.same_quantum(like))  # so both are finite
+        ):
+            self.remove(old)
+            self.add(new)
+            return
+        self._total = EXACT.add(self._total, EXACT.subtract(new, old))
+        if self._squares:
+            more = EXACT.subtract(EXACT.multiply(new, new), EXACT.multiply(old, old))
+            self._squared = EXACT.add(self._squared, more)
+
     def _scale(self) -> int:
         """The largest scale of a cell."""
         if not self._scales:
@@ -237,6 +262,11 @@ class Floats(_Specials):
                 self._squared -= whole * whole
         else:
             self._special(cell, -1)
+
+    def replace(self, old: Cell, new: Cell) -> None:
+        """See Sums."""
+        self.remove(old)
+        self.add(new)
 
     def _whole(self, cell: float) -> int:
         """``cell`` in units, which become smaller if it is no whole number of them."""

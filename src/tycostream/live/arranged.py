@@ -39,6 +39,22 @@ class Reader(Protocol):
 class Arranged:
     """Views of it may be looked at while it is ``current``. ``broken`` is told who must end, and why."""
 
+    # as an Aggregation
+    __slots__ = (
+        "__weakref__",
+        "_arranging",
+        "_broken",
+        "_indexes",
+        "_kept_out",
+        "_slices",
+        "arrangement",
+        "backlinks",
+        "current",
+        "idle",
+        "idle_since_s",
+        "readers",
+    )
+
     def __init__(
         self,
         arrangement: Followed,
@@ -82,13 +98,22 @@ class Arranged:
         self._slices.add(arranging)
         return arranging
 
-    def push(self, changes: Sequence[Change], _: Entry) -> None:
+    def push(self, changes: Sequence[Change], _: Entry | None = None) -> None:
         """Follow a batch of the source, as the predicate sees it."""
-        self._follow(changes)
+        try:
+            if self.current and len(changes) <= ROWS_PER_STEP:
+                for view in self.arrangement.push(changes):
+                    self.readers[view].touch()
+            elif self.current:
+                self._take_slices(changes)
+            elif self._arranging is not None:
+                self._arranging.push(changes)
+        except Exception as error:
+            self.failed(error)
 
     def review(self, keys: Sequence[Key]) -> None:
         """Look again at rows with these keys: what they lead to has changed."""
-        self._follow(self.arrangement.review(keys))
+        self.push(self.arrangement.review(keys))
 
     def touch(self, view: RootView, keys: Sequence[Key]) -> None:
         """Rows with these keys look different to ``view``, although they are the same."""
@@ -99,20 +124,6 @@ class Arranged:
                 view.lose_track()
             elif self.arrangement.touch(view, keys):
                 self.readers[view].touch()
-        except Exception as error:
-            self.failed(error)
-
-    def _follow(self, changes: Sequence[Change]) -> None:
-        try:
-            if self._arranging is not None:
-                self._arranging.push(changes)
-            elif not self.current:
-                return
-            elif len(changes) > ROWS_PER_STEP:
-                self._take_slices(changes)
-            else:
-                for view in self.arrangement.push(changes):
-                    self.readers[view].touch()
         except Exception as error:
             self.failed(error)
 

@@ -50,17 +50,18 @@ class Ticker:
     def flush_cohort(self, cohort: Flushable) -> None:
         """Have ``cohort`` flushed at the end of this turn."""
         self._cohorts[cohort] = None
-        self._schedule()
+        if not self._due:
+            self._schedule()
 
     def flush_outbox(self, outbox: Outbox) -> None:
         """Have ``outbox`` written at the end of this turn."""
         self._outboxes[outbox] = None
-        self._schedule()
+        if not self._due:
+            self._schedule()
 
     def _schedule(self) -> None:
-        if not self._due:
-            self._due = True
-            self._clock.call_soon(self.run)
+        self._due = True
+        self._clock.call_soon(self.run)
 
     def run(self) -> None:
         """Flush everything that asked for it; what asks meanwhile has the next turn."""
