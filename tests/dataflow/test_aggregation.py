@@ -76,7 +76,7 @@ def test_following_is_computing_anew(
             meanwhile += changes
             told = followed.push(changes)
             assert view.cells() == answer(store, predicate)
-            assert told == [view] or view.cells() == shown
+            assert list(told) == [view] or view.cells() == shown
         while not done:
             done = tally.step()
     late.adopt(tally)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate, equality
@@ -61,7 +61,7 @@ class Router(Generic[T]):
         """How many predicates every change must be tried against."""
         return len(self._scanned)
 
-    def route(self, changes: Sequence[Change]) -> dict[T, Sequence[Change]]:
+    def route(self, changes: Sequence[Change]) -> Mapping[T, Sequence[Change]]:
         """What each target sees of ``changes``; targets that see nothing are absent."""
         seen: dict[T, Sequence[Change]] = dict.fromkeys(self._all, changes)
         for target, match in self._scanned.items():
@@ -72,7 +72,7 @@ class Router(Generic[T]):
             for column, index in self._indexed.items():
                 _route_indexed(changes, column, index, found)
             if not seen:
-                return found  # type: ignore[return-value] - nobody adds to it
+                return found
             seen.update(found)
         return seen
 

@@ -182,6 +182,16 @@ class Plan:
     # What it read of its session: names of variables, without prefix, with their texts. Not part of the key, for what came
     # of them is.
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)
+    # What stands before each root's value.
+    _heads: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        starts = [b"," if n else b'{"data":{' for n in range(len(self.roots))]
+        heads = [
+            b'%b"%b":' % (start, root.response_key.encode())
+            for start, root in zip(starts, self.roots, strict=True)
+        ]
+        object.__setattr__(self, "_heads", tuple(heads))
 
     @property
     def cohort_key(self) -> Hashable:
@@ -210,10 +220,10 @@ class Plan:
 
         What is told of pieces (``Flawed``) becomes the result's ``errors``.
         """
-        parts = [b'{"data":{']
+        parts = [] if self.roots else [b'{"data":{']
         flawed: list[tuple[str, Flawed]] = []
-        for n, (root, pieces) in enumerate(zip(self.roots, values, strict=True)):
-            parts.append(b'%b"%b":' % (b"," if n else b"", root.response_key.encode()))
+        for root, head, pieces in zip(self.roots, self._heads, values, strict=True):
+            parts.append(head)
             parts += pieces
             if Flawed in map(type, pieces):
                 flawed += [(root.response_key, piece) for piece in pieces if isinstance(piece, Flawed)]

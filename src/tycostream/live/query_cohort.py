@@ -168,7 +168,10 @@ class QueryCohort:
         if self._rendering is None and (self._held or (self._dirty and self.hydrated)):
             now = self.clock.monotonic()
             if now >= self._due_s or self._rendered < self._live_again:
-                self._push_due(now)
+                if not self._held or (self._dirty and self.hydrated):
+                    self._render(now, held=False)
+                else:
+                    self._held, self._due_s = False, now + self._pause_s
             elif self._timer is None:
                 self._timer = self.clock.call_later(self._due_s - now, self._timer_due)
         if not self.version or self._rendered < self._live_again:
@@ -177,18 +180,11 @@ class QueryCohort:
             self._delivered = (self.version, self.stale)
             self._deliver()
 
-    def _push_due(self, now: float) -> None:
-        if self._dirty and self.hydrated:
-            self._render(held=False)
-        else:
-            self._held, self._due_s = False, now + self._pause_s
-
     def _timer_due(self) -> None:
         self._timer = None
         self._ticker.flush_cohort(self)
 
-    def _render(self, *, held: bool) -> None:
-        started = self.clock.monotonic()
+    def _render(self, started: float, *, held: bool) -> None:
         self._dirty = False
         self._captured += 1
         totals = payload_of_totals(self.plan, self.roots, self.statics)
@@ -225,7 +221,8 @@ class QueryCohort:
             self._payload = payload
             self.too_large, self.refused = too_large, refused
             self.version += 1
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     def rendering(self) -> Rendering:
         """The result as it is now, for a one-shot query; only when hydrated."""
@@ -268,13 +265,12 @@ class QueryCohort:
             if not group:
                 continue
             payload = self._payload if told else with_stale(self._payload, stale)
-            busy = set(offer_all(group, [payload]))  # one socket may have filled up by what another was sent
-            for member in group:
-                if member in busy:
-                    del self.at_head[member]
-                    member.fall_behind()
-                else:
-                    member.version, member.told_stale = self.version, stale
+            busy = offer_all(group, [payload])  # one socket may have filled up by what another was sent
+            for member in busy:
+                del self.at_head[member]
+                member.fall_behind()
+            for member in set(group).difference(busy) if busy else group:
+                member.version, member.told_stale = self.version, stale
 
     def latest(self, member: QuerySubscriber) -> tuple[int, bytes] | None:
         """The newest result and its version, for a member that is behind; None: it is woken when there is one.
@@ -285,7 +281,8 @@ class QueryCohort:
         if member.version and self._rendered >= self._live_again:
             return self.version, self._payload
         if self._dirty and self.hydrated and self._rendering is None:
-            self._render(held=self.clock.monotonic() < self._due_s)
+            now = self.clock.monotonic()
+            self._render(now, held=now < self._due_s)
             self._ticker.flush_cohort(self)
         if member.wanted is None:
             member.wanted = self._live_again if member.version else self._newest

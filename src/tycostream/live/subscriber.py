@@ -71,16 +71,18 @@ M = TypeVar("M", bound=_Member)
 def offer_all(members: Iterable[M], payloads: Sequence[bytes]) -> list[M]:
     """Send payloads to members: parts are made once per framing and id length. Returns those whose socket is busy."""
     shared: dict[tuple[Hashable, int], list[bytes]] = {}
+    parts: list[bytes] = []
+    framing, length = None, -1  # of the member before, and of most of them
     busy = []
     for member in members:
-        outbox = member.outbox
-        if outbox.idle:
-            length = len(member.operation_id)
-            key = (outbox.framing.key, length)
-            parts = shared.get(key)
-            if parts is None:
-                parts = shared[key] = outbox.framing.next_parts(payloads, length)
-            outbox.offer(member.operation_id.join(parts))
-        else:
+        outbox, operation_id = member.outbox, member.operation_id
+        if not outbox.idle:
             busy.append(member)
+            continue
+        if outbox.framing is not framing or len(operation_id) != length:
+            framing, length = outbox.framing, len(operation_id)
+            key = (framing.key, length)
+            parts = shared.get(key) or framing.next_parts(payloads, length)
+            shared[key] = parts
+        outbox.offer(operation_id.join(parts))
     return busy
