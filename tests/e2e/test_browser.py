@@ -38,14 +38,16 @@ class Watched:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
 
-    def assert_clean(self) -> None:
+    def assert_clean(self, *expected: str) -> None:
+        """``expected``: how complaints begin that belong to what was done."""
         outside = [
             url
             for url in self.requests
             if urlsplit(url).scheme not in {"data", "blob"} and urlsplit(url).hostname != "127.0.0.1"
         ]
         assert not outside, "requests beyond this machine"
-        assert not self.errors, "errors in the page"
+        unexpected = [said for said in self.errors if not said.startswith(expected)]
+        assert not unexpected, "errors in the page"
 
 
 @pytest.fixture

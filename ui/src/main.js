@@ -5,6 +5,7 @@ import './page.css';
 import { createElement } from 'react';
 import { createRoot } from 'react-dom/client';
 import { createGraphiQLFetcher } from '@graphiql/toolkit';
+import { parse } from 'graphql';
 import { createClient } from 'graphql-ws';
 import { GraphiQL } from 'graphiql';
 
@@ -26,8 +27,24 @@ function fetcher(parameters, options) {
     });
     fetchers.set(key, createGraphiQLFetcher({ url: url.href, wsClient }));
   }
-  return fetchers.get(key)(parameters, options);
+  return fetchers.get(key)(...told(parameters, options));
 }
+
+// What is a subscription is told by the document itself: GraphiQL knows it only a while after an edit, and never
+// without a schema, which there is none of before the headers have credentials.
+function told(parameters, options) {
+  let documentAST;
+  try {
+    documentAST = parse(parameters.query);
+  } catch {
+    return [parameters, options]; // the server says what is wrong with it
+  }
+  const operations = documentAST.definitions.filter((each) => each.kind === 'OperationDefinition');
+  const only = operations.length === 1 ? operations[0].name?.value : undefined;
+  const operationName = parameters.operationName ?? only;
+  return [operationName ? { ...parameters, operationName } : parameters, { ...options, documentAST }];
+}
+
 const FALLBACK = '# Queries, live queries and change feeds: the schema is on the left.\n';
 
 const examples = await fetch('/graphiql-examples.json')
