@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.auth.tokens import RSA, pem
 from tycostream.config.environment import _DEFAULTS, _KEYWORDS
 from tycostream.config.json_schema import json_schema
 from tycostream.config.load import loads
@@ -114,6 +115,7 @@ def test_the_yaml_of_the_documentation_loads(page: str) -> None:
         "ADMIN_SECRET": "s" * 16,
     }
     environ |= dict.fromkeys(("ADMIN_SECRET", "JWT_SECRET"), "0123456789abcdef0123456789abcdef")
+    environ["JWT_PUBLIC_KEY"] = pem(RSA)
     environ |= dict.fromkeys(("MATERIALIZE_URL", "RISINGWAVE_URL"), "postgresql://u@db/x")
     for block in blocks:
         whole = (
