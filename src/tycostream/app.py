@@ -23,6 +23,7 @@ from typing import Final
 from graphql import GraphQLError
 
 from tycostream.auth.authenticator import Authenticator
+from tycostream.auth.permissions import granting
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
@@ -318,6 +319,7 @@ class App:
             self._tell_unfit(planner)
         self._planners.move_to_end(role)
         known = {each for source in self.config.sources.values() for each in source.permissions}
+        known |= self.config.inherited_roles.keys()
         while len(self._planners) > len(known) + _PLANNERS_MAX:  # what sees nothing may have any name
             self._planners.popitem(last=False)
         return planner
@@ -325,7 +327,7 @@ class App:
     def _make_planner(self, role: str = ADMIN) -> Planner:
         config = self.config
         names = [name for name in config.sources if name in self._row_types]
-        if role != ADMIN and not any(role in config.sources[name].permissions for name in names):
+        if role != ADMIN and not any(self._shown_to(role, name) for name in names):
             names = []
         return Planner(
             [self._row_types[name] for name in names],
@@ -336,7 +338,12 @@ class App:
             role=role,
             trusted=TrustedDocuments(config.query_collections, config.allowlist or None, role),
             introspection=role not in config.introspection.disabled_for_roles,
+            inherited=config.inherited_roles,
         )
+
+    def _shown_to(self, role: str, source: str) -> bool:
+        """Whether a permission shows anything of a source to a role."""
+        return bool(granting(role, self.config.sources[source].permissions, self.config.inherited_roles))
 
     def _tell_unfit(self, planner: Planner) -> None:
         for misfit in planner.misfits:
@@ -388,9 +395,7 @@ class App:
         """An unknown field that will be there once a database has described a source is not the client's mistake."""
         match = _UNKNOWN.fullmatch(error.message)
         name = self._awaited(match[1], match[2]) if match else None
-        if name is None or (
-            session.role != ADMIN and session.role not in self.config.sources[name].permissions
-        ):
+        if name is None or not (session.admin or self._shown_to(session.role, name)):
             return error
         said = f"the source {name!r} is not known yet"
         return RequestError("source-not-ready", said, path=error.path, hint=_WAITING)

@@ -1,4 +1,4 @@
-"""The shape of permissions and of all that goes with them; and that nobody serves them before they are enforced."""
+"""The shape of permissions and of all that goes with them; and that nobody serves them where everybody is admin."""
 
 from __future__ import annotations
 
@@ -88,22 +88,6 @@ def test_mistakes_in_permissions(permissions: str, expected: str) -> None:
 )  # fmt: skip
 def test_mistakes_beside_them(text: str, expected: str) -> None:
     assert expected in "\n".join(problems(text + "\nsources: {a: {}}\n"))
-
-
-@pytest.mark.parametrize(
-    ("key", "text", "what"),
-    [
-        ("inherited_roles", "inherited_roles: {a: [b]}", "inherited roles"),
-    ],
-)
-def test_none_of_it_is_served(key: str, text: str, what: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        loads(HEAD + "sources: {a: {}}\n" + text, "t.yaml", {})
-    found = {problem.path: problem.message for problem in caught.value.problems}
-    assert found[key] == (
-        f"{what} are not enforced by this version, so a configuration that has them is refused; "
-        "remove them, or wait for the version that enforces them"
-    )
 
 
 @pytest.mark.parametrize(

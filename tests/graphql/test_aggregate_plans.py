@@ -27,7 +27,7 @@ COUNT = Aggregate("count")
 def nested(query: str) -> tuple[Nested, ...]:
     encoder = root(query).encoder
     assert isinstance(encoder, Rows)
-    return encoder.nested
+    return tuple(each for each in encoder.nested if isinstance(each, Nested))
 
 
 def where(condition: str, variables: dict[str, object] | None = None) -> Predicate:
@@ -68,6 +68,7 @@ def test_rows_of_aggregates_lead_on() -> None:
     rows = rows_of(found)
     assert rows is not None
     (trades,) = rows.nested
+    assert isinstance(trades, Nested)
     assert (trades.join, trades.mode) == (OF_INSTRUMENT, Mode.AGGREGATE)
     assert found.reads == (FILLS, TRADES)
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import pytest
 
 from tests.graphql.graphql_tables import TRADES, root
-from tycostream.dataflow.order import OrderBy
+from tycostream.auth.session import Session
+from tycostream.dataflow.order import OrderBy, Term
 from tycostream.errors import RequestError
-from tycostream.graphql.inputs import distinct_on
+from tycostream.graphql import inputs
+from tycostream.graphql.rights import Permits, Rights
+from tycostream.graphql.source import Source
 from tycostream.rows import Column, RowType
 from tycostream.scalars import SCALARS
 
 PATH = "$.selectionSet.trades.args"
 ID, SYMBOL, QTY = OrderBy(0), OrderBy(1), OrderBy(3)
+
+
+def distinct_on(
+    row_type: RowType, columns: list[str] | None, order: tuple[Term, ...], path: str
+) -> tuple[tuple[int, ...], tuple[Term, ...]]:
+    """As admin, who sees everything, says it."""
+    source = Source(row_type, stringify_numbers=False)
+    rights = Rights(Permits(None, {row_type.source: source}), Session())
+    return inputs.distinct_on(source, columns, order, path, rights)
 
 
 @pytest.mark.parametrize(

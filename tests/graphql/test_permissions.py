@@ -23,7 +23,7 @@ from tycostream.dataflow.predicate import (
     evaluate,
 )
 from tycostream.dataflow.relation import Join, Via
-from tycostream.graphql.plan import Mode, RootPlan
+from tycostream.graphql.plan import Mode, Nested, RootPlan
 from tycostream.graphql.schema import print_sdl
 
 MINE = {"owner": {"_eq": "X-Hasura-User-Id"}}
@@ -139,6 +139,7 @@ def test_related_rows_are_filtered_where_they_are_shown_compared_and_sorted_by()
     assert found.predicate == conjunction([OF_MINE, Exists(TO_DESK, named)])
     assert found.order == (OrderVia(Via(TO_DESK, 2, OWNED)),)
     (nested,) = found.encoder.nested  # type: ignore[union-attr]
+    assert isinstance(nested, Nested)
     assert (nested.mode, nested.predicate) == (Mode.BY_PK, OWNED)
 
     made = planner(trades=SEEN, desks={"columns": "*"})
@@ -147,7 +148,9 @@ def test_related_rows_are_filtered_where_they_are_shown_compared_and_sorted_by()
     found = root(made, query, user_id="7")
     assert isinstance(found.predicate, Aggregated)
     assert found.predicate.predicate == OF_MINE
-    assert [term.via.predicate for term in found.order if isinstance(term, OrderVia)] == [OF_MINE]
+    assert [
+        term.via.predicate for term in found.order if isinstance(term, OrderVia) and isinstance(term.via, Via)
+    ] == [OF_MINE]
     assert [each.predicate for each in found.encoder.nested] == [OF_MINE, OF_MINE]  # type: ignore[union-attr]
 
 
@@ -168,6 +171,7 @@ def test_the_limit_of_a_role_is_for_what_is_shown() -> None:
         5, 3, 5,
     ]  # fmt: skip
     (nested,) = root(made, "{desks {trades(limit: 8) {id}}}").encoder.nested  # type: ignore[union-attr]
+    assert isinstance(nested, Nested)
     assert nested.limit == 5
     assert root(made, "{trades_by_pk(id: 1) {id}}").limit is None
     assert root(made, "subscription {trades_changes {phase}}").limit is None

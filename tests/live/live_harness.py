@@ -13,6 +13,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql.plan import (
     ChangeEncoder,
     Coalesce,
+    Condition,
     Mode,
     Nested,
     Phase,
@@ -42,7 +43,7 @@ class PlainRows:
     """Rows as JSON lists."""
 
     key: Hashable = "plain rows"
-    nested: tuple[Nested, ...] = ()
+    nested: tuple[Nested | Condition, ...] = ()
 
     def __init__(self, single: bool = False) -> None:
         self.single = single
@@ -64,6 +65,9 @@ class PlainChanges:
 
     def differs(self, old: Row, new: Row) -> bool:
         return old != new
+
+    def same(self, row: Row) -> Hashable:
+        return row
 
     def change(self, old: Row | None, new: Row | None) -> bytes:
         return json.dumps([old, new]).encode()

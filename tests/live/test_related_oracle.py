@@ -37,7 +37,7 @@ from tycostream.dataflow.predicate import (
     evaluate,
     negate,
 )
-from tycostream.dataflow.relation import Aggregate, Join, Via
+from tycostream.dataflow.relation import Aggregate, Join, Masked, Via
 from tycostream.errors import TycoError
 from tycostream.graphql import encode
 from tycostream.graphql.plan import Mode, Nested, Plan, RootPlan
@@ -262,12 +262,14 @@ class Tables:
 
         return holds
 
-    def cell(self, via: Via, row: Row) -> Any:
+    def cell(self, via: Via | Masked, row: Row) -> Any:
+        assert isinstance(via, Via)
         found = self.related(via.join, row)
         if isinstance(via.cell, Aggregate):
             return aggregated((via.cell,), TYPES[via.join.source], found)[0]
         if not found:
             return None
+        assert not isinstance(via.cell, Masked), "admin sees all cells"
         return self.cell(via.cell, found[0]) if isinstance(via.cell, Via) else found[0][via.cell]
 
     def ordered(self, rows: list[Row], terms: tuple[Term, ...], source: str) -> list[Row]:

@@ -153,11 +153,8 @@ def _read(source: str) -> dict[str, Any]:
 
 def _warn_unserved(tree: dict[str, Any]) -> None:
     """A file that cannot be served yet should not be a surprise of the next command."""
-    from tycostream.config.unenforced import for_nobody, unenforced
+    from tycostream.config.unenforced import for_nobody
 
-    if keys := unenforced(tree):
-        said = f"this version enforces no {', '.join(keys)}, so it refuses to serve a file that has them"
-        typer.echo(f"{said}; --no-permissions leaves them out", err=True)
     if keys := for_nobody(tree):
         said = f"{', '.join(keys)}: for nobody until `auth` says who is asking, so a file without it is not served"
         typer.echo(f"{said}; --no-permissions leaves them out", err=True)

@@ -1,17 +1,13 @@
-"""What the configuration can say and nothing obeys: a server that ignored it would break a promise."""
+"""What holds for nobody as long as everybody is admin: a server that ignored it would break a promise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tycostream.config.messages import refused
 from tycostream.config.model import Config
 from tycostream.config.tree import Report
 
-_TOP: Final = {
-    "inherited_roles": "inherited roles are not enforced by this version",
-}
 _FOR_NOBODY: Final = (
     "{} for nobody without `auth`: whoever reaches the port is admin, and {}; "
     "say in `auth` who is asking, or remove {}"
@@ -31,14 +27,6 @@ def refuse_unenforced(config: Config, report: Report) -> None:
     for key, said in _OF_ROLES.items():
         if key in config.model_fields_set and config.auth is None:
             report.add((key,), said, key=True)
-    for key, why in _TOP.items():
-        if key in config.model_fields_set:
-            report.add((key,), refused(why, "them", "enforces them"), key=True)
-
-
-def unenforced(tree: Mapping[str, Any]) -> list[str]:
-    """The keys of a configuration, as plain values, for which it would be refused, whoever is asking."""
-    return [key for key in _TOP if key in tree]
 
 
 def for_nobody(tree: Mapping[str, Any]) -> list[str]:

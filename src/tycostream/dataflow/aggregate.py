@@ -69,7 +69,9 @@ class Accumulator:
     parts: ClassVar[tuple[str, ...]] = ()  # the attributes that hold its state
 
     def __new__(cls, specs: Sequence[Aggregate], row_type: RowType) -> Accumulator:
-        """An accumulator of no rows."""
+        """An accumulator of no rows. They must have been looked at already (``veil.lens``)."""
+        if any(spec.veil for spec in specs):
+            raise ValueError("aggregates of rows that were not looked at as who asks sees them")
         columns = row_type.columns
         scalars = tuple((place, columns[place].scalar) for spec in specs for place in spec.columns)
         made: Accumulator = object.__new__(_class(tuple(specs), scalars))

@@ -12,6 +12,7 @@ from tycostream.dataflow.price import price
 from tycostream.dataflow.related import Related, reaches
 from tycostream.dataflow.relation import Aggregate
 from tycostream.dataflow.store import Store
+from tycostream.dataflow.veil import lens, veil_of
 from tycostream.rows import Cell, Change, Key, Row
 
 
@@ -19,7 +20,8 @@ class Aggregation:
     """What an ``Arrangement`` is to who reads rows, to who reads aggregates: made and followed in the same way.
 
     No row is kept: what is added and removed is what the changes hold. Only where the condition reads other sources,
-    whether a row belongs may change although the row does not: then the rows that were added are remembered.
+    whether a row belongs, and what of it is seen, may change although the row does not: then the rows that were added
+    are remembered as they were seen.
     """
 
     # There may be thousands, and a change touches one: its state shall lie together.
@@ -28,13 +30,14 @@ class Aggregation:
     def __init__(
         self, store: Store, predicate: Predicate, specs: tuple[Aggregate, ...], related: Related | None = None
     ) -> None:
+        bind = related.bind if related else unbound
         self.predicate = predicate
-        self._specs = specs
+        self._specs, self._look = lens(specs, bind)
         self._store = store
-        self.reaches = reaches(predicate)
-        self._match = compile_predicate(predicate, related.bind if related else unbound)
+        self.reaches = reaches(predicate, veil=veil_of(specs))
+        self._match = compile_predicate(predicate, bind)
         self._price = price(predicate)
-        self._totals = Accumulator(specs, store.row_type)
+        self._totals = Accumulator(self._specs, store.row_type)
         self._added: dict[Key, Row] | None = {} if self.reaches else None
         self.views: tuple[Totals, ...] = ()  # made anew by who comes and goes, given out at every change
 
@@ -75,8 +78,10 @@ class Aggregation:
             for key, _, _ in changes:
                 touched |= self._review(key, self._added)
         else:
-            totals = self._totals
+            totals, look = self._totals, self._look
             for _, old, new in changes:
+                if look is not None:
+                    old, new = old and look(old), new and look(new)  # a row has a cell at least
                 touched |= totals.follow(old, new)
         return self.views if touched else ()
 
@@ -89,7 +94,7 @@ class Aggregation:
         row, was = self._store.rows.get(key), added.pop(key, None)
         now = row if row is not None and self._match(row) else None
         if now is not None:
-            added[key] = now
+            added[key] = now = now if self._look is None else self._look(now)
         return self._totals.follow(was, now)
 
     def cells(self) -> tuple[Cell, ...]:
@@ -111,7 +116,7 @@ class Tally:
 
     def __init__(self, aggregation: Aggregation, keys: list[Key], rows: list[Row], effort: int) -> None:
         self._keys, self._rows = keys, rows
-        self._match = aggregation._match
+        self._match, self._look = aggregation._match, aggregation._look
         self.totals = Accumulator(aggregation._specs, aggregation._store.row_type)
         self.added: dict[Key, Row] | None = None if aggregation._added is None else {}
         self._steps = self._work(max(1, ROWS_PER_STEP * effort // aggregation._price))
@@ -127,12 +132,14 @@ class Tally:
         return [self._keys, self._rows, *self.totals.containers(), *added]
 
     def _work(self, count: int) -> Iterator[bool]:
-        match, add = self._match, self.totals.add
+        match, add, look = self._match, self.totals.add, self._look
         for at in range(0, len(self._rows), count):
             if at:
                 yield False
             keys, rows = self._keys[at : at + count], self._rows[at : at + count]
             found = [(key, row) for key, row in zip(keys, rows, strict=True) if match(row)]
+            if look is not None:
+                found = [(key, look(row)) for key, row in found]
             for _, row in found:
                 add(row)
             if self.added is not None:

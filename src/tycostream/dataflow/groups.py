@@ -126,9 +126,16 @@ class GroupedRows:
 class GroupedAggregates:
     """The aggregates of each group."""
 
-    def __init__(self, specs: Sequence[Aggregate], row_type: RowType, value: Callable[[Row], Value]) -> None:
+    def __init__(
+        self,
+        specs: Sequence[Aggregate],
+        row_type: RowType,
+        value: Callable[[Row], Value],
+        look: Callable[[Row], Row] | None = None,
+    ) -> None:
+        """``look``: how rows are seen; None: as they are."""
         self._specs, self._row_type = specs, row_type
-        self._value = value
+        self._value, self._look = value, look
         self._groups: dict[Value, Accumulator] = {}
 
     def cells(self, value: Value, pairs: Callable[[], Iterable[tuple[Key, Row]]]) -> tuple[Cell, ...]:
@@ -137,7 +144,7 @@ class GroupedAggregates:
         if group is None:
             group = Accumulator(self._specs, self._row_type)
             for _, row in pairs():
-                group.add(row)
+                group.add(row if self._look is None else self._look(row))
             self._groups[value] = group
             if len(self._groups) > _AGGREGATES_MAX:
                 del self._groups[next(iter(self._groups))]
@@ -160,7 +167,9 @@ class GroupedAggregates:
         return different
 
     def _follow(self, value: Value, old: Row | None, new: Row | None, different: set[Value]) -> None:
-        group = self._groups.get(value)
+        group, look = self._groups.get(value), self._look
+        if look is not None:
+            old, new = old and look(old), new and look(new)  # a row has a cell at least
         if group is None or group.follow(old, new):
             different.add(value)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from tycostream.dataflow.relation import Via
+from tycostream.dataflow.relation import Masked, Via
 from tycostream.json_text import sort_key
 from tycostream.rows import Cell, Key, Row, RowType
 from tycostream.scalars import NAN
@@ -25,9 +25,9 @@ class OrderBy:
 
 @dataclass(frozen=True, slots=True)
 class OrderVia:
-    """A term that is a cell of a related row, or an aggregate over related rows."""
+    """A term that is a cell of a related row, an aggregate over related rows, or a cell that is not always seen."""
 
-    via: Via
+    via: Via | Masked
     descending: bool = False
     nulls_first: bool = False
 
@@ -58,12 +58,14 @@ def _negated(cell: Cell) -> Cell:
 
 
 SortKey = tuple[Any, ...]
-CellOf = Callable[[Via], tuple[Callable[[Row], Cell], str]]  # such a cell of a row, and its SQL type
+CellOf = Callable[
+    [Via | Masked], tuple[Callable[[Row], Cell], str]
+]  # such a cell of a row, and its SQL type; that of the row's own column is known
 
 
-def unrelated(via: Via) -> tuple[Callable[[Row], Cell], str]:
+def unrelated(via: Via | Masked) -> tuple[Callable[[Row], Cell], str]:
     """The ``CellOf`` of who has no other source's rows: such a term must not come here."""
-    raise LookupError(f"an order by {via.join.source!r} where only one source is read")
+    raise LookupError(f"an order by {via!r} where only one source is read")
 
 
 _INTEGERS: Final = frozenset(
@@ -118,6 +120,8 @@ def compile_order(
     for term in total(terms, row_type):
         if isinstance(term, OrderVia):
             cell, scalar = cell_of(term.via)
+            if isinstance(term.via, Masked):
+                scalar = row_type.columns[term.via.column].scalar.name
             names[name := f"via{len(names)}"] = cell
             items += _ranked_items(term, f"{name}(row)", scalar)
         else:

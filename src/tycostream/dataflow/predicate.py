@@ -161,6 +161,25 @@ def negate(predicate: Predicate) -> Predicate:
             return predicate  # NOT UNKNOWN is UNKNOWN
 
 
+def untrue(predicate: Predicate) -> Predicate:
+    """What is TRUE exactly where ``predicate`` is not: FALSE, or UNKNOWN."""
+    match predicate:
+        case In(_, values, _) if not values:
+            return negate(predicate)
+        case Compare(column=column) | In(column=column) | Matches(column=column):
+            return disjunction([negate(predicate), IsNull(column)])
+        case Aggregated(join, inner, aggregate, condition):
+            return Aggregated(join, inner, aggregate, untrue(condition))
+        case And(parts):
+            return disjunction(untrue(part) for part in parts)
+        case Or(parts):
+            return conjunction(untrue(part) for part in parts)
+        case Unknown():
+            return TRUE
+        case _:
+            return negate(predicate)
+
+
 def unbound(leaf: Leaf) -> Callable[[Row], bool]:
     """The ``Bind`` of who has no other source's rows: such a condition must not come here."""
     raise LookupError(f"a condition on {leaf.join.source!r} where only one source is read")

@@ -21,9 +21,10 @@ from tycostream.dataflow.predicate import (
     leaves_of,
     row_local,
 )
-from tycostream.dataflow.relation import Aggregate, Join, Value, Via, value_of
+from tycostream.dataflow.relation import Aggregate, Join, Masked, Value, Veil, Via, value_of
 from tycostream.dataflow.remembered import Remembered
 from tycostream.dataflow.store import Store
+from tycostream.dataflow.veil import lens
 from tycostream.rows import Cell, Key, Row
 
 Lookup = tuple[str, tuple[int, ...]]  # a source, and the columns by which its rows are looked up
@@ -80,12 +81,12 @@ class Related:
         find = store.finder(leaf.join.remote)
         match = compile_predicate(leaf.predicate, self.bind)
         condition = compile_predicate(leaf.condition)
-        specs = (leaf.aggregate,)
+        specs, look = lens((leaf.aggregate,), self.bind)
 
         def holds(keys: Sequence[Key]) -> bool:
             rows = store.rows
-            seen = [each for key in keys if match(each := rows[key])]
-            return condition(aggregated(specs, store.row_type, seen))
+            found: Iterable[Row] = [each for key in keys if match(each := rows[key])]
+            return condition(aggregated(specs, store.row_type, map(look, found) if look else found))
 
         of_value = self._remembered(lambda value: holds(find(value)), self._stores(leaf))
 
@@ -99,14 +100,19 @@ class Related:
         """All that a condition reads."""
         return [self._store_of(name) for name in sorted(_sources(leaf))]
 
-    def cell_of(self, via: Via) -> tuple[Callable[[Row], Cell], str]:
+    def cell_of(self, via: Via | Masked) -> tuple[Callable[[Row], Cell], str]:
         """See CellOf."""
+        if isinstance(via, Masked):
+            return self._masked(via), ""
         if isinstance(via.cell, Aggregate):
             return self._total(via, via.cell)
         keys, store = self._satisfying(via), self._store_of(via.join.source)
         first = first_of(store)
         if isinstance(via.cell, Via):
             inner, scalar = self.cell_of(via.cell)
+        elif isinstance(via.cell, Masked):
+            inner = self._masked(via.cell)
+            scalar = store.row_type.columns[via.cell.column].scalar.name
         else:
             place = via.cell
             inner, scalar = (lambda row: row[place]), store.row_type.columns[place].scalar.name
@@ -117,20 +123,26 @@ class Related:
 
         return cell, scalar
 
+    def _masked(self, cell: Masked) -> Callable[[Row], Cell]:
+        match, place = compile_predicate(cell.seen, self.bind), cell.column
+        return lambda row: row[place] if match(row) else None
+
     def _total(self, via: Via, aggregate: Aggregate) -> tuple[Callable[[Row], Cell], str]:
         """An aggregate over the rows that ``via`` leads to, and the scalar of its values."""
         join, predicate = via.join, via.predicate
         store = self._store_of(join.source)
         value_in, find = value_of(join.local), store.finder(join.remote)
-        specs, row_type = (aggregate,), store.row_type
+        specs, look = lens((aggregate,), self.bind)
+        row_type = store.row_type
         match = None if predicate is None else compile_predicate(predicate, self.bind)
 
         def over(keys: Sequence[Key]) -> Cell:
             rows = store.rows
-            found = [rows[key] for key in keys]
-            return aggregated(specs, row_type, found if match is None else filter(match, found))[0]
+            found: Iterable[Row] = [rows[key] for key in keys]
+            found = found if match is None else filter(match, found)
+            return aggregated(specs, row_type, found if look is None else map(look, found))[0]
 
-        read = {join.source}.union(*map(_sources, () if predicate is None else leaves_of(predicate)))
+        read = {join.source} | _sources_of(TRUE if predicate is None else predicate, aggregate.veil)
         stores = [self._store_of(name) for name in sorted(read)]
         of_value = self._remembered(lambda value: over(find(value)), stores)
 
@@ -155,7 +167,17 @@ class Related:
 
 
 def _sources(leaf: Leaf) -> set[str]:
-    return {leaf.join.source}.union(*map(_sources, leaves_of(leaf.predicate)))
+    return {leaf.join.source} | _sources_of(leaf.predicate, _veil_of(leaf))
+
+
+def _sources_of(predicate: Predicate, veil: Veil) -> set[str]:
+    """The other sources that are read to say which rows satisfy a condition, and what of them is seen."""
+    parts = (predicate, *(seen for _, seen in veil))
+    return {name for part in parts for leaf in leaves_of(part) for name in _sources(leaf)}
+
+
+def _veil_of(leaf: Leaf) -> Veil:
+    return leaf.aggregate.veil if isinstance(leaf, Aggregated) else ()
 
 
 def first_of(store: Store) -> Callable[[Sequence[Key]], Key]:
@@ -177,19 +199,27 @@ class Reach:
     further: tuple[Reach, ...] = ()  # and what is read beyond those
 
 
-def reaches(predicate: Predicate, terms: Iterable[Term] = ()) -> tuple[Reach, ...]:
-    """All that a condition and an order read of other sources, each once."""
+def reaches(predicate: Predicate, terms: Iterable[Term] = (), veil: Veil = ()) -> tuple[Reach, ...]:
+    """All that a condition, an order and a veil read of other sources, each once."""
     found = [
-        Reach(leaf.join, row_local(leaf.predicate), reaches(leaf.predicate)) for leaf in leaves_of(predicate)
+        Reach(leaf.join, row_local(leaf.predicate), reaches(leaf.predicate, veil=_veil_of(leaf)))
+        for leaf in leaves_of(predicate)
     ]
-    found += [_of_via(term.via) for term in terms if isinstance(term, OrderVia)]
+    found += [reach for term in terms if isinstance(term, OrderVia) for reach in _of_cell(term.via)]
+    found += [reach for _, seen in veil for reach in reaches(seen)]
     return tuple(dict.fromkeys(found))
 
 
-def _of_via(via: Via) -> Reach:
-    predicate = TRUE if via.predicate is None else via.predicate
-    further = (_of_via(via.cell),) if isinstance(via.cell, Via) else ()
-    return Reach(via.join, row_local(predicate), tuple(dict.fromkeys((*reaches(predicate), *further))))
+def _of_cell(cell: int | Masked | Via | Aggregate) -> tuple[Reach, ...]:
+    if isinstance(cell, Masked):
+        return reaches(cell.seen)
+    if isinstance(cell, Aggregate):
+        return reaches(TRUE, veil=cell.veil)
+    if not isinstance(cell, Via):
+        return ()
+    predicate = TRUE if cell.predicate is None else cell.predicate
+    further = tuple(dict.fromkeys((*reaches(predicate), *_of_cell(cell.cell))))
+    return (Reach(cell.join, row_local(predicate), further),)
 
 
 def lookups(reach: Reach) -> Iterator[Lookup]:

@@ -15,6 +15,9 @@ from tycostream.rows import Cell, Row
 if TYPE_CHECKING:
     from tycostream.dataflow.predicate import Predicate
 
+Veil = tuple[
+    tuple[int, "Predicate"], ...
+]  # the cells in these places are NULL to who asks where their conditions are not TRUE, in the order of places
 Value = Cell | tuple[Cell, ...]  # what a join compares: the cell, or of several columns the cells
 
 
@@ -33,12 +36,21 @@ class Aggregate:
 
     ``count`` without columns counts rows, and with them the rows in which none of them is NULL; ``distinct`` counts
     the different ones among those. Every other function reads one column; of those that take numbers ``distinct``
-    is of its different cells, and of the others it changes nothing.
+    is of its different cells, and of the others it changes nothing. ``veil`` is over the rows.
     """
 
     function: str
     columns: tuple[int, ...] = ()
     distinct: bool = False
+    veil: Veil = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A cell of the row itself, where ``seen`` is TRUE for it; else NULL."""
+
+    column: int
+    seen: Predicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,7 @@ class Via:
     """
 
     join: Join
-    cell: int | Via | Aggregate
+    cell: int | Masked | Via | Aggregate
     predicate: Predicate | None = None
 
 

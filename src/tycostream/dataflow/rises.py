@@ -6,11 +6,12 @@ order are sort keys: of the cell, then of the row's key, so that no two rows are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from tycostream.dataflow.order import OrderBy, SortKey, compile_order, compile_prefix
+from tycostream.dataflow.unkeyed import Same
 from tycostream.rows import Cell, Change, Key, Row, RowType
 
 _STRETCHES_MAX: Final = 128
@@ -33,7 +34,9 @@ class Move(NamedTuple):
 class Moves:
     """Finds the moves of a batch, in the cursor's order."""
 
-    def __init__(self, row_type: RowType, order: OrderBy) -> None:
+    def __init__(self, row_type: RowType, order: OrderBy, same: Same | None = None) -> None:
+        """``same``: what rows have in common that are the same row to who asks; None: their key tells them apart."""
+        self._same = same
         self._column = order.column
         self._width = len(row_type.columns)
         self.place = compile_order((order,), row_type)
@@ -41,12 +44,35 @@ class Moves:
 
     def of(self, changes: Sequence[Change]) -> list[Move]:
         """The moves among ``changes``, one change a key, as they are seen; in order. Rows in sight have a cell."""
+        if self._same is not None:
+            return self._unkeyed(changes, self._same)
         place, column = self.place, self._column
         moves = []
         for key, old, new in changes:
             if new is None or (old is not None and old[column] == new[column]):
                 continue
             moves.append(Move(place(key, new), None if old is None else place(key, old), key, new))
+        moves.sort(key=_now_of)
+        return moves
+
+    def _unkeyed(self, changes: Sequence[Change], same: Same) -> list[Move]:
+        """As ``of``: a row that looks like one that went has only moved, and did not rise; any other one is new."""
+        place = self.place
+        gone: dict[Hashable, list[SortKey]] = {}
+        for key, old, _ in changes:
+            if old is not None:
+                gone.setdefault(same(old), []).append(place(key, old))
+        moves = []
+        for key, _, new in changes:
+            if new is None:
+                continue
+            now, was = place(key, new), None
+            if alike := gone.get(same(new)):
+                was = max(alike.pop(), now)
+                if was == now:
+                    # it lay before this place, and what is told of both is the same
+                    continue
+            moves.append(Move(now, was, key, new))
         moves.sort(key=_now_of)
         return moves
 

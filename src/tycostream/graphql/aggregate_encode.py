@@ -14,7 +14,7 @@ from tycostream.dataflow.aggregate import scalar_of
 from tycostream.dataflow.relation import Aggregate
 from tycostream.graphql.documents import Flawed, beside
 from tycostream.graphql.encode import Rows, Selection
-from tycostream.graphql.plan import Nested, RowEncoder
+from tycostream.graphql.plan import Condition, Nested, RowEncoder
 from tycostream.rows import Cell, Row, RowType
 from tycostream.scalars import stringified
 
@@ -51,7 +51,9 @@ class SeveralRows:
 
     def __init__(self, keys: Sequence[str], encoders: Sequence[RowEncoder]) -> None:
         self.key: Hashable = ("several", tuple(keys), tuple(encoder.key for encoder in encoders))
-        self.nested: tuple[Nested, ...] = tuple(nested for encoder in encoders for nested in encoder.nested)
+        self.nested: tuple[Nested | Condition, ...] = tuple(
+            nested for encoder in encoders for nested in encoder.nested
+        )
         self._keys = keys
         self._encoders = encoders
 

@@ -44,7 +44,7 @@ def aggregated(
     path = f"{path}.{function}"
     if given is None:
         raise null(f"{name}_{function}", path)
-    aggregate = _aggregate(target, function, given, f"{path}.arguments")
+    aggregate = rights.aggregate(target, _aggregate(target, function, given, f"{path}.arguments"))
     predicate: Predicate = TRUE
     if "filter" in given:
         if given["filter"] is None:
@@ -67,7 +67,9 @@ def _aggregate(target: Source, function: str, given: Mapping[str, Any], path: st
     return Aggregate(function, (target.place_of[given["arguments"]],), distinct)
 
 
-def aggregates_ordered(target: Source, value: Mapping[str, Any]) -> Iterator[tuple[Aggregate, str]]:
+def aggregates_ordered(
+    target: Source, value: Mapping[str, Any], rights: Rights
+) -> Iterator[tuple[Aggregate, str]]:
     """``R_aggregate_order_by``: what is ordered by, as it was written, and in which direction."""
     for function, inner in value.items():
         if inner is None or inner is Undefined:
@@ -77,4 +79,5 @@ def aggregates_ordered(target: Source, value: Mapping[str, Any]) -> Iterator[tup
             continue
         for field, direction in inner.items():
             if direction is not None and direction is not Undefined:
-                yield Aggregate(function, (target.place_of[field],)), direction
+                aggregate = Aggregate(function, (target.place_of[field],))
+                yield rights.aggregate(target, aggregate), direction

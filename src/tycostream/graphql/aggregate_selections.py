@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from graphql import FieldNode, GraphQLSchema
@@ -12,6 +13,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql.aggregate_encode import AggregateSelection, Results
 from tycostream.graphql.encode import Selection
 from tycostream.graphql.fields import Collector
+from tycostream.graphql.rights import Rights
 from tycostream.graphql.source import Source
 from tycostream.rows import RowType
 
@@ -25,6 +27,7 @@ def aggregate_selection(
     nodes: Sequence[FieldNode],
     path: str,
     rows_of: RowsOf,
+    rights: Rights,
 ) -> AggregateSelection:
     """The selection at ``path``; ``rows_of`` compiles one of rows, from their source, its nodes, their type and its path."""
     name = source.row_type.source
@@ -33,14 +36,19 @@ def aggregate_selection(
         field = inner[0].name.value
         here = f"{path}.selectionSet.{field}"
         if field == "aggregate":
-            fields.append((key, _results(schema, collector, source, inner, here)))
+            fields.append((key, _results(schema, collector, source, inner, here, rights)))
         else:
             fields.append((key, rows_of(source, inner, name, here) if field == "nodes" else None))
     return AggregateSelection(f"{name}_aggregate", tuple(fields))
 
 
 def _results(
-    schema: GraphQLSchema, collector: Collector, source: Source, nodes: Sequence[FieldNode], path: str
+    schema: GraphQLSchema,
+    collector: Collector,
+    source: Source,
+    nodes: Sequence[FieldNode],
+    path: str,
+    rights: Rights,
 ) -> Results:
     name = source.row_type.source
     type_name = f"{name}_aggregate_fields"
@@ -52,15 +60,21 @@ def _results(
             fields.append((key, None))
         elif function == "count":
             arguments = collector.arguments(holder.fields[function], inner[0])
-            fields.append((key, count(source.row_type, arguments, f"{path}.selectionSet.count.args")))
+            counted = count(source.row_type, arguments, f"{path}.selectionSet.count.args")
+            fields.append((key, rights.aggregate(source, counted)))
         else:
+            over = partial(_over, source, rights, function)
             columns: list[tuple[str, Aggregate | Results | None]] = [
-                (each, None if field == "__typename" else Aggregate(function, (source.place_of[field],)))
+                (each, None if field == "__typename" else over(source.place_of[field]))
                 for each, (node, *_) in collector.inner(inner).items()
                 for field in (node.name.value,)
             ]
             fields.append((key, Results(f"{name}_{function}_fields", tuple(columns))))
     return Results(type_name, tuple(fields))
+
+
+def _over(source: Source, rights: Rights, function: str, place: int) -> Aggregate:
+    return rights.aggregate(source, Aggregate(function, (place,)))
 
 
 def count(row_type: RowType, arguments: Mapping[str, Any], path: str, columns: str = "columns") -> Aggregate:

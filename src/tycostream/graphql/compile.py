@@ -38,7 +38,7 @@ from tycostream.graphql.plan import (
     StaticRoot,
     Strategy,
 )
-from tycostream.graphql.reading import steps_of
+from tycostream.graphql.reading import of_veil, steps_of
 from tycostream.graphql.rights import Rights
 from tycostream.graphql.selections import Selections
 from tycostream.graphql.source import Source
@@ -183,6 +183,7 @@ class Compiler:
         encoder = source.changes(self._selections.change_set(source, nodes))
         predicate = self._selections.where(source, arguments, f"{path}.args")
         snapshot = arguments.get("snapshot")
+        veil = self._rights.veil(source, source.visible)
         return RootPlan(
             key,
             row_type.source,
@@ -191,8 +192,10 @@ class Compiler:
             encoder,
             after=arguments.get("after"),
             snapshot=True if snapshot is None else snapshot,
-            key=(row_type.source, Mode.CHANGES, predicate, encoder.key, self._session.role),
+            key=(row_type.source, Mode.CHANGES, predicate, veil, encoder.key, self._session.role),
             row_type=row_type,
+            veil=veil,
+            alike=self._rights.alike(source),
         )
 
     def _stream_root(
@@ -204,7 +207,7 @@ class Compiler:
             stream = replace(stream, now=True)
         encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), False)
         asked = self._selections.where(source, arguments, f"{path}.args")
-        predicate = conjunction([asked, placed(row_type, order)])
+        predicate = conjunction([asked, placed(source, order, self._rights)])
         # where it begins is not part of the key: from there on all have the same
         shared = (row_type.source, Mode.STREAM, predicate, order, stream.batch_size)
         return RootPlan(
@@ -218,13 +221,20 @@ class Compiler:
             key=(*shared, encoder.key, self._session.role),
             row_type=row_type,
             rows_max=self._rows_max,
+            veil=self._rights.veil(source, source.visible),
+            alike=self._rights.alike(source),
         )
 
     def _with_steps(self, root: RootPlan | StaticRoot) -> RootPlan | StaticRoot:
         """The root, saying which relationships it follows and which other sources it reads."""
         if isinstance(root, StaticRoot):
             return root
-        steps = frozenset(steps_of(root.source, root.predicate, root.order, root.encoder))
+        steps = frozenset(
+            (
+                *steps_of(root.source, root.predicate, root.order, root.encoder),
+                *of_veil(root.source, root.veil),
+            )
+        )
         names = {join.source for _, join in steps} - {root.source}
         reads = tuple(self._rights.row_type(name) for name in sorted(names))
         return replace(root, steps=steps, reads=reads) if steps else root

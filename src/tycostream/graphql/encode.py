@@ -14,8 +14,12 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
 
+from tycostream.dataflow.predicate import Predicate, compile_predicate
+from tycostream.dataflow.relation import Veil
+from tycostream.dataflow.unkeyed import Same, alike
+from tycostream.dataflow.veil import beyond_row
 from tycostream.graphql.documents import Flaw, Flawed, ObjectSelection, beside, document_writer, gathered
-from tycostream.graphql.plan import Nested, Phase
+from tycostream.graphql.plan import Condition, Nested, Phase
 from tycostream.json_text import member_json
 from tycostream.rows import Cell, Row, RowType, same_text
 from tycostream.scalars import stringified
@@ -43,15 +47,25 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Fields selected on a row: (response key, column's place, TYPENAME, Member, Document or Nested), in order, merged."""
+    """Fields selected on a row: (response key, column's place, TYPENAME, Member, Document or Nested), in order, merged.
+
+    ``veil``: of the columns among them.
+    """
 
     type_name: str
     fields: tuple[tuple[str, int | Member | Document | Nested], ...]
+    veil: Veil = ()
 
     @property
     def nested(self) -> tuple[tuple[str, Nested], ...]:
         """The relationships among them."""
         return tuple((key, place) for key, place in self.fields if isinstance(place, Nested))
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What of the veil a row alone does not decide, each once."""
+        found = [Condition(seen) for place, seen in self.veil if beyond_row(((place, seen),))]
+        return tuple(dict.fromkeys(found))
 
     @property
     def flawing(self) -> bool:
@@ -115,15 +129,17 @@ def _row_text(
     """The f-string text of a row's object at ``path``; ``names`` receives the writers it calls."""
     members = []
     writers = cells.writers
+    hidden = _hidden(selection, row, names)
     for key, place in selection.fields:
         if isinstance(place, Member):
             name = f"m{len(names)}"
             names[name] = member_json(place.path, writers[place.column])
-            text = f"{{{name}({row}[{place.column}])}}"
+            text = f"{{'null' if {hidden(place.column)}False else {name}({row}[{place.column}])}}"
         elif isinstance(place, Document):
             name = f"d{len(names)}"
             names[name] = cells.document(place, (*path, key))
-            text = f"{{'null' if (c := {row}[{place.column}]) is None else {name}(c, flaws)}}"
+            null = f"{hidden(place.column)}(c := {row}[{place.column}]) is None"
+            text = f"{{'null' if {null} else {name}(c, flaws)}}"
         elif isinstance(place, Nested):
             text = _RELATED
         elif place == TYPENAME:
@@ -132,9 +148,26 @@ def _row_text(
             names[f"w{place}"] = writers[place]
             # an integer's writer is str itself, and formatting does that without a call
             written = "c" if writers[place] is str else f"w{place}(c)"
-            text = f"{{'null' if (c := {row}[{place}]) is None else {written}}}"
+            text = f"{{'null' if {hidden(place)}(c := {row}[{place}]) is None else {written}}}"
         members.append((key, text))
     return _object(members)
+
+
+def _hidden(selection: Selection, row: str, names: dict[str, Any]) -> Callable[[int], str]:
+    """A function from a column's place to the beginning of an expression: whether its cell is hidden, or …
+
+    Nothing if it never is. What the row alone does not decide comes as a parameter, ``k`` and its number.
+    """
+    parameters = {condition.predicate: f"k{n}" for n, condition in enumerate(selection.conditions)}
+    tests: dict[Predicate, str] = {}
+    for _, seen in selection.veil:
+        if seen not in tests and (test := parameters.get(seen)) is None:
+            name = f"s{len(names)}"
+            names[name] = compile_predicate(seen)
+            test = f"{name}({row})"
+        tests.setdefault(seen, test or "")
+    of_place = {place: f"not {tests[seen]} or " for place, seen in selection.veil}
+    return lambda place: of_place.get(place, "")
 
 
 def _function(
@@ -155,23 +188,26 @@ def _function(
 
 
 def _with_related(
-    text: str, keys: Sequence[str], names: dict[str, Any], *, flawing: bool
+    text: str, keys: Sequence[str], conditions: int, names: dict[str, Any], *, flawing: bool
 ) -> Callable[..., bytes]:
-    """The function of a row and its relationships' values, which come in where ``text`` has ``_RELATED``."""
+    """The function of a row and its relationships' values, which come in where ``text`` has ``_RELATED``.
+
+    After those come the values of as many ``conditions``.
+    """
     pieces = [f"f'''{piece}'''.encode()" for piece in text.split(_RELATED)]
     related = [f"r{n}" for n in range(len(keys))]
     joined = pieces[0] + "".join(
         f", {value}, {piece}" for value, piece in zip(related, pieces[1:], strict=True)
     )
-    source = f"lambda row, {', '.join(related)}{', flaws' * flawing}: b''.join(({joined}))"
-    function: Callable[..., bytes] = _bound(source, names)
+    parameters = ["row", *related, *(f"k{n}" for n in range(conditions)), *(["flaws"] * flawing)]
+    function: Callable[..., bytes] = _bound(f"lambda {', '.join(parameters)}: b''.join(({joined},))", names)
 
     def telling(row: Row, *values: bytes) -> bytes:
         if not flawing and Flawed not in map(type, values):
             return function(row, *values)
         flaws: list[Flaw] = []
         written = function(row, *values, flaws) if flawing else function(row, *values)
-        return beside(written, flaws, keys, values)
+        return beside(written, flaws, keys, values[: len(keys)])
 
     return telling
 
@@ -193,13 +229,16 @@ class Rows:
 
     def __init__(self, selection: Selection, cells: Cells, *, single: bool) -> None:
         self.key: Hashable = ("rows", selection)
-        keys = [key for key, _ in selection.nested]
-        self.nested = tuple(nested for _, nested in selection.nested)
+        keys, conditions = [key for key, _ in selection.nested], selection.conditions
+        self.nested: tuple[Nested | Condition, ...] = (
+            *(nested for _, nested in selection.nested),
+            *conditions,
+        )
         names: dict[str, Any] = {}
         self.flawing = selection.flawing or bool(keys)
         text = _row_text(selection, cells, "row", names)
-        if keys:
-            self.row = _with_related(text, keys, names, flawing=selection.flawing)
+        if self.nested:
+            self.row = _with_related(text, keys, len(conditions), names, flawing=selection.flawing)
         else:
             self.row = _function("row", text, names, flawing=self.flawing)
         self._single = single
@@ -216,6 +255,7 @@ class Changes:
     """The ChangeEncoder of a change feed. ``changes`` may be selected once."""
 
     differs: Callable[[Row, Row], bool]
+    same: Same
 
     def __init__(
         self, selection: SetSelection, row_type: RowType, cells: Cells, visible: tuple[int, ...] | None = None
@@ -232,7 +272,7 @@ class Changes:
         self._update = _change_function("update", change, row_type, cells, visible)
         self._changes_key = selection.changes[0][0] if selection.changes else ""
         self._flawing = any(rows.flawing for _, rows in change.rows)
-        self.differs = _differs(change, row_type, visible)
+        self.differs, self.same = _compared(change, row_type, visible)
         self._members = [
             (b"," * (n > 0) + f"{_quoted(key)}:".encode(), name)
             for n, (key, name) in enumerate(selection.fields)
@@ -327,10 +367,13 @@ def _changed(row_type: RowType, visible: tuple[int, ...]) -> Callable[[Row, Row]
     return changed
 
 
-def _differs(
+def _compared(
     change: ChangeSelection, row_type: RowType, visible: tuple[int, ...]
-) -> Callable[[Row, Row], bool]:
-    """Whether two images differ in a selected column, or, if none is selected, in any that can be seen."""
+) -> tuple[Callable[[Row, Row], bool], Same]:
+    """Whether two images differ in a selected column, or, if none is selected, in any that can be seen.
+
+    And what is equal for those that do not, as far as a column is selected whole.
+    """
     # a change has columns only
     chosen = {place for _, rows in change.rows for _, place in rows.fields if not isinstance(place, Nested)}
     chosen.discard(TYPENAME)
@@ -351,4 +394,5 @@ def _differs(
         i = member.column
         tests.append(f"old[{i}] is not new[{i}] and m{n}(old[{i}]) != m{n}(new[{i}])")
     function: Callable[[Row, Row], bool] = _bound("lambda old, new: " + " or ".join(tests), names)
-    return function
+    read = sorted({*columns, *(member.column for member in members)}) if selected else visible
+    return function, alike(row_type, read)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from graphql import (
     DocumentNode,
@@ -45,6 +47,7 @@ from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
 
 _LIMITS = LimitsConfig()
+NO_ROLES: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 _ERRORS_MAX = 10  # each quotes its value, however large
 _CACHED_CHARACTERS_MAX = 4 * 2**20  # of all cached documents: a tree takes about a hundred times its text
 _STATIC_PLANS_MAX = 8  # introspection of a large schema is megabytes, and half a second
@@ -75,8 +78,9 @@ class Planner:
         role: str = ADMIN,
         trusted: TrustedDocuments = ANY_DOCUMENT,
         introspection: bool = True,
+        inherited: Mapping[str, Sequence[str]] = NO_ROLES,
     ) -> None:
-        """``role``: for whom it plans. Of any other than admin only what a permission shows is there.
+        """``inherited``: which roles see what others see together. ``role``: for whom it plans. Of any other than admin only what a permission shows is there.
 
         ``trusted``: the documents that it may send; ``introspection``: whether it may ask for the schema.
 
@@ -90,7 +94,7 @@ class Planner:
         self.misfits: Sequence[PermissionMisfit] = ()
         permissions, whole = None, self._sources
         if role != ADMIN:
-            permissions, self.misfits = permissions_of(role, sources, whole)
+            permissions, self.misfits = permissions_of(role, sources, whole, inherited)
             shown = [row_type for row_type in row_types if row_type.source in permissions]
             self._sources = made(shown, permitted(relationships, permissions), permissions=permissions)
         self._permits = Permits(permissions, whole)

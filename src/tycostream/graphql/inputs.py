@@ -17,12 +17,12 @@ from tycostream.dataflow.predicate import (
     disjunction,
     negate,
 )
-from tycostream.dataflow.relation import Join, Via
+from tycostream.dataflow.relation import Join, Masked, Via
 from tycostream.errors import RequestError
 from tycostream.graphql.aggregate_inputs import aggregated, aggregates_ordered
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.comparisons import cell_of, comparison, null
-from tycostream.graphql.rights import Rights
+from tycostream.graphql.rights import Rights, ordered
 from tycostream.graphql.source import Source
 from tycostream.rows import RowType
 
@@ -113,7 +113,7 @@ def order_by(
 
     What is ordered by twice counts where it stands first. ``path`` is that of the argument.
     """
-    terms: dict[int | Via, Term] = {}
+    terms: dict[int | Masked | Via, Term] = {}
     vias = 0
     for item in value:
         for cell, direction in _ordered(source, item, path, 0, rights):
@@ -126,16 +126,16 @@ def order_by(
                     f"an order by more than {_VIAS_MAX} columns of related rows",
                     path=path,
                 )
-            if isinstance(cell, Via):
-                terms.setdefault(cell, OrderVia(cell, descending, nulls_first))
-            else:
+            if isinstance(cell, int):
                 terms.setdefault(cell, OrderBy(cell, descending, nulls_first))
+            else:
+                terms.setdefault(cell, OrderVia(cell, descending, nulls_first))
     return tuple(terms.values())
 
 
 def _ordered(
     source: Source, item: Mapping[str, Any], path: str, depth: int, rights: Rights
-) -> Iterator[tuple[int | Via, str]]:
+) -> Iterator[tuple[int | Masked | Via, str]]:
     """What a ``T_order_by`` orders by, as it was written, and in which direction."""
     if depth > _ORDER_DEPTH_MAX:
         raise RequestError(
@@ -150,14 +150,14 @@ def _ordered(
                 yield Via(relationship.join, cell, rights.filter(target)), direction
         elif name in source.totals:
             relationship, target = source.totals[name]
-            for aggregate, direction in aggregates_ordered(target, inner):
+            for aggregate, direction in aggregates_ordered(target, inner, rights):
                 yield Via(relationship.join, aggregate, rights.filter(target)), direction
         else:
-            yield source.place_of[name], inner
+            yield rights.cell(source, source.place_of[name]), inner
 
 
 def distinct_on(
-    row_type: RowType, value: Sequence[str] | None, order: tuple[Term, ...], path: str
+    source: Source, value: Sequence[str] | None, order: tuple[Term, ...], path: str, rights: Rights
 ) -> tuple[tuple[int, ...], tuple[Term, ...]]:
     """``[T_select_column!]``: the places of the columns of which each combination is shown once, and the order it takes.
 
@@ -165,6 +165,7 @@ def distinct_on(
     sequence; without one the combinations are in their own order, as PostgreSQL's sort leaves them. ``path`` is that
     of the arguments: Hasura reports the mismatch there.
     """
+    row_type = source.row_type
     places = tuple(dict.fromkeys(field_index(row_type, field) for field in value or ()))
     for place in places:
         if "_eq" not in row_type.columns[place].scalar.operators:
@@ -176,13 +177,19 @@ def distinct_on(
                 detail="values of that type have no equality here",
             )
     if not order:
-        return places, tuple(OrderBy(place) for place in places)
-    first = {term.column if isinstance(term, OrderBy) else None for term in order[: len(places)]}
+        return places, tuple(ordered(rights.cell(source, place)) for place in places)
+    first = {_own_column(term) for term in order[: len(places)]}
     if first != set(places):
         raise RequestError(
             "validation-failed", '"distinct_on" columns must match initial "order_by" columns', path=path
         )
     return places, order
+
+
+def _own_column(term: Term) -> int | None:
+    if isinstance(term, OrderBy):
+        return term.column
+    return term.via.column if isinstance(term.via, Masked) else None
 
 
 def window_bound(value: object, path: str) -> int | None:

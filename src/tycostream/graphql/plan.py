@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 
 from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import Predicate
-from tycostream.dataflow.relation import Aggregate, Join
+from tycostream.dataflow.relation import Aggregate, Join, Veil
 from tycostream.graphql.documents import Flawed, errors_of
 from tycostream.rows import Cell, Row, RowType
 
@@ -57,10 +57,13 @@ class RowEncoder(Protocol):
     """A selection set on a row, compiled: the projection of a list or a row by key."""
 
     key: Hashable
-    nested: tuple[Nested, ...]  # the relationships selected on the row, and on what they lead to
+    nested: tuple[Nested | Condition, ...]  # the relationships selected on the row, and on what they lead to
 
     def row(self, row: Row, *related: bytes) -> bytes:
-        """The row as a JSON object: its fragment. ``related``: the values of ``nested``, in order."""
+        """The row as a JSON object: its fragment. ``related``: the values of ``nested``, in order.
+
+        Of a condition the value is empty where it does not hold.
+        """
 
     def result(self, fragments: Sequence[bytes]) -> bytes:
         """The value of the root field: a JSON list of the fragments, or for BY_PK the one fragment or ``null``."""
@@ -85,6 +88,9 @@ class ChangeEncoder(Protocol):
 
     def differs(self, old: Row, new: Row) -> bool:
         """Whether the two images differ after projection; if not there is nothing to tell."""
+
+    def same(self, row: Row) -> Hashable:
+        """Equal for two images that do not differ after projection, and only for those."""
 
     def change(self, old: Row | None, new: Row | None) -> bytes:
         """One entry of ``changes``: an insert (no old), a delete (no new) or an update."""
@@ -111,6 +117,13 @@ class Nested:
     offset: int = 0
     distinct_on: tuple[int, ...] = ()
     key: Hashable = None  # all the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Whether some cells of a row are seen, where that reads other sources."""
+
+    predicate: Predicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,10 @@ class RootPlan:
     # the key: it is the server's, and all of a role have it.
     rows_max: int = 1_000_000
     stream: Stream | None = None  # STREAM
+    veil: Veil = ()  # CHANGES, STREAM: which cells are seen; the encoder of changes is of rows that were looked at
+    # CHANGES, STREAM: where rows have no key that may be told, the places of all that may be; who is equal in these is
+    # the same row
+    alike: tuple[int, ...] | None = None
 
 
 def totals_of(plan: RootPlan | Nested) -> AggregateEncoder:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tycostream.dataflow.order import OrderVia, Term
-from tycostream.dataflow.predicate import Predicate, leaves_of
-from tycostream.dataflow.relation import Via
-from tycostream.graphql.plan import AggregateEncoder, ChangeEncoder, Nested, RowEncoder, Step
+from tycostream.dataflow.predicate import Aggregated, Predicate, leaves_of
+from tycostream.dataflow.relation import Aggregate, Masked, Veil, Via
+from tycostream.graphql.plan import AggregateEncoder, ChangeEncoder, Condition, Nested, RowEncoder, Step
 
 
 def steps_of(
@@ -19,16 +19,29 @@ def steps_of(
     """The steps from the rows of ``source`` to all others that decide what is shown; one may come several times."""
     yield from _of_predicate(source, predicate)
     yield from _of_order(source, order)
+    for aggregate in getattr(encoder, "aggregates", ()):
+        yield from of_veil(source, aggregate.veil)
     for nested in _nested_of(encoder):
+        if isinstance(nested, Condition):
+            yield from _of_predicate(source, nested.predicate)
+            continue
         yield source, nested.join
         yield from steps_of(nested.join.source, nested.predicate, nested.order, nested.encoder)
 
 
-def _nested_of(encoder: RowEncoder | AggregateEncoder | ChangeEncoder | None) -> tuple[Nested, ...]:
+def of_veil(source: str, veil: Veil) -> Iterator[Step]:
+    """The steps that decide what is seen of the rows of ``source``."""
+    for _, seen in veil:
+        yield from _of_predicate(source, seen)
+
+
+def _nested_of(
+    encoder: RowEncoder | AggregateEncoder | ChangeEncoder | None,
+) -> tuple[Nested | Condition, ...]:
     rows = getattr(
         encoder, "nodes", encoder
     )  # of an aggregate, the rows that it shows besides; a change has none
-    nested: tuple[Nested, ...] = getattr(rows, "nested", ())
+    nested: tuple[Nested | Condition, ...] = getattr(rows, "nested", ())
     return nested
 
 
@@ -36,13 +49,20 @@ def _of_predicate(source: str, predicate: Predicate) -> Iterator[Step]:
     for leaf in leaves_of(predicate):
         yield source, leaf.join
         yield from _of_predicate(leaf.join.source, leaf.predicate)
+        if isinstance(leaf, Aggregated):
+            yield from of_veil(leaf.join.source, leaf.aggregate.veil)
 
 
 def _of_order(source: str, order: Iterable[Term]) -> Iterator[Step]:
     for term in order:
-        owner, cell = source, term.via if isinstance(term, OrderVia) else None
+        owner = source
+        cell: int | Masked | Via | Aggregate = term.via if isinstance(term, OrderVia) else term.column
         while isinstance(cell, Via):
             yield owner, cell.join
             if cell.predicate is not None:
                 yield from _of_predicate(cell.join.source, cell.predicate)
-            owner, cell = cell.join.source, cell.cell if isinstance(cell.cell, Via) else None
+            owner, cell = cell.join.source, cell.cell
+        if isinstance(cell, Masked):
+            yield from _of_predicate(owner, cell.seen)
+        elif isinstance(cell, Aggregate):
+            yield from of_veil(owner, cell.veil)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tycostream.auth.permissions import Permission, Unfit, permission_of
+from tycostream.auth.permissions import Permission, Unfit, granting, permission_of, together
 from tycostream.config.model import SourceConfig
 from tycostream.graphql.conditions import fits
 from tycostream.graphql.relationships import Relationship, Relationships
@@ -22,21 +22,27 @@ class PermissionMisfit:
 
 
 def permissions_of(
-    role: str, sources: Mapping[str, SourceConfig], whole: Mapping[str, Source]
+    role: str,
+    sources: Mapping[str, SourceConfig],
+    whole: Mapping[str, Source],
+    inherited: Mapping[str, Sequence[str]],
 ) -> tuple[dict[str, Permission], list[PermissionMisfit]]:
     """The permissions of a role by source, and what is wrong with others; ``whole``: the sources that are described."""
     found: dict[str, Permission] = {}
     misfits: list[PermissionMisfit] = []
     for name, source in whole.items():
-        config = sources[name].permissions.get(role) if name in sources else None
-        if config is None:
-            continue
-        try:
-            permission = permission_of(config, source.row_type)
-            fits(source, permission.where)
-            found[name] = permission
-        except Unfit as unfit:
-            misfits.append(PermissionMisfit(name, role, str(unfit)))
+        configs = sources[name].permissions if name in sources else {}
+        fitting: list[Permission] = []
+        for granting_role in granting(role, configs, inherited):
+            try:
+                permission = permission_of(configs[granting_role], source.row_type)
+                for grant in permission.grants:
+                    fits(source, grant.where)
+                fitting.append(permission)
+            except Unfit as unfit:
+                misfits.append(PermissionMisfit(name, granting_role, str(unfit)))
+        if fitting:
+            found[name] = together(fitting)
     return found, misfits
 
 
@@ -52,4 +58,4 @@ def permitted(relationships: Relationships, permissions: Mapping[str, Permission
 
 
 def _seen(relationship: Relationship, target: Permission) -> Relationship:
-    return replace(relationship, required=relationship.required and not target.where)
+    return replace(relationship, required=relationship.required and target.all_rows)

@@ -36,9 +36,12 @@ class Asked:
 
     def without_rows(self) -> Asked:
         """Where only aggregates are asked for: without an order, unless a window depends on it."""
-        if self.limit is None and not self.offset and not self.distinct_on:
-            return replace(self, order=())
-        return self
+        return self if self.windowed else replace(self, order=())
+
+    @property
+    def windowed(self) -> bool:
+        """Whether the order decides which rows are asked for."""
+        return self.limit is not None or bool(self.offset or self.distinct_on)
 
 
 class Selections:
@@ -53,14 +56,13 @@ class Selections:
         """Which rows a list's arguments ask for; ``path`` is that of the field."""
         arguments = self._collector.arguments(field, node)
         path = f"{path}.args"
-        row_type = source.row_type
         predicate = self.where(source, arguments, path)
         written = self._collector.in_document_order(node, "order_by")
         order = inputs.order_by(source, written, f"{path}.order_by", self._rights)
-        distinct, order = inputs.distinct_on(row_type, arguments.get("distinct_on"), order, path)
+        distinct, order = inputs.distinct_on(source, arguments.get("distinct_on"), order, path, self._rights)
         return Asked(
             predicate,
-            order,
+            self._rights.settled(source, order),
             distinct,
             inputs.window_bound(arguments.get("limit"), f"{path}.limit"),
             inputs.window_bound(arguments.get("offset"), f"{path}.offset") or 0,
@@ -91,7 +93,12 @@ class Selections:
                 fields.append((key, self._nested_totals(source, type_name, inner, here)))
             else:
                 fields.append((key, self._column(source, type_name, inner, here)))
-        return encode.Selection(type_name, tuple(fields))
+        places = [
+            place if isinstance(place, int) else place.column
+            for _, place in fields
+            if not isinstance(place, Nested)
+        ]
+        return encode.Selection(type_name, tuple(fields), self._rights.veil(source, places))
 
     def _nested(self, source: Source, type_name: str, nodes: Sequence[FieldNode], path: str) -> Nested:
         """A relationship selected on a row of ``source``."""
@@ -135,14 +142,20 @@ class Selections:
         self, source: Source, field: GraphQLField, nodes: Sequence[FieldNode], path: str
     ) -> tuple[Aggregates, Asked]:
         """What is selected on ``T_aggregate``, and over which rows; ``path`` is that of the field that holds it."""
-        selection = aggregate_selection(self._schema, self._collector, source, nodes, path, self.row)
+        selection = aggregate_selection(
+            self._schema, self._collector, source, nodes, path, self.row, self._rights
+        )
         if (
             selection.nodes
         ):  # what is computed is over all rows, whatever the role's limit for rows that are shown
             selection = replace(selection, nodes_max=self._rights.at_most(source, None))
         encoder = source.aggregates(selection)
         asked = self.asked(source, field, nodes[0], path)
-        return encoder, asked if encoder.nodes is not None else asked.without_rows()
+        if encoder.nodes is None:
+            asked = asked.without_rows()
+        if encoder.nodes is not None or asked.windowed:  # else nobody arranges them
+            asked = replace(asked, order=self._rights.noticed(source, asked.order, encoder.aggregates))
+        return encoder, asked
 
     def _column(
         self, source: Source, type_name: str, nodes: Sequence[FieldNode], path: str
@@ -210,6 +223,7 @@ class Selections:
             if field in ("row", "old"):
                 here = f"{path}.selectionSet.{field}"
                 selection = self.row(source, inner, name if field == "row" else f"{name}_old", here)
+                selection = replace(selection, veil=())  # a feed looks at its rows before they are written
                 self._refuse_nested(source, inner, selection, here)
                 rows.append((key, selection))
         return encode.ChangeSelection(f"{name}_change", tuple(fields), tuple(rows))

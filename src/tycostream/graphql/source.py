@@ -26,7 +26,7 @@ class Source:
         """``permission``: what of it there is for a role; None: everything. Places are those of all columns."""
         self.row_type = row_type
         visible = range(len(row_type.columns)) if permission is None else permission.visible
-        self._visible = tuple(visible)
+        self.visible = tuple(visible)
         self.aggregated = permission is None or permission.aggregate
         self._stringify = stringify_numbers
         self._cells = encode.Cells(row_type, stringify_numbers=stringify_numbers)
@@ -36,7 +36,7 @@ class Source:
         self.rows = lru_cache(_ENCODERS_MAX)(self._rows)
         self.changes = lru_cache(_ENCODERS_MAX)(self._changes)
         self.aggregates = lru_cache(_ENCODERS_MAX)(self._aggregates)
-        self.place_of = {row_type.columns[i].field: i for i in self._visible}
+        self.place_of = {row_type.columns[i].field: i for i in self.visible}
         self.related: Mapping[str, tuple[Relationship, Source]] = {}  # by the relationship's name
         self.totals: Mapping[str, tuple[Relationship, Source]] = {}  # by the name of its field of aggregates
 
@@ -44,7 +44,7 @@ class Source:
         return self._keyed(encode.Rows(selection, self._cells, single=single))
 
     def _changes(self, selection: encode.SetSelection) -> encode.Changes:
-        return self._keyed(encode.Changes(selection, self.row_type, self._cells, self._visible))
+        return self._keyed(encode.Changes(selection, self.row_type, self._cells, self.visible))
 
     def _aggregates(self, selection: AggregateSelection) -> Aggregates:
         encoder = Aggregates(

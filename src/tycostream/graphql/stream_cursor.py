@@ -7,10 +7,13 @@ from typing import Any, Final
 
 from tycostream.dataflow.order import OrderBy
 from tycostream.dataflow.predicate import TRUE, IsNull, Predicate
+from tycostream.dataflow.relation import Masked
 from tycostream.errors import RequestError
 from tycostream.graphql.comparisons import cell_of
 from tycostream.graphql.inputs import field_index, window_bound
 from tycostream.graphql.plan import Stream
+from tycostream.graphql.rights import Rights
+from tycostream.graphql.source import Source
 from tycostream.rows import RowType
 from tycostream.scalars import Scalar
 
@@ -42,9 +45,11 @@ def stream_cursor(row_type: RowType, arguments: Mapping[str, Any], path: str) ->
     )
 
 
-def placed(row_type: RowType, order: OrderBy) -> Predicate:
-    """The condition that a row has a place in the stream at all: a value to go by."""
-    return IsNull(order.column, negated=True) if row_type.columns[order.column].nullable else TRUE
+def placed(source: Source, order: OrderBy, rights: Rights) -> Predicate:
+    """The condition that a row has a place in the stream at all: a value to go by, and to be seen."""
+    masked = isinstance(rights.cell(source, order.column), Masked)
+    nullable = masked or source.row_type.columns[order.column].nullable
+    return rights.rows(source, IsNull(order.column, negated=True) if nullable else TRUE)
 
 
 def _batch_size(value: object, path: str) -> int:

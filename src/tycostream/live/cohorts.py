@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
-from tycostream.dataflow.predicate import TRUE, Predicate, leaves_of
+from tycostream.dataflow.predicate import TRUE, leaves_of
+from tycostream.dataflow.veil import beyond_row
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import ChangeEncoder, Mode, Plan, RootPlan, Step, rows_of
 from tycostream.live.arranged import Reader
@@ -89,9 +90,11 @@ class Cohorts:
         return cohort
 
     def _new_follower(self, plan: Plan, root: RootPlan, source: LiveSource, bytes_max: int) -> LogCohort[Any]:
-        if next(leaves_of(root.predicate), None) is not None:
+        if next(leaves_of(root.predicate), None) is not None or (
+            root.mode is Mode.CHANGES and beyond_row(root.veil)
+        ):
             return self._new_sighted(plan, root, source, bytes_max)
-        cohort = self._follower_of(plan, root, root.predicate, source, source, bytes_max)
+        cohort = self._follower_of(plan, root, source, source, bytes_max)
         self._pushes[cohort] = push = functools.partial(self._guarded, cohort)
         source.router.add(root.predicate, push)
         return cohort
@@ -100,13 +103,13 @@ class Cohorts:
         self,
         plan: Plan,
         root: RootPlan,
-        predicate: Predicate,
         source: LiveSource,
         followed: Changes,
         bytes_max: int,
     ) -> LogCohort[Any]:
-        """A cohort that follows ``followed``, in whose log it sees that for which ``predicate`` holds."""
+        """A cohort that follows ``followed``: the source, or what was looked at and is in sight of it already."""
         ticker, clock = self.ticker, self._clock
+        predicate = root.predicate if followed is source else TRUE
         if root.mode is Mode.STREAM:
             return StreamCohort(
                 plan,
@@ -119,8 +122,10 @@ class Cohorts:
                 clock,
                 self._linger,
                 bytes_max=bytes_max,
+                bind=self._nesting.related.bind,
             )
-        encoder, seen = cast(ChangeEncoder, root.encoder), replace(root, predicate=predicate)
+        encoder = cast(ChangeEncoder, root.encoder)
+        seen = replace(root, predicate=predicate, veil=root.veil if followed is source else ())
         return FeedCohort(plan, seen, encoder, followed, ticker, clock, self._cursors, self._linger)
 
     def _new_sighted(self, plan: Plan, root: RootPlan, source: LiveSource, bytes_max: int) -> LogCohort[Any]:
@@ -131,6 +136,7 @@ class Cohorts:
             self._nesting.sources,
             self._nesting.related,
             root.predicate,
+            root.veil if root.mode is Mode.CHANGES else (),
             self._slices,
             self._clock,
             incarnation=f"sight {self._clock.random():.17f} {self._sights_made}",
@@ -138,7 +144,7 @@ class Cohorts:
             unsettled=self._unsettled.append,
             failed=lambda error: self.quarantine(cohort, error),
         )
-        cohort = self._follower_of(plan, root, TRUE, source, sight, bytes_max)
+        cohort = self._follower_of(plan, root, source, sight, bytes_max)
         self.sights[cohort] = sight
         return cohort
 
@@ -177,7 +183,16 @@ class Cohorts:
             view, arranged = source.arrangements.view(root, cohort)
             fragments = None if encoder is None else source.fragments.lease(encoder)
             failed = functools.partial(self.quarantine, cohort)
-            live = LiveRoot(root, source, encoder, view, fragments, arranged=arranged, failed=failed)
+            live = LiveRoot(
+                root,
+                source,
+                encoder,
+                view,
+                fragments,
+                arranged=arranged,
+                bind=self._nesting.related.bind,
+                failed=failed,
+            )
             live.listen()
             cohort.roots.append(live)
         return cohort

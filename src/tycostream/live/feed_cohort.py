@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate
 from tycostream.dataflow.router import mask
+from tycostream.dataflow.unkeyed import Pair, apart
+from tycostream.dataflow.veil import look
 from tycostream.graphql.plan import ChangeEncoder, Coalesce, Phase, Plan, RootPlan
 from tycostream.live.change_chunks import ChangeChunks
 from tycostream.live.cursor import CursorBox, plan_digest
@@ -71,6 +73,8 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         self._match: Callable[[Row], bool] | None = (
             None if root.predicate == TRUE else compile_predicate(root.predicate)
         )
+        self._look = look(root.veil)
+        self._unkeyed = root.alike is not None
         self._snapshot: ChangeChunks[Row] | None = None
         self._nets: dict[tuple[int, int], ChangeChunks[tuple[Row | None, Row | None]]] = {}
 
@@ -95,15 +99,30 @@ class FeedCohort(LogCohort[FeedSubscriber]):
             self._all_fall_behind(entry.seq - 1)
             return
         encoder = self.encoder
-        encoded = [
-            encoder.change(old, new)
-            for _, old, new in changes
-            if old is None or new is None or encoder.differs(old, new)
-        ]
+        if self._look is None and not self._unkeyed:
+            encoded = [
+                encoder.change(old, new)
+                for _, old, new in changes
+                if old is None or new is None or encoder.differs(old, new)
+            ]
+        else:
+            encoded = [encoder.change(old, new) for old, new in self._told(changes)]
         if encoded:
             cursor = self.cursor()
             payload = self.payload(Phase.LIVE, encoded, complete=True, resync=entry.resync, cursor=cursor)
             self._publish([payload], entry.seq - 1)
+
+    def _told(self, changes: Iterable[Change]) -> list[Pair]:
+        """What is to be told of changes in sight: the images as they are seen."""
+        look, differs = self._look, self.encoder.differs
+        pairs: Iterable[Pair] = ((old, new) for _, old, new in changes)
+        if look is not None:
+            pairs = (
+                (old and look(old), new and look(new)) for old, new in pairs
+            )  # a row has a cell at least
+        if self._unkeyed:
+            return apart(pairs, self.encoder.same)
+        return [(old, new) for old, new in pairs if old is None or new is None or differs(old, new)]
 
     def heartbeat(self) -> None:
         """Publish an empty set with a new cursor: on a fixed clock, so it tells nothing about hidden rows."""
@@ -142,10 +161,16 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         return self._snapshot
 
     def _inserted(self) -> Callable[[Row], bytes | None]:
-        change, match = self.encoder.change, self._match
-        if match is None:
+        change, match, look = self.encoder.change, self._match, self._look
+        if match is None and look is None:
             return lambda row: change(None, row)
-        return lambda row: change(None, row) if match(row) else None
+
+        def inserted(row: Row) -> bytes | None:
+            if match is not None and not match(row):
+                return None
+            return change(None, row if look is None else look(row))
+
+        return inserted
 
     def release(self, chunks: Chunks) -> None:
         """A reader of ``chunks`` is done; a snapshot that nobody reads is not kept."""
@@ -161,8 +186,7 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         if self._match is not None:
             masked = (mask(change, self._match) for change in changes)
             changes = [change for change in masked if change is not None]
-        differs = self.encoder.differs
-        visible = [(old, new) for _, old, new in changes if old is None or new is None or differs(old, new)]
+        visible = self._told(changes)
         if not visible:
             return None
         if any(to != self.head for _, to in self._nets):

@@ -340,7 +340,9 @@ class Hub:
                 alone.hydrate()
                 view = root_view(alone, root)
             passing = self._nesting.passing(encoder) if encoder is not None and encoder.nested else None
-            live.append(LiveRoot(root, source, encoder, view, passing=passing))
+            live.append(
+                LiveRoot(root, source, encoder, view, passing=passing, bind=self._nesting.related.bind)
+            )
         try:
             return Rendering(plan, live, plan.statics, kept=False, passing=ROWS_AT_ONCE)
         except TooMuch:

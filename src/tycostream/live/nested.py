@@ -14,12 +14,17 @@ from tycostream.dataflow.groups import GroupedAggregates, GroupedRows
 from tycostream.dataflow.order import compile_order, prefix_length
 from tycostream.dataflow.predicate import TRUE, compile_predicate, row_local
 from tycostream.dataflow.related import Reach, Related, first_of, lookups, reaches
-from tycostream.dataflow.relation import Value, value_of
-from tycostream.graphql.plan import AggregateEncoder, Mode, Nested, RowEncoder, rows_of
+from tycostream.dataflow.relation import Aggregate, Value, value_of
+from tycostream.dataflow.veil import lens, veil_of
+from tycostream.graphql.plan import AggregateEncoder, Condition, Mode, Nested, RowEncoder, rows_of
 from tycostream.live.backlinks import Backlink, Linked
 from tycostream.live.fragments import Effort, FragmentCaches, Fragments
 from tycostream.live.slices import Container
 from tycostream.rows import Cell, Change, Key, Row
+
+
+def _specs_of(nested: Nested) -> tuple[Aggregate, ...]:
+    return cast(AggregateEncoder, nested.encoder).aggregates if nested.mode is Mode.AGGREGATE else ()
 
 
 class Encoded(Protocol):
@@ -49,6 +54,7 @@ class Relative:
         self._rows = rows
         self._keys = related.keys(nested.join)
         self._first = first_of(store)
+        self._specs, self._look = lens(_specs_of(nested), related.bind)
         self._match = None if nested.predicate == TRUE else compile_predicate(nested.predicate, related.bind)
         self._groups = GroupedRows(
             compile_order(nested.order, store.row_type, related.cell_of),
@@ -64,7 +70,7 @@ class Relative:
         if self._nested.mode is Mode.AGGREGATE:
             totals = cast(AggregateEncoder, encoder)
             fragments = self._written(written, row) if written is not None else ()
-            return totals.value(self.cells(row, totals), fragments)
+            return totals.value(self.cells(row), fragments)
         assert written is not None
         if self._nested.mode is not Mode.BY_PK:
             return cast(RowEncoder, encoder).result(self._written(written, row))
@@ -80,9 +86,10 @@ class Relative:
         self._effort.nested(len(keys))
         return written.all(keys, rows)
 
-    def cells(self, row: Row, encoder: AggregateEncoder) -> tuple[Cell, ...]:
+    def cells(self, row: Row) -> tuple[Cell, ...]:
         """The aggregates over the related rows, as far as those are asked for."""
-        return aggregated(encoder.aggregates, self._store.row_type, self.window(row)[1])
+        rows, look = self.window(row)[1], self._look
+        return aggregated(self._specs, self._store.row_type, rows if look is None else map(look, rows))
 
     def window(self, row: Row) -> tuple[Sequence[Key], Sequence[Row]]:
         """The keys and the related rows, in order, as far as they are asked for."""
@@ -98,10 +105,21 @@ class Relative:
         return found if match is None else [pair for pair in found if match(pair[1])]
 
 
+class Seeing:
+    """Whether some cells of a row are seen, where that reads other sources. See Branch."""
+
+    def __init__(self, condition: Condition, related: Related) -> None:
+        self._match = compile_predicate(condition.predicate, related.bind)
+
+    def value(self, row: Row) -> bytes:
+        """See Branch."""
+        return b"1" if self._match(row) else b""
+
+
 class PassingRows:
     """Rows that are encoded once, with what is nested in them: nothing is kept. See Encoded."""
 
-    def __init__(self, encoder: RowEncoder, relatives: Sequence[Relative], effort: Effort) -> None:
+    def __init__(self, encoder: RowEncoder, relatives: Sequence[Relative | Seeing], effort: Effort) -> None:
         self._encoder = encoder
         self._relatives = relatives
         self.effort = effort
@@ -138,13 +156,13 @@ class LiveBranch(Relative):
         self._inner = None if self._leased is None else child.fragments.lease(self._leased)
         super().__init__(nested, child, related, self._inner, fragments.effort)
         self._local = value_of(nested.join.local)
-        read = reaches(nested.predicate, nested.order)
+        read = reaches(nested.predicate, nested.order, veil_of(_specs_of(nested)))
         self._grouped = not read and nested.mode is not Mode.BY_PK
         whole = not (nested.offset or nested.limit is not None or nested.distinct_on)
         self._totals: GroupedAggregates | None = None
         if self._grouped and whole and nested.mode is Mode.AGGREGATE:
-            specs = cast(AggregateEncoder, nested.encoder).aggregates
-            self._totals = GroupedAggregates(specs, child.store.row_type, value_of(nested.join.remote))
+            value, look = value_of(nested.join.remote), self._look
+            self._totals = GroupedAggregates(self._specs, child.store.row_type, value, look)
         self._backlink = Backlink(
             parent,
             Reach(nested.join, row_local(nested.predicate), read),
@@ -161,11 +179,11 @@ class LiveBranch(Relative):
         """See Branch."""
         return self._backlink.ready and (self._inner is None or self._inner.ready)
 
-    def cells(self, row: Row, encoder: AggregateEncoder) -> tuple[Cell, ...]:
+    def cells(self, row: Row) -> tuple[Cell, ...]:
         """See Relative."""
         value = self._local(row)
         if self._totals is None or value is None:
-            return super().cells(row, encoder)
+            return super().cells(row)
         return self._totals.cells(value, lambda: self.pairs(row))
 
     def window(self, row: Row) -> tuple[Sequence[Key], Sequence[Row]]:
@@ -192,6 +210,37 @@ class LiveBranch(Relative):
         return held
 
 
+class LiveSeeing(Seeing):
+    """Of rows that are kept encoded: it tells them when what the condition reads has changed. See Branch."""
+
+    def __init__(
+        self,
+        parent: Linked,
+        condition: Condition,
+        sources: Mapping[str, Source],
+        related: Related,
+        fragments: Fragments,
+    ) -> None:
+        """``fragments``: the rows whose cells it is about."""
+        super().__init__(condition, related)
+        self._backlinks = [
+            Backlink(parent, reach, sources, fragments.touched, fragments.failed)
+            for reach in reaches(condition.predicate)
+        ]
+
+    @property
+    def ready(self) -> bool:
+        """See Branch."""
+        ready = [link.ready for link in self._backlinks]  # all are asked: each has its indexes made
+        return all(ready)
+
+    def close(self) -> list[Container]:
+        """See Branch."""
+        for link in self._backlinks:
+            link.close()
+        return []
+
+
 class Nesting:
     """Makes what encodes the rows of a source, with what is nested in them."""
 
@@ -203,16 +252,22 @@ class Nesting:
     def kept(self, name: str, encoder: RowEncoder) -> Fragments:
         """Rows of the source ``name`` that are kept encoded, for its ``FragmentCaches``."""
         fragments = Fragments(encoder, self.effort)
+        parent, rest = self.sources[name], (self.sources, self.related, fragments)
         fragments.branches = tuple(
-            LiveBranch(self.sources[name], nested, self.sources, self.related, fragments)
+            LiveSeeing(parent, nested, *rest)
+            if isinstance(nested, Condition)
+            else LiveBranch(parent, nested, *rest)
             for nested in encoder.nested
         )
         return fragments
 
     def passing(self, encoder: RowEncoder) -> PassingRows:
         """Rows that are encoded once; only while ``ready``."""
-        relatives = []
+        relatives: list[Relative | Seeing] = []
         for nested in encoder.nested:
+            if isinstance(nested, Condition):
+                relatives.append(Seeing(nested, self.related))
+                continue
             encoder_of_rows = rows_of(nested)
             rows = None if encoder_of_rows is None else self.passing(encoder_of_rows)
             child = self.sources[nested.join.source]
@@ -223,11 +278,14 @@ class Nesting:
         """Whether all that nested rows are found by is there; what is not is in the making from now on."""
         return all(self._found(nested) for nested in encoder.nested)
 
-    def _found(self, nested: Nested) -> bool:
+    def _found(self, nested: Nested | Condition) -> bool:
+        if isinstance(nested, Condition):
+            return self.finds(reaches(nested.predicate))
         encoder = rows_of(nested)
         inner = encoder is None or self.ready(encoder)
         own = self.sources[nested.join.source].indexes.finds(nested.join.remote)
-        return self.finds(reaches(nested.predicate, nested.order)) and own and inner
+        read = reaches(nested.predicate, nested.order, veil_of(_specs_of(nested)))
+        return self.finds(read) and own and inner
 
     def finds(self, reached: Sequence[Reach]) -> bool:
         """Whether a condition and an order can look up what they read of other sources; see ``ready``."""

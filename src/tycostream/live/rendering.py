@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tycostream.dataflow.aggregate import Accumulator, aggregated
 from tycostream.dataflow.aggregation import Totals
+from tycostream.dataflow.predicate import Bind, unbound
+from tycostream.dataflow.veil import lens
 from tycostream.dataflow.view import View
 from tycostream.errors import RequestError
 from tycostream.graphql.documents import gathered
@@ -40,6 +42,7 @@ class LiveRoot:
         None  # or, of a query that is answered once, what encodes rows with others in them
     )
     arranged: Arranged | None = None  # what the view of a live query is of
+    bind: Bind = unbound  # for what aggregates over rows see of them
     failed: Failed | None = None  # and who is told that it can be told of its nested rows no more
     pieces: Pieces = field(default_factory=Pieces)
 
@@ -310,7 +313,8 @@ class _Encoding:
         keys, rows = window
         if root.plan.mode is Mode.AGGREGATE:
             encoder = totals_of(root.plan)
-            cells = aggregated(encoder.aggregates, root.source.row_type, rows)
+            specs, look = lens(encoder.aggregates, root.bind)
+            cells = aggregated(specs, root.source.row_type, rows if look is None else map(look, rows))
             return (encoder.value(cells, self._encoded(root, keys, rows)),)
         assert root.encoder is not None
         if root.plan.mode is Mode.BY_PK:
@@ -324,13 +328,14 @@ class _Encoding:
     def _aggregated(self, root: LiveRoot, window: _Window) -> Iterator[bool]:
         """The value of a root that is aggregates over many rows, and maybe these."""
         encoder = totals_of(root.plan)
-        accumulator = Accumulator(encoder.aggregates, root.source.row_type)
+        specs, look = lens(encoder.aggregates, root.bind)
+        accumulator = Accumulator(specs, root.source.row_type)
         nodes: list[bytes] = []
         for at in range(0, len(window.keys), ROWS_PER_STEP):
             yield False
             keys, rows = window.keys[at : at + ROWS_PER_STEP], window.rows[at : at + ROWS_PER_STEP]
             for row in rows:
-                accumulator.add(row)
+                accumulator.add(row if look is None else look(row))
             encoded = self._encoded(root, keys, rows)
             nodes += encoded
             self.bytes += sum(map(len, encoded))

@@ -1,4 +1,5 @@
-"""What a change feed sees whose condition reads other sources: which rows are in sight, and a log of how that changes.
+"""What a change feed sees whose permission or condition reads other sources: which rows are in sight, as far as they
+are seen, and a log of how that changes.
 
 A row may come into sight, or leave it, although it is the same: so the rows in sight are remembered, and compared with
 those that are in sight now whenever one of them, or something that it leads to, has changed. The log is this sight's
@@ -14,6 +15,8 @@ from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import Predicate, compile_predicate, row_local
 from tycostream.dataflow.related import Related, reaches
+from tycostream.dataflow.relation import Veil
+from tycostream.dataflow.veil import look
 from tycostream.live.backlinks import Backlink, Linked
 from tycostream.live.live_source import LiveSource
 from tycostream.live.slices import Discard, Slices
@@ -35,6 +38,7 @@ class Sight:
         sources: Mapping[str, Linked],
         related: Related,
         predicate: Predicate,
+        veil: Veil,
         slices: Slices,
         clock: Clock,
         *,
@@ -43,10 +47,14 @@ class Sight:
         unsettled: Callable[[Sight], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """``unsettled`` is told that there is something to settle, ``failed`` what raised."""
+        """``veil``: which cells are seen of those rows.
+
+        ``unsettled`` is told that there is something to settle, ``failed`` what raised.
+        """
         self.source = source
         self._predicate = predicate
         self._match = compile_predicate(predicate, related.bind)
+        self._look = look(veil, related.bind)
         self._slices = slices
         self._clock = clock
         self._push = push
@@ -65,7 +73,7 @@ class Sight:
         )
         source.router.add(row_local(predicate), self.changed)
         self._backlinks = [
-            Backlink(source, reach, sources, self.review, failed) for reach in reaches(predicate)
+            Backlink(source, reach, sources, self.review, failed) for reach in reaches(predicate, veil=veil)
         ]
 
     # see Changes
@@ -117,7 +125,7 @@ class Sight:
         for key in keys:
             row = rows.get(key)
             if row is not None and match(row):
-                seen[key] = row
+                seen[key] = row if self._look is None else self._look(row)
 
     def done(self) -> None:
         """All rows were looked at."""
@@ -141,12 +149,17 @@ class Sight:
         if not self._looking:
             return  # it will see them as they are then
         rows, match, seen, pending = self.source.store.rows, self._match, self._seen, self._pending
+        look, identical = self._look, self.source.row_type.identical
         first = not pending
         try:
             for key in keys:
                 row = rows.get(key)
                 now = row if row is not None and match(row) else None
                 was = seen.get(key)
+                if look is not None and now is not None:
+                    now = look(now)
+                    if was is not None and identical(was, now):
+                        continue
                 if now is was:
                     continue
                 if self.ready_now:

@@ -8,8 +8,10 @@ from typing import Any, cast
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry
 from tycostream.dataflow.order import OrderBy, SortKey
-from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate
+from tycostream.dataflow.predicate import TRUE, Bind, Predicate, compile_predicate, unbound
 from tycostream.dataflow.rises import Lows, Moves, beyond
+from tycostream.dataflow.unkeyed import Same, alike
+from tycostream.dataflow.veil import look
 from tycostream.graphql.plan import Coalesce, Plan, RootPlan, RowEncoder
 from tycostream.live.live_source import LiveSource
 from tycostream.live.log_cohort import BROADCAST_CHANGES_MAX, LogCohort, Logged
@@ -19,7 +21,7 @@ from tycostream.live.stream_batches import Batches, NestedRows
 from tycostream.live.stream_replay import StreamReplay
 from tycostream.live.stream_scan import StreamScan
 from tycostream.live.stream_subscriber import Reading, StreamSubscriber
-from tycostream.rows import Cell, Change, Key, Row
+from tycostream.rows import Cell, Change, Key, Row, RowType
 
 
 class StreamCohort(LogCohort[StreamSubscriber]):
@@ -44,6 +46,7 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         on_empty: Callable[[LogCohort[Any]], None],
         *,
         bytes_max: int,
+        bind: Bind = unbound,
     ) -> None:
         """``root`` has the whole condition; of what ``logged`` has, the rows are in sight for which ``predicate`` holds."""
         super().__init__(plan, predicate, logged, ticker, clock, on_empty)
@@ -60,7 +63,7 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         self._fragment: Callable[[Key, Row], bytes] = (
             (lambda _, row: encoder.row(row)) if self._nested is None else self._nested.write
         )
-        self._moves = Moves(source.row_type, root.order[0])
+        self._moves = Moves(source.row_type, root.order[0], _same(root, source.row_type, bind))
         self._lows = Lows()
         self._batches = Batches(
             plan, encoder, root.stream.batch_size, None if self._nested is None else self._nested.effort
@@ -174,3 +177,11 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         self._replay.clear()
         self._lows = Lows()
         self._initial = None
+
+
+def _same(root: RootPlan, row_type: RowType, bind: Bind) -> Same | None:
+    """What rows have in common that are the same row to who asks; None if he knows them by their key."""
+    if root.alike is None:
+        return None
+    same, seen = alike(row_type, root.alike), look(root.veil, bind)
+    return same if seen is None else lambda row: same(seen(row))
