@@ -26,7 +26,6 @@ from tycostream.auth.session import Session
 from tycostream.clock import Clock, SystemClock
 from tycostream.config.model import LiveConfig, SourceConfig
 from tycostream.graphql.execute import Planner
-from tycostream.graphql.schema import build_schema
 from tycostream.live.cursor import CursorBox
 from tycostream.live.hub import Hub
 from tycostream.observe.events import silent
@@ -134,31 +133,6 @@ def three_levels(desks: int, trades: int) -> float:
     return round(1000 * median(asyncio.run(ask())), 2)
 
 
-def schema_of(count: int) -> float:
-    """Seconds of CPU to build the schema of so many sources of seven columns with a relationship each."""
-    names = [f"s{n}" for n in range(count)]
-    kinds = {
-        "id": "int8",
-        "a": "int4",
-        "b": "text",
-        "c": "numeric",
-        "d": "timestamptz",
-        "e": "bool",
-        "f": "float8",
-    }
-    types = [table(name, **kinds) for name in names]
-    sources = {
-        name: SourceConfig.model_validate(
-            {"name": name, "relationships": {"next": {"array": names[n - 1], "on": {"a": "a"}}}}
-        )
-        for n, name in enumerate(names)
-    }
-    gc.collect()
-    started = time.process_time()
-    build_schema(types, sources=sources)
-    return round(time.process_time() - started, 2)
-
-
 def main() -> None:
     """Print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -170,7 +144,6 @@ def main() -> None:
         "three_levels_ms": three_levels(given.desks, 5 * given.desks),
         "three_levels_of_many_ms": three_levels(given.desks, given.trades),
     }
-    result["schema_of_1000_s"] = schema_of(1000)
     for kind in QUERIES:
         result[kind] = pushes(kind, given.desks, given.trades, given.changes)
     json.dump(result, sys.stdout, indent=2)

@@ -23,7 +23,6 @@ from typing import Final
 from graphql import GraphQLError
 
 from tycostream.auth.authenticator import Authenticator
-from tycostream.auth.limiter import Limiter
 from tycostream.auth.permissions import granting
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
@@ -36,12 +35,11 @@ from tycostream.errors import Action, ConfigError, RequestError, TycoError, Upst
 from tycostream.graphql.execute import InvalidRequest, Planner
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.relationships import Resolved
-from tycostream.graphql.schema import build_schema
+from tycostream.graphql.schema import presentable
 from tycostream.graphql.trusted import DocumentId, TrustedDocuments
 from tycostream.graphql.type_names import TypeNames
 from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
-from tycostream.live.deadline import Deadline, too_slow
 from tycostream.live.feed import Feed
 from tycostream.live.feeds import Feeds
 from tycostream.live.framing import Framing, Sink
@@ -58,7 +56,6 @@ from tycostream.upstreams import Upstreams
 _UNKNOWN: Final = re.compile(r"field '([^']*)' not found in type: '([^']*)'")
 _OF_ROWS: Final = ("", "_bool_exp", "_order_by")  # types of a source that have its relationships as fields
 _PLANNERS_MAX: Final = 16  # besides those of the roles that the configuration names
-_ADMIN: Final = Session()
 _WAITING: Final = "its database has not described it yet; /readyz says what it waits for"
 
 
@@ -80,14 +77,12 @@ class App:
         self.upstreams = Upstreams(config, clock, emit)
         self._cursors = CursorBox(config.server.cursor_key)
         tokens = Tokens(open_state(config.state), clock, emit) if config.state is not None else None
-        self.limiter = Limiter(config.limits, clock, emit)
-        self.authenticator = Authenticator(config.auth, clock, emit, tokens, self.limiter)
-        self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.outbox_bytes_max)
+        self.authenticator = Authenticator(config.auth, clock, emit, tokens)
+        self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
         self._relationships = Resolved(config.sources)
         self._type_names = TypeNames()
         self._planners: OrderedDict[str, Planner] = OrderedDict()  # by role, as they were asked for
-        self._schema_number = 0
         self._permissions_number = 0
         self._unfit: set[PermissionUnfit] = set()
         self._running = Feeds()
@@ -138,8 +133,7 @@ class App:
         UpstreamError if it cannot be shown in GraphQL: found here, it is that source's failure and nobody else's.
         """
         try:
-            schema = build_schema([row_type], stringify_numbers=self.config.server.stringify_numbers)
-            self._type_names.claim(row_type.source, schema)
+            self._type_names.claim(row_type.source, presentable(row_type))
         except TycoError as error:
             # Of several sources with an enum that was altered each is described in its turn: one that is refused for
             # the sake of what another was must not be in the way when that one comes.
@@ -165,7 +159,6 @@ class App:
     def _schema_changed(self, *sources: str) -> None:
         """``sources`` are described otherwise than before, or not any more."""
         self._planners.clear()
-        self._schema_number += 1
         told = self._relationships.misfits
         for source, relationships in self._relationships.look(self._row_types, sources).items():
             self.hub.relate(source, frozenset(each.join for each in relationships))
@@ -236,7 +229,6 @@ class App:
             if self._exchanges:
                 await asyncio.wait(self._exchanges)
             self._look_whether_settled()
-            await self._plan_ahead()
             return changes
 
     def _follow(
@@ -289,10 +281,10 @@ class App:
         return touched
 
     def _apply_settings(self, changes: Changes) -> None:
-        self.hub.outbox_bytes_max = self.config.outbox_bytes_max
-        self.limiter.reconfigure(self.config.limits)
+        server = self.config.server
+        self.hub.outbox_bytes_max = server.outbox_bytes_max
         if "server.cursor_key" in changes.settings:  # else a random one would be made anew
-            self._cursors.use(self.config.server.cursor_key)
+            self._cursors.use(server.cursor_key)
 
     async def _exchange(self, old: Feed | None, engine: Engine | None, new: Feed | None) -> None:
         """Stop what a database was read by, and start what it is read by now: never both at once."""
@@ -369,14 +361,6 @@ class App:
         if not plan.for_admin and plan.permissions != self._permissions_number:
             raise permitted_otherwise()  # planned by the permissions of a moment ago
 
-    async def _plan_ahead(self) -> None:
-        """Make the planner beside the loop: that of hundreds of sources takes long enough for others to notice."""
-        number = self._schema_number
-        if self._row_types:
-            planner = await asyncio.to_thread(self._make_planner)
-            if number == self._schema_number:
-                self._planners[ADMIN] = planner
-
     def settings(self) -> ServerConfig:
         """The server's settings of now."""
         return self.config.server
@@ -389,7 +373,6 @@ class App:
         session: Session,
     ) -> Plan:
         """See Operations."""
-        self.limiter.operation(session)
         try:
             plan = self.planner_of(session.role).plan(query, operation_name, variables, session)
         except InvalidRequest as invalid:
@@ -419,32 +402,21 @@ class App:
             ]
         return next((name for name in named if name not in self._row_types), None)
 
-    async def query(self, plan: Plan, session: Session = _ADMIN) -> bytes:
+    async def query(self, plan: Plan) -> bytes:
         """See Operations."""
         self._expect_permitted(plan)
-        limit_s = self.limiter.of(session.role).time_limit.total_seconds()
-        with self.limiter.answering(session), Deadline(self._clock, limit_s, too_slow(limit_s)):
-            return await self.hub.query(plan)
+        return await self.hub.query(plan)
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         """See Operations."""
-        return self.hub.outbox(framing, sink, self.config.server.outbox_bytes_max)
+        return self.hub.outbox(framing, sink)
 
     def subscribe(
-        self,
-        plan: Plan,
-        outbox: Outbox,
-        operation_id: bytes,
-        on_end: Callable[[], None],
-        session: Session = _ADMIN,
+        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
     ) -> Subscription:
         """See Operations."""
         self._expect_permitted(plan)
-        subscriber = self.hub.subscribe(plan, outbox, operation_id, on_end)
-        limit = self.limiter.of(session.role).first_result_limit
-        if limit is not None:
-            subscriber.expect_first(self._clock, limit.total_seconds())
-        return subscriber
+        return self.hub.subscribe(plan, outbox, operation_id, on_end)
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:
         """See Operations."""

@@ -253,6 +253,10 @@ def test_what_concerns_re_runs_is_a_setting_of_postgres() -> None:
         ("{1s: [a]}", "t.yaml:3:9: enums.1s: '1s' is not a GraphQL name"),
         ("{a: [b]}", "t.yaml:2:11: sources.a: its type a is also one of enum a; rename one of them"),
         ("{a_old: [b]}", "sources.a: its type a_old is also one of enum a_old"),
+        (
+            "{a_select_column_a_aggregate_bool_exp_avg_arguments_columns: [b]}",
+            "sources.a: its type a_select_column_a_aggregate_bool_exp_avg_arguments_columns is also one of enum a_select",
+        ),
     ],
 )
 def test_enums(text: str, expected: str) -> None:
@@ -267,6 +271,7 @@ def test_enums(text: str, expected: str) -> None:
         ("{__a: {}}", "sources.__a: '__a' starts with two underscores, which GraphQL keeps for itself"),
         ("{query_root: {}}", "sources.query_root: query_root is the name of a type already; choose another, and write `table: query_root`"),
         ("{date: {}}", "sources.date: date is the name of a type already"),
+        ("{jsonb_cast_exp: {}}", "sources.jsonb_cast_exp: jsonb_cast_exp is the name of a type already"),
         ("{a: {}, a_by_pk: {}}", "sources.a_by_pk: its field a_by_pk is also one of source a; rename one of them"),
         ("{a_changes: {}, a: {}}", "sources.a: its field a_changes is also one of source a_changes"),
         ("{a: {}, a_change_set: {}}", "sources.a_change_set: its type a_change_set is also one of source a"),
@@ -357,6 +362,10 @@ def test_names_that_only_seem_to_clash() -> None:
         ("{jsonb: {b: String}}", "types.jsonb: jsonb is the name of a type already; choose another"),
         ("{query_root: {b: String}}", "types.query_root: query_root is the name of a type already"),
         ("{side: {b: String}}", "types.side: its type side is also one of enum side; rename one of them"),
+        (
+            "{side_array_comparison_exp: {b: String}}",
+            "types.side_array_comparison_exp: its type side_array_comparison_exp is also one of enum side",
+        ),
         ("{s_old: {b: String}}", "sources.s: its type s_old is also one of type s_old; rename one of them"),
     ],
 )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from graphql import GraphQLEnumType, GraphQLInputObjectType, print_type
 
-from tests.graphql.graphql_tables import PLANNER
+from tests.graphql.schema_worlds import world
 from tests.graphql.test_relationship_schema import ALBUM, ARTIST, MUSIC
-from tycostream.config.schema_names import SOURCE_TYPES
-from tycostream.graphql.aggregate_types import aggregate_bool_exp, aggregate_order_by, columns_of
+from tycostream.config.model import SourceConfig
+from tycostream.config.schema_names import owners, types_of
+from tycostream.graphql.aggregate_types import columns_of
 from tycostream.graphql.schema import build_schema
-from tycostream.graphql.shared_types import Types
 from tycostream.rows import Column, RowType
 from tycostream.scalars import SCALARS
 
@@ -50,9 +51,12 @@ def tokens(sdl: str) -> list[str]:
 
 
 def inputs(row_type: RowType) -> list[GraphQLInputObjectType]:
-    types = Types({})
-    bool_exp = GraphQLInputObjectType(f"{row_type.source}_bool_exp", {})
-    return [aggregate_order_by(row_type, types), aggregate_bool_exp(row_type, bool_exp, types)]
+    """The types of its orders and conditions by aggregates; an array leads to its rows."""
+    name = row_type.source
+    given = {"name": name, "relationships": {"same": {"array": name, "on": {"id": "id"}}}}
+    types = build_schema([row_type], sources={name: SourceConfig.model_validate(given)}).type_map
+    found = [types[f"{name}_aggregate_order_by"], types[f"{name}_aggregate_bool_exp"]]
+    return [each for each in found if isinstance(each, GraphQLInputObjectType)]
 
 
 def test_types_are_those_of_hasura() -> None:
@@ -80,7 +84,7 @@ def test_truths_are_conditions_where_there_are_booleans() -> None:
     argument = inner.fields["arguments"].type.of_type
     assert isinstance(argument, GraphQLEnumType)
     assert list(argument.values) == ["up"]
-    assert [column.field for column in columns_of("sum", flags)] == ["id"]
+    assert [column.field for column in columns_of("sum", flags.columns)] == ["id"]
 
 
 def test_conditions_compare_more_of_double_precision() -> None:
@@ -97,17 +101,10 @@ def test_conditions_compare_more_of_double_precision() -> None:
     assert list(inner.fields["arguments"].type.of_type.values) == ["x", "y"]
 
 
-def test_every_type_of_a_source_is_one_that_names_are_checked_against() -> None:
-    flags = RowType(
-        "flags",
-        (Column("id", SCALARS["int4"]), Column("up", SCALARS["bool"]), Column("x", SCALARS["float8"])),
-        key=(0,),
-    )
-    ends = set(SOURCE_TYPES)
-    made = {name.removeprefix("trades") for name in PLANNER.schema.type_map if name.startswith("trades")}
-    assert made <= ends
-    for each in inputs(flags):
-        assert each.name.removeprefix("flags") in ends
-        for field in each.fields.values():
-            inner = getattr(field.type, "of_type", field.type)
-            assert inner.name.removeprefix("flags") in ends | {"order_by"}
+@pytest.mark.parametrize("seed", range(60))
+def test_every_type_of_a_source_is_one_that_names_are_checked_against(seed: int) -> None:
+    given = world(seed)
+    schema = build_schema(given.row_types, sources=given.sources, permissions=given.permissions)
+    for source, types in schema.sources.items():
+        assert set(types) <= set(types_of(source))
+        assert all(source in owners(name) for name in types)

@@ -392,11 +392,6 @@ def test_types_come_in_the_order_of_their_names() -> None:
     assert set(client.type_map) == set(PLANNER.schema.type_map)
 
 
-def test_introspection_is_computed_once() -> None:
-    query = get_introspection_query()
-    assert PLANNER.plan(query, None, None, Session()) is PLANNER.plan(query, None, {}, Session())
-
-
 def test_a_multiset_has_no_key_and_a_plain_type_no_operators_but_one() -> None:
     notes = RowType("notes", (Column("info", SCALARS["point"]),))
     schema = Planner([notes]).schema

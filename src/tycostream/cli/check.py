@@ -49,7 +49,7 @@ async def _together(config: Config, asked: Upstreams, found: dict[str, Sequence[
     """Whether what the databases tell fits into one schema. What cannot be read has been told of, and is left out."""
     from tycostream.engines.base import Finding
     from tycostream.errors import Action, TycoError, UpstreamError
-    from tycostream.graphql.schema import build_schema
+    from tycostream.graphql.schema import presentable
     from tycostream.graphql.type_names import TypeNames
 
     names, findings = TypeNames(), []
@@ -68,7 +68,7 @@ async def _together(config: Config, asked: Upstreams, found: dict[str, Sequence[
                     break
                 continue  # it went between two looks
             try:
-                names.claim(source.name, build_schema([row_type]))
+                names.claim(source.name, presentable(row_type))
                 row_types[source.name] = row_type
             except TycoError as error:
                 findings.append(Finding(f"source {source.name}", False, error.told, error.hint))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from tycostream.config.names import CLAUSES, GRAPHQL_NAME, free_field, identifier
-from tycostream.config.schema_names import ENUM_TYPES, FIXED_TYPES, SOURCE_FIELDS, SOURCE_TYPES
+from tycostream.config.schema_names import FIXED_TYPES, SOURCE_FIELDS, types_of, types_of_enum
 from tycostream.config.suggested import suggested
 from tycostream.config.table_facts import TableFacts, comment_text
 from tycostream.config.table_name import written
@@ -161,24 +161,24 @@ class _Names:
         self.taken = taken
         self._prefix = prefix
         self._types = {*FIXED_TYPES, *taken.types}
-        self._types |= {name + end for name in taken.enums.values() for end in ENUM_TYPES}
-        self._types |= {name + end for name in taken.sources for end in SOURCE_TYPES}
+        self._types |= {each for name in taken.enums.values() for each in types_of_enum(name)}
+        self._types |= {each for name in taken.sources for each in types_of(name)}
         self._fields = {name + end for name in taken.sources for end in SOURCE_FIELDS} | {*taken.fields}
 
     def source(self, name: str) -> str:
         """A free name like ``name`` for a source."""
-        return self._claim(name, SOURCE_TYPES, SOURCE_FIELDS)
+        return self._claim(name, types_of, SOURCE_FIELDS)
 
     def enum(self, name: str) -> str:
         """A free name like ``name`` for an enum."""
-        return self._claim(name, ENUM_TYPES, ())
+        return self._claim(name, types_of_enum, ())
 
-    def _claim(self, name: str, type_ends: Sequence[str], field_ends: Sequence[str]) -> str:
+    def _claim(self, name: str, brought: Callable[[str], Iterable[str]], field_ends: Sequence[str]) -> str:
         """A free GraphQL name, with all the names that the schema makes of it."""
         base, number = identifier(name), 1
         free = base
         while True:
-            types, fields = {free + end for end in type_ends}, {free + end for end in field_ends}
+            types, fields = set(brought(free)), {free + end for end in field_ends}
             if not (types & self._types or fields & self._fields or (not field_ends and config_scalar(free))):
                 self._types |= types
                 self._fields |= fields

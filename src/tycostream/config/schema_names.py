@@ -6,7 +6,7 @@ Types and fields are worlds of their own. What only a database knows, the types 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from tycostream.config.model import ROOT_FIELDS, Config, SourceConfig
@@ -22,6 +22,7 @@ _BUILT_IN: Final = frozenset(
 FIXED_TYPES: Final = (
     _BUILT_IN
     | {f"{name}{kind}_comparison_exp" for name in _BUILT_IN for kind in ("", "_array")}
+    | {f"{scalar.graphql}_cast_exp" for scalar in SCALARS.values() if "_cast" in scalar.operators}
     | {"query_root", "mutation_root", "subscription_root", "order_by", "cursor_ordering"}
     | {"change_phase", "change_operation", "coalesce_strategy", "Query", "Mutation", "Subscription"}
 )
@@ -53,8 +54,44 @@ SOURCE_TYPES: Final = (
     *(f"_{function}{kind}" for function in _FUNCTIONS for kind in ("_fields", "_order_by")),
     *(f"_aggregate_bool_exp_{function}" for function in _COMPARED),
 )
+# Of those the enums of columns that a condition on aggregates can be about: the source's name, this, its name again, and
+# the name of the condition after its name.
+_ARGUMENTS: Final = "_select_column_"
+_ARGUMENTS_ENDS: Final = tuple(f"_aggregate_bool_exp_{function}_arguments_columns" for function in _COMPARED)
 SOURCE_FIELDS: Final = tuple(ROOT_FIELDS.values())
-ENUM_TYPES: Final = ("", "_comparison_exp")
+_ENUM_TYPES: Final = ("", "_comparison_exp", "_array_comparison_exp")
+
+
+def argument_columns(source: str, function: str) -> str:
+    """The name of the enum of the columns that a condition on ``function`` of them can be about."""
+    return f"{source}{_ARGUMENTS}{source}_aggregate_bool_exp_{function}_arguments_columns"
+
+
+def types_of(source: str) -> Iterator[str]:
+    """The names of all types that a source may bring along."""
+    for end in SOURCE_TYPES:
+        yield source + end
+    for function in _COMPARED:
+        yield argument_columns(source, function)
+
+
+def types_of_enum(enum: str) -> Iterator[str]:
+    """The names of all types that an enum may bring along."""
+    return (enum + end for end in _ENUM_TYPES)
+
+
+def owners(type_name: str) -> Iterator[str]:
+    """Whatever a source that brings along a type of this name may be called; at most as many as there are such ends."""
+    yield type_name
+    for end in SOURCE_TYPES[1:]:
+        if type_name.endswith(end):
+            yield type_name[: -len(end)]
+    for end in _ARGUMENTS_ENDS:
+        if type_name.endswith(end):
+            twice = type_name[: -len(end)]
+            source = twice[: (len(twice) - len(_ARGUMENTS)) // 2]
+            if source and twice == f"{source}{_ARGUMENTS}{source}":
+                yield source
 
 
 def check_names(config: Config, add: Add) -> None:
@@ -62,7 +99,7 @@ def check_names(config: Config, add: Add) -> None:
     types: dict[str, str] = {}
     fields: dict[str, str] = {}
     for name in config.enums:
-        _claim(("enums", name), f"enum {name}", (name + end for end in ENUM_TYPES), types, "type", add)
+        _claim(("enums", name), f"enum {name}", types_of_enum(name), types, "type", add)
     for name in config.types:
         _claim(("types", name), f"type {name}", (name,), types, "type", add)
     for name in config.sources:
@@ -73,7 +110,7 @@ def check_names(config: Config, add: Add) -> None:
                 f"{name} is the name of a type already; choose another, and write `table: {name}`",
                 key=True,
             )
-        _claim(path, owner, (name + end for end in SOURCE_TYPES), types, "type", add)
+        _claim(path, owner, types_of(name), types, "type", add)
         _claim_fields(config.sources[name], path, owner, fields, add)
 
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from graphql import (
-    GraphQLArgument,
     GraphQLBoolean,
-    GraphQLEnumType,
-    GraphQLEnumValue,
     GraphQLField,
-    GraphQLFloat,
     GraphQLInputField,
-    GraphQLInputObjectType,
     GraphQLInt,
-    GraphQLList,
-    GraphQLNonNull,
-    GraphQLObjectType,
+    GraphQLNamedType,
 )
 
+from tycostream.config.schema_names import argument_columns
 from tycostream.dataflow.aggregate import EXTREMES, MEANS, NUMERIC, offered
-from tycostream.graphql.shared_types import Types
-from tycostream.rows import Column, RowType
+from tycostream.graphql.typed import EnumType, InputType, ObjectType
+from tycostream.rows import Column
 from tycostream.scalars import SCALARS
+
+if TYPE_CHECKING:
+    from tycostream.graphql.source_types import SourceTypes
 
 FUNCTIONS: Final = tuple(sorted((*NUMERIC, *EXTREMES)))  # of one column each, under an object of their name
 # What conditions ask beside ``count``, by the type of the columns and of the result: Hasura has it of these two alone.
@@ -32,150 +29,151 @@ COMPARED: Final = {
     "bool": ("bool_and", "bool_or"),
     "float8": ("avg", "max", "min", "stddev_samp", "sum", "var_samp"),
 }
+COUNT: Final = SCALARS["int4"]  # what a count is compared as
+Makers = dict[str, Callable[[], GraphQLNamedType]]
 
 
-class _OfColumns(GraphQLObjectType):
-    """An object type with a field for each of some columns, whose names the type of the row has checked already.
-
-    Eight of a source's types repeat them, and graphql-core looks at a name letter by letter: half of the time that the
-    schema of a thousand sources takes.
-    """
-
-    @cached_property
-    def fields(self) -> dict[str, GraphQLField]:
-        """The fields by name."""
-        return dict(self.given)
-
-    def __init__(self, name: str, given: Mapping[str, GraphQLField], description: str) -> None:
-        self.given = given
-        super().__init__(name, {}, description=description)
+def columns_of(function: str, columns: Sequence[Column]) -> list[Column]:
+    """The columns among these that ``function`` is offered for."""
+    return [column for column in columns if offered(function, column.scalar)]
 
 
-class _OrderOfColumns(GraphQLInputObjectType):
-    """An input type with a field for each of some columns: see _OfColumns."""
-
-    @cached_property
-    def fields(self) -> dict[str, GraphQLInputField]:
-        """The fields by name."""
-        return dict(self.given)
-
-    def __init__(self, name: str, given: Mapping[str, GraphQLInputField], description: str) -> None:
-        self.given = given
-        super().__init__(name, {}, description=description)
-
-
-def columns_of(function: str, row_type: RowType) -> list[Column]:
-    """The columns that ``function`` is offered for, by name."""
-    found = [column for column in row_type.columns if offered(function, column.scalar)]
-    return sorted(found, key=lambda column: column.field)
-
-
-def aggregate_type(row_type: RowType, row: GraphQLObjectType, types: Types) -> GraphQLObjectType:
-    """``T_aggregate``: aggregates over rows, and the rows."""
-    name, table = row_type.source, types.table(row_type)
-    columns = GraphQLList(GraphQLNonNull(types.select_column(row_type)))
-    count = GraphQLField(
-        GraphQLNonNull(GraphQLInt),
-        {"columns": GraphQLArgument(columns), "distinct": GraphQLArgument(GraphQLBoolean)},
-    )
-    fields = {"count": count}
-    # one field for all functions of a column that give a Float: of a thousand sources each object counts
-    means = {
-        column.field: GraphQLField(GraphQLFloat, description=column.comment) for column in row_type.columns
+def results(of: SourceTypes) -> Makers:
+    """What makes ``T_aggregate``, ``T_aggregate_fields``, ``T_sum_fields`` and its like, by name."""
+    makers: Makers = {
+        f"{of.name}_aggregate": lambda: _aggregate(of),
+        f"{of.name}_aggregate_fields": lambda: _results(of),
     }
-    for function in FUNCTIONS:
-        if found := columns_of(function, row_type):
-            fields[function] = GraphQLField(_results(function, row_type, found, means, types))
-    results = GraphQLObjectType(
-        f"{name}_aggregate_fields", dict(sorted(fields.items())), description=f'aggregate fields of "{table}"'
-    )
-    return GraphQLObjectType(
-        f"{name}_aggregate",
-        {
-            "aggregate": GraphQLField(results),
-            "nodes": GraphQLField(GraphQLNonNull(GraphQLList(GraphQLNonNull(row)))),
+    for function in of.functions:
+        makers[f"{of.name}_{function}_fields"] = partial(_results_of, of, function)
+    return makers
+
+
+def _aggregate(of: SourceTypes) -> ObjectType:
+    types = of.shared
+    return ObjectType(
+        f"{of.name}_aggregate",
+        lambda: {
+            "aggregate": types.field(of.object_type("_aggregate_fields"), None),
+            "nodes": types.field(types.required(types.list_of(of.row)), None),
         },
-        description=f'aggregated selection of "{table}"',
+        f'aggregated selection of "{of.table}"',
     )
 
 
-def _results(
-    function: str,
-    row_type: RowType,
-    columns: Sequence[Column],
-    means: Mapping[str, GraphQLField],
-    types: Types,
-) -> GraphQLObjectType:
-    """``T_sum_fields`` and its like: what the function gives of each column."""
+def _results(of: SourceTypes) -> ObjectType:
+    types = of.shared
 
-    def result(column: Column) -> GraphQLField:
-        if function in MEANS:
-            return means[column.field]
-        return GraphQLField(types.output(column.scalar), description=column.comment)
+    def fields() -> dict[str, GraphQLField]:
+        columns = types.argument(types.list_of(of.select_column), None)
+        arguments = {"columns": columns, "distinct": types.argument(GraphQLBoolean, None)}
+        found = {"count": GraphQLField(types.required(GraphQLInt), arguments)}
+        for function in of.functions:
+            found[function] = types.field(of.object_type(f"_{function}_fields"), None)
+        return dict(sorted(found.items()))
 
-    return _OfColumns(
-        f"{row_type.source}_{function}_fields",
-        {column.field: result(column) for column in columns},
-        f"aggregate {function} on columns",
-    )
+    return ObjectType(f"{of.name}_aggregate_fields", fields, f'aggregate fields of "{of.table}"')
 
 
-def aggregate_order_by(row_type: RowType, types: Types) -> GraphQLInputObjectType:
-    """``T_aggregate_order_by``: an order by aggregates over the rows that a relationship leads to."""
-    name, table = row_type.source, types.table(row_type)
-    fields = {"count": GraphQLInputField(types.order_by)}
-    shared = {
-        column.field: GraphQLInputField(types.order_by, description=column.comment)
-        for column in row_type.columns
+def _results_of(of: SourceTypes, function: str) -> ObjectType:
+    types = of.shared
+
+    def fields() -> dict[str, GraphQLField]:
+        mean = types.built_in("Float") if function in MEANS else None
+        return {
+            column.field: types.field(mean or types.output(column.scalar), column.comment)
+            for column in of.functions[function]
+        }
+
+    return ObjectType(f"{of.name}_{function}_fields", fields, f"aggregate {function} on columns")
+
+
+def inputs(of: SourceTypes) -> Makers:
+    """What makes the types of conditions on aggregates and of orders by them, by name: over the rows of an array."""
+    condition = f"{of.name}_aggregate_bool_exp"
+    makers: Makers = {
+        f"{of.name}_aggregate_order_by": lambda: _order_by(of),
+        condition: lambda: _conditions(of),
+        f"{condition}_count": lambda: _condition(of, "count"),
     }
-    for function in FUNCTIONS:
-        if found := columns_of(function, row_type):
-            by_column = _OrderOfColumns(
-                f"{name}_{function}_order_by",
-                {column.field: shared[column.field] for column in found},
-                f'order by {function}() on columns of table "{table}"',
-            )
-            fields[function] = GraphQLInputField(by_column)
-    return GraphQLInputObjectType(
-        f"{name}_aggregate_order_by",
-        dict(sorted(fields.items())),
-        description=f'order by aggregate values of table "{table}"',
+    for function in of.functions:
+        makers[f"{of.name}_{function}_order_by"] = partial(_order_by_of, of, function)
+    for function in _compared(of):
+        makers[f"{condition}_{function}"] = partial(_condition, of, function)
+        makers[argument_columns(of.name, function)] = partial(_argument_columns, of, function)
+    return makers
+
+
+def _order_by(of: SourceTypes) -> InputType:
+    """``T_aggregate_order_by``: an order by aggregates over the rows that a relationship leads to."""
+    types = of.shared
+
+    def fields() -> dict[str, GraphQLInputField]:
+        found = {"count": types.input_field(types.order_by, None)}
+        for function in of.functions:
+            found[function] = types.input_field(of.input_type(f"_{function}_order_by"), None)
+        return dict(sorted(found.items()))
+
+    description = f'order by aggregate values of table "{of.table}"'
+    return InputType(f"{of.name}_aggregate_order_by", fields, description)
+
+
+def _order_by_of(of: SourceTypes, function: str) -> InputType:
+    types = of.shared
+    return InputType(
+        f"{of.name}_{function}_order_by",
+        lambda: {
+            column.field: types.input_field(types.order_by, column.comment)
+            for column in of.functions[function]
+        },
+        f'order by {function}() on columns of table "{of.table}"',
     )
 
 
-def aggregate_bool_exp(
-    row_type: RowType, bool_exp: GraphQLInputObjectType, types: Types
-) -> GraphQLInputObjectType:
-    """``T_aggregate_bool_exp``: conditions on aggregates over the rows that a relationship leads to; ``bool_exp`` is ``T``'s."""
-    name = f"{row_type.source}_aggregate_bool_exp"
-    columns = GraphQLList(GraphQLNonNull(types.select_column(row_type)))
-    fields = {"count": _condition(f"{name}_count", columns, "int4", bool_exp, types)}
-    for result, functions in COMPARED.items():
-        found = [column.field for column in row_type.columns if column.scalar.name == result]
-        for function in functions if found else ():
-            argument = GraphQLEnumType(
-                f"{row_type.source}_select_column_{name}_{function}_arguments_columns",
-                {field: GraphQLEnumValue(field, description="column name") for field in sorted(found)},
-                description=f'select "{name}_{function}_arguments_columns" columns of table "{types.table(row_type)}"',
-            )
-            fields[function] = _condition(
-                f"{name}_{function}", GraphQLNonNull(argument), result, bool_exp, types
-            )
-    return GraphQLInputObjectType(name, dict(sorted(fields.items())))
+def _compared(of: SourceTypes) -> dict[str, list[Column]]:
+    """The functions that conditions ask beside ``count``, each with the columns that it is of."""
+    found: dict[str, list[Column]] = {}
+    for kind, functions in COMPARED.items():
+        if columns := [column for column in of.columns if column.scalar.name == kind]:
+            found |= dict.fromkeys(functions, columns)
+    return found
 
 
-def _condition(
-    name: str, arguments: Any, result: str, bool_exp: GraphQLInputObjectType, types: Types
-) -> GraphQLInputField:
-    predicate = GraphQLNonNull(types.comparison(SCALARS[result]))
-    return GraphQLInputField(
-        GraphQLInputObjectType(
-            name,
-            {
-                "arguments": GraphQLInputField(arguments),
-                "distinct": GraphQLInputField(GraphQLBoolean),
-                "filter": GraphQLInputField(bool_exp),
-                "predicate": GraphQLInputField(predicate),
-            },
-        )
+def _conditions(of: SourceTypes) -> InputType:
+    """``T_aggregate_bool_exp``: conditions on aggregates over the rows that a relationship leads to."""
+    types = of.shared
+
+    def fields() -> dict[str, GraphQLInputField]:
+        return {
+            function: types.input_field(of.input_type(f"_aggregate_bool_exp_{function}"), None)
+            for function in sorted(("count", *_compared(of)))
+        }
+
+    return InputType(f"{of.name}_aggregate_bool_exp", fields)
+
+
+def _condition(of: SourceTypes, function: str) -> InputType:
+    types = of.shared
+
+    def fields() -> dict[str, GraphQLInputField]:
+        if function == "count":
+            arguments, result = types.list_of(of.select_column), COUNT
+        else:
+            arguments = types.required(of[argument_columns(of.name, function)])
+            result = _compared(of)[function][0].scalar
+        return {
+            "arguments": types.input_field(arguments, None),
+            "distinct": types.input_field(GraphQLBoolean, None),
+            "filter": types.input_field(of.bool_exp, None),
+            "predicate": types.input_field(types.required(types.comparison(result)), None),
+        }
+
+    return InputType(f"{of.name}_aggregate_bool_exp_{function}", fields)
+
+
+def _argument_columns(of: SourceTypes, function: str) -> EnumType:
+    return EnumType(
+        argument_columns(of.name, function),
+        lambda: {column.field: of.shared.column_value(column.field) for column in _compared(of)[function]},
+        f'select "{of.name}_aggregate_bool_exp_{function}_arguments_columns" columns of table "{of.table}"',
     )

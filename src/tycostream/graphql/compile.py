@@ -15,8 +15,6 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
-    SelectionSetNode,
-    execute,
 )
 from graphql.execution.values import VariableValues, get_directive_values
 
@@ -27,6 +25,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql import inputs
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.fields import Collector, Fields
+from tycostream.graphql.introspection import Introspection
 from tycostream.graphql.naming import root_of
 from tycostream.graphql.plan import (
     AggregateEncoder,
@@ -37,6 +36,7 @@ from tycostream.graphql.plan import (
     RowEncoder,
     StaticRoot,
     Strategy,
+    Written,
 )
 from tycostream.graphql.reading import of_veil, steps_of
 from tycostream.graphql.rights import Rights
@@ -63,8 +63,10 @@ class Compiler:
         session: Session,
         rights: Rights,
         limits: RoleLimits,
+        introspection: Introspection,
     ) -> None:
         self._schema = schema
+        self._introspection = introspection
         self._sources = sources
         self._operation = operation
         self._session = session
@@ -103,10 +105,7 @@ class Compiler:
                     f"a {what} stands alone",
                     hint=f"give each _{mode.value} field a subscription of its own; one socket carries many",
                 )
-        # a static root's value is part of the key: what is shared must be the same bytes
-        parts = tuple(
-            (root.response_key, root.value if isinstance(root, StaticRoot) else root.key) for root in roots
-        )
+        parts = tuple((root.response_key, root.key) for root in roots)
         return Plan(
             subscription,
             roots,
@@ -121,9 +120,9 @@ class Compiler:
     def _root(self, key: str, nodes: list[FieldNode], root_type: GraphQLObjectType) -> RootPlan | StaticRoot:
         name = nodes[0].name.value
         if name == "__typename":
-            return StaticRoot(key, msgspec.json.encode(root_type.name))
+            return StaticRoot(key, Written(msgspec.json.encode(root_type.name)))
         if name.startswith("__"):
-            return StaticRoot(key, self._introspect(nodes))
+            return StaticRoot(key, self._introspection.answer(self._collector, nodes))
         field = root_type.fields[name]
         owner, mode = root_of(field)
         source = self._sources[owner]
@@ -238,20 +237,6 @@ class Compiler:
         names = {join.source for _, join in steps} - {root.source}
         reads = tuple(self._rights.row_type(name) for name in sorted(names))
         return replace(root, steps=steps, reads=reads) if steps else root
-
-    def _introspect(self, nodes: list[FieldNode]) -> bytes:
-        """Ask graphql-core, with a document that holds this field only."""
-        query = OperationDefinitionNode(
-            operation=OperationType.QUERY,
-            variable_definitions=self._operation.variable_definitions,
-            directives=(),
-            selection_set=SelectionSetNode(selections=tuple(nodes)),
-        )
-        document = DocumentNode(definitions=(query, *self._collector.fragments.values()))
-        result: Any = execute(self._schema, document, variable_values=self._collector.variables.coerced)
-        if result.errors:
-            raise RequestError("validation-failed", result.errors[0].message)
-        return msgspec.json.encode(next(iter(result.data.values())))
 
     # policy
 

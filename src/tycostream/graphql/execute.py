@@ -27,6 +27,7 @@ from tycostream.config.model import SourceConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.compile import Compiler
 from tycostream.graphql.exact import exact_floats
+from tycostream.graphql.introspection import Introspection
 from tycostream.graphql.limits import (
     SOURCE_CHARACTERS_MAX,
     Weight,
@@ -36,7 +37,7 @@ from tycostream.graphql.limits import (
     introspection_refused,
     weigh,
 )
-from tycostream.graphql.plan import Plan, StaticRoot
+from tycostream.graphql.plan import Plan
 from tycostream.graphql.relationships import Relationships, resolved
 from tycostream.graphql.rights import Permits, Rights
 from tycostream.graphql.roles import PermissionMisfit, permissions_of, permitted
@@ -50,7 +51,6 @@ _LIMITS = LimitsConfig()
 NO_ROLES: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 _ERRORS_MAX = 10  # each quotes its value, however large
 _CACHED_CHARACTERS_MAX = 4 * 2**20  # of all cached documents: a tree takes about a hundred times its text
-_STATIC_PLANS_MAX = 8  # introspection of a large schema is megabytes, and half a second
 # one root field a subscription is our rule too, in Hasura's words and with its exception: see Compiler.plan
 _RULES = [rule for rule in specified_rules if rule is not SingleFieldSubscriptionsRule]
 
@@ -99,8 +99,13 @@ class Planner:
             self._sources = made(shown, permitted(relationships, permissions), permissions=permissions)
         self._permits = Permits(permissions, whole)
         self.schema = build_schema(
-            row_types, sources=sources, stringify_numbers=stringify_numbers, permissions=permissions
+            row_types,
+            sources=sources,
+            stringify_numbers=stringify_numbers,
+            permissions=permissions,
+            relationships=relationships,
         )
+        self._answers = Introspection(self.schema)
         self._limits = limits
         self._limits_of_roles = {role: limits.of(role) for role in limits.per_role}
         self._multi_root = multi_root_subscriptions
@@ -109,7 +114,6 @@ class Planner:
         self._cache_size = cache_size
         self._documents: OrderedDict[str, tuple[DocumentNode, Weight]] = OrderedDict()
         self._cached_characters = 0
-        self._static: OrderedDict[tuple[str, str | None, str, str], Plan] = OrderedDict()
 
     def plan(
         self,
@@ -127,18 +131,7 @@ class Planner:
                 query = self._trusted.text(query)
             check_variables(variables or {}, limits)
             given = exact_floats(variables or {})
-            if "__schema" not in query:
-                return self._compile(query, operation_name, given, session, limits)
-            static_key = (query, operation_name, repr(given), session.role)
-            if static_key in self._static:
-                self._static.move_to_end(static_key)
-                return self._static[static_key]
-            plan = self._compile(query, operation_name, given, session, limits)
-            if all(isinstance(root, StaticRoot) for root in plan.roots):
-                self._static[static_key] = plan
-                if len(self._static) > _STATIC_PLANS_MAX:
-                    self._static.popitem(last=False)
-            return plan
+            return self._compile(query, operation_name, given, session, limits)
         except RequestError as error:
             raise InvalidRequest([error]) from None
         except GraphQLError as error:
@@ -161,7 +154,16 @@ class Planner:
         values = self._variables(operation, given)
         rights = Rights(self._permits, session)
         compiler = Compiler(
-            self.schema, self._sources, document, operation, values, given, session, rights, limits
+            self.schema,
+            self._sources,
+            document,
+            operation,
+            values,
+            given,
+            session,
+            rights,
+            limits,
+            self._answers,
         )
         return compiler.plan(multi_root=self._multi_root)
 

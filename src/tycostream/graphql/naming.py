@@ -5,7 +5,6 @@ A root field can have any name (``custom_root_fields``), so a name does not tell
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from graphql import GraphQLField
@@ -44,18 +43,13 @@ def root_key(mode: Mode) -> str:
     return _KEYS[mode]
 
 
-def named(source: SourceConfig, fields: Mapping[Mode, GraphQLField]) -> dict[str, GraphQLField]:
-    """The root fields of a source by the names that the configuration gives them, each with what it says of it."""
-    names = source.root_fields
-    found = {}
-    for mode, field in fields.items():
-        key = _KEYS[mode]
-        custom: RootFieldConfig = getattr(source.custom_root_fields, key)
-        if custom.comment is not None:  # Hasura too takes an empty comment for none
-            field.description = custom.comment or None
-        field.extensions = {_ROOT: Root(source.name, mode)}
-        found[names[key]] = field
-    return found
+def branded(source: SourceConfig, mode: Mode, field: GraphQLField) -> GraphQLField:
+    """A root field that knows whose it is, with what the configuration says of it."""
+    custom: RootFieldConfig = getattr(source.custom_root_fields, _KEYS[mode])
+    if custom.comment is not None:  # Hasura too takes an empty comment for none
+        field.description = custom.comment or None
+    field.extensions = {_ROOT: Root(source.name, mode)}
+    return field
 
 
 def table_of(source: SourceConfig) -> str:

@@ -178,12 +178,60 @@ def rows_of(plan: RootPlan | Nested) -> RowEncoder | None:
     return cast(RowEncoder, plan.encoder)
 
 
+class Text(Protocol):
+    """JSON that is written step by step."""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal to that of another only if the text is the same."""
+
+    def step(self) -> bool:
+        """Write some more, a few milliseconds' worth; True when all is there. RequestError if it is too much."""
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """What to join for the whole, once ``step`` is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A text that is there at once. See Text."""
+
+    text: bytes
+
+    @property
+    def key(self) -> Hashable:
+        """See Text."""
+        return self.text
+
+    def step(self) -> bool:
+        """See Text."""
+        return True
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """See Text."""
+        return (self.text,)
+
+
 @dataclass(frozen=True, slots=True)
 class StaticRoot:
-    """A root field that no row decides: ``__typename``, introspection. ``value`` is JSON."""
+    """A root field that no row decides: ``__typename``, introspection."""
 
     response_key: str
-    value: bytes
+    text: Text
+
+    @property
+    def key(self) -> Hashable:
+        """What two roots of one value have in common."""
+        return self.text.key
+
+    @property
+    def value(self) -> bytes:
+        """All of it as JSON, whatever is still missing written now."""
+        while not self.text.step():
+            pass
+        return b"".join(self.text.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +261,17 @@ class Plan:
     @property
     def cohort_key(self) -> Hashable:
         """What a query and a subscription have in common if they give the same result."""
-        return tuple(
-            [
-                (root.response_key, root.value if isinstance(root, StaticRoot) else root.key)
-                for root in self.roots
-            ]
-        )
+        return tuple([(root.response_key, root.key) for root in self.roots])
 
     @property
-    def statics(self) -> dict[int, bytes]:
-        """The values of the roots that no row decides, by place."""
-        return {n: root.value for n, root in enumerate(self.roots) if isinstance(root, StaticRoot)}
+    def statics(self) -> dict[int, StaticRoot]:
+        """The roots that no row decides, by place."""
+        return {n: root for n, root in enumerate(self.roots) if isinstance(root, StaticRoot)}
+
+    @property
+    def lengthy(self) -> bool:
+        """Whether what no row decides is more than can be copied at once."""
+        return any(len(root.text.pieces) > 1 for root in self.statics.values())
 
     def payload(self, values: Sequence[bytes], stale: bool | None = None) -> bytes:
         """The whole execution result, ``{"data":{…}}``, from one JSON value per root, in order.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, Final
 
 from graphql import (
+    GraphQLArgument,
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLEnumValue,
@@ -16,13 +18,15 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInt,
     GraphQLList,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
+    GraphQLScalarType,
     GraphQLString,
 )
 
 from tycostream.config.model import SourceConfig
-from tycostream.config.schema_names import SOURCE_TYPES
+from tycostream.config.schema_names import owners
 from tycostream.errors import TycoError
 from tycostream.graphql.comparisons import LISTS
 from tycostream.graphql.exact import raw_scalar
@@ -97,29 +101,69 @@ def _taken(name: str) -> TycoError:
     )
 
 
+def _output(name: str, labels: tuple[str, ...] | None) -> GraphQLScalarType | GraphQLEnumType:
+    """The type of a column. A database's labels may be any text, or none: Hasura too makes such an enum a scalar."""
+    made: GraphQLScalarType | GraphQLEnumType
+    if labels and all(map(_enum_value, labels)):
+        made = GraphQLEnumType(name, {label: label for label in sorted(labels)})
+    else:
+        made = raw_scalar(name)
+    if labels is not None:  # the schema lists values by name, and their order is what sorts
+        made.extensions = {LABELS: labels}
+    return made
+
+
+def _field(output: Any, description: str | None) -> GraphQLField:
+    return GraphQLField(output, description=description)
+
+
+def _input_field(value: Any, description: str | None) -> GraphQLInputField:
+    return GraphQLInputField(value, description=description)
+
+
+def _argument(value: Any, description: str | None) -> GraphQLArgument:
+    return GraphQLArgument(value, description=description)
+
+
+def _column_value(field: str) -> GraphQLEnumValue:
+    return GraphQLEnumValue(field, description="column name")
+
+
 class Types:
-    """The types made so far, by name: scalars and comparison inputs are shared by all sources.
+    """What sources share, made once: scalars, enums, comparisons, and fields that are the same wherever they stand.
 
     ``sources``: what the configuration says of those that are not called as they are by default.
+
+    A field does not know its own name nor whose it is, so one of a type and a description is enough: of a thousand
+    sources each object counts. ``column_value`` is an enum's, which has its name for a value.
     """
 
     def __init__(self, sources: Mapping[str, SourceConfig]) -> None:
         self._sources = sources
-        self._outputs: dict[str, Any] = dict(_BUILT_IN)
-        self._inputs: dict[str, Any] = {}
-        self._labels: dict[str, tuple[str, ...]] = {}
+        self._outputs: dict[str, Any] = {}
         self._comparisons: dict[str, GraphQLInputObjectType] = {}
-        self._select_columns: dict[str, GraphQLEnumType] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}
+        self.required: Callable[[Any], Any] = cache(GraphQLNonNull)
+        self.optional_list: Callable[[Any], Any] = cache(GraphQLList)
+        self.field: Callable[[Any, str | None], GraphQLField] = cache(_field)
+        self.input_field: Callable[[Any, str | None], GraphQLInputField] = cache(_input_field)
+        self.argument: Callable[[Any, str | None], GraphQLArgument] = cache(_argument)
+        self.column_value: Callable[[str], GraphQLEnumValue] = cache(_column_value)
         self.cursor_ordering = described_enum(
             "cursor_ordering", "ordering argument of a cursor", _CURSOR_ORDERING
         )
-        self.order_by = GraphQLEnumType(
-            "order_by",
-            {name: GraphQLEnumValue(name, description=text) for name, text in _ORDER_BY.items()},
-            description="column ordering options",
-        )
+        self.order_by = described_enum("order_by", "column ordering options", _ORDER_BY)
         self.phase = described_enum("change_phase", "where a change set stands in its feed", _PHASES)
         self.operation = described_enum("change_operation", "what happened to a row", _OPERATIONS)
+
+    @property
+    def named(self) -> dict[str, GraphQLNamedType]:
+        """The scalars, enums, object types and comparisons that have been asked for."""
+        return self._outputs | self._comparisons
+
+    def list_of(self, item: Any) -> Any:
+        """A list without nulls in it."""
+        return self.optional_list(self.required(item))
 
     def source(self, row_type: RowType) -> SourceConfig:
         """What the configuration says of a source."""
@@ -132,7 +176,7 @@ class Types:
     def output(self, scalar: Scalar) -> Any:
         """The output type of a scalar."""
         if scalar.element is not None:
-            return GraphQLList(GraphQLNonNull(self.output(scalar.element)))
+            return self.list_of(self.output(scalar.element))
         name = scalar.graphql
         if scalar.enum is not None and self._labels.setdefault(name, scalar.enum) != scalar.enum:
             raise TycoError(
@@ -143,14 +187,12 @@ class Types:
         if isinstance(self._outputs.get(name), GraphQLObjectType):
             raise _taken(name)
         if name not in self._outputs:
-            # a database's labels may be any text; Hasura too makes such an enum a scalar
-            if scalar.enum is not None and all(map(_enum_value, scalar.enum)):
-                self._outputs[name] = GraphQLEnumType(name, {label: label for label in sorted(scalar.enum)})
-            else:
-                self._outputs[name] = raw_scalar(name)
-            if scalar.enum is not None:  # the schema lists values by name, and their order is what sorts
-                self._outputs[name].extensions = {LABELS: scalar.enum}
+            self._outputs[name] = _BUILT_IN.get(name) or _output(name, scalar.enum)
         return self._outputs[name]
+
+    def built_in(self, name: str) -> Any:
+        """One of GraphQL's own scalars, by its name there."""
+        return self._outputs.setdefault(name, _BUILT_IN[name])
 
     def column(self, column: Column) -> Any:
         """The output type of a column."""
@@ -159,16 +201,20 @@ class Types:
     def _shaped(self, shape: Shape) -> Any:
         """The output type of a JSON value; whatever is in it may be null, for it may not fit."""
         if isinstance(shape, ListShape):
-            return GraphQLList(self._shaped(shape.item))
+            return self.optional_list(self._shaped(shape.item))
         if isinstance(shape, Scalar):
             return self.output(shape)
         name = shape.name
         if name not in self._outputs:
             self._outputs[name] = GraphQLObjectType(
                 name,
-                lambda: {key: GraphQLField(self._shaped(each)) for key, each in sorted(shape.fields.items())},
+                lambda: {
+                    key: self.field(self._shaped(each), None) for key, each in sorted(shape.fields.items())
+                },
                 description=f'"{name}", read from JSON; what does not fit is null, and told in `errors`',
             )
+            for each in shape.fields.values():  # at once: what is within is in the schema too
+                self._shaped(each)
         return self._object(name)
 
     def _object(self, name: str) -> GraphQLObjectType:
@@ -177,27 +223,13 @@ class Types:
             raise _taken(name)
         return found
 
-    def select_column(self, row_type: RowType) -> GraphQLEnumType:
-        """``T_select_column``: the columns by name."""
-        name = row_type.source
-        if name not in self._select_columns:
-            self._select_columns[name] = GraphQLEnumType(
-                f"{name}_select_column",
-                {
-                    field: GraphQLEnumValue(field, description="column name")
-                    for field in sorted(column.field for column in row_type.columns)
-                },
-                description=f'select columns of table "{self.table(row_type)}"',
-            )
-        return self._select_columns[name]
-
-    def refuse_clash(self, row_type: RowType) -> None:
+    def refuse_clashes(self, sources: Collection[str]) -> None:
         """The database names the types of columns, the configuration those of sources: they may meet here first."""
-        for suffix in SOURCE_TYPES:
-            if (name := row_type.source + suffix) in self._outputs:
+        for name in self.named:
+            if (source := next(filter(sources.__contains__, owners(name)), None)) is not None:
                 raise TycoError(
                     "type-name-taken",
-                    f"the type {name!r} of a column is also a type of source {row_type.source!r}",
+                    f"the type {name!r} of a column is also a type of source {source!r}",
                     hint="rename the source; its `table:` may stay",
                 )
 
@@ -206,7 +238,7 @@ class Types:
         name = scalar.comparison
         if name not in self._comparisons:
             fields = {
-                op: GraphQLInputField(self._operand(scalar, op), description=_OPERATORS.get(op))
+                op: self.input_field(self._operand(scalar, op), _OPERATORS.get(op))
                 for op in sorted(scalar.operators)
             }
             self._comparisons[name] = GraphQLInputObjectType(
@@ -224,12 +256,12 @@ class Types:
         if operator == "_cast":
             return self._cast(scalar)
         value = GraphQLString if operator.startswith("_has_key") else self.output(scalar)
-        return GraphQLList(GraphQLNonNull(value)) if operator in LISTS else value
+        return self.list_of(value) if operator in LISTS else value
 
     def _cast(self, scalar: Scalar) -> GraphQLInputObjectType:
         """``<Scalar>_cast_exp``: the types whose operators a column has after a cast."""
         name = f"{scalar.graphql}_cast_exp"
         if name not in self._comparisons:
             text = self.comparison(SCALARS["text"])
-            self._comparisons[name] = GraphQLInputObjectType(name, {"String": GraphQLInputField(text)})
+            self._comparisons[name] = GraphQLInputObjectType(name, {"String": self.input_field(text, None)})
         return self._comparisons[name]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from graphql import (
-    DirectiveLocation,
-    GraphQLArgument,
-    GraphQLDirective,
-    GraphQLField,
-    GraphQLInputField,
-    GraphQLInputObjectType,
-    GraphQLInt,
-    GraphQLList,
-    GraphQLNonNull,
-    GraphQLObjectType,
-)
+from graphql import DirectiveLocation, GraphQLDirective, GraphQLField, GraphQLInt, GraphQLNamedType
 
-from tycostream.graphql.shared_types import Types
-from tycostream.rows import RowType
+from tycostream.graphql.typed import InputType
+
+if TYPE_CHECKING:
+    from tycostream.graphql.source_types import SourceTypes
 
 NOW: Final = GraphQLDirective(
     "now",
@@ -27,46 +19,53 @@ NOW: Final = GraphQLDirective(
 )
 
 
-def stream_field(
-    row_type: RowType, row: GraphQLObjectType, where: GraphQLArgument, types: Types
-) -> GraphQLField | None:
-    """The field; None if the source has no column with an order to go by."""
-    name = row_type.source
-    columns = sorted(
-        (column for column in row_type.columns if "_gt" in column.scalar.operators),
-        key=lambda column: column.field,
-    )
-    if not columns:
-        return None
-    value = GraphQLInputObjectType(
-        f"{name}_stream_cursor_value_input",
-        {
-            column.field: GraphQLInputField(types.output(column.scalar), description=column.comment)
-            for column in columns
-        },
-        description="Initial value of the column from where the streaming should start",
-    )
-    cursor = GraphQLInputObjectType(
-        f"{name}_stream_cursor_input",
-        {
-            "initial_value": GraphQLInputField(
-                GraphQLNonNull(value), description="Stream column input with initial value"
-            ),
-            "ordering": GraphQLInputField(types.cursor_ordering, description="cursor ordering"),
-        },
-        description=f'Streaming cursor of the table "{name}"',
-    )
+def cursors(of: SourceTypes) -> dict[str, Callable[[], GraphQLNamedType]]:
+    """What makes the types of a stream's cursor, by name."""
+    return {
+        f"{of.name}_stream_cursor_input": lambda: _cursor(of),
+        f"{of.name}_stream_cursor_value_input": lambda: _value(of),
+    }
+
+
+def stream_field(of: SourceTypes) -> GraphQLField:
+    """The root field, of a source with a column whose type has an order to go by."""
+    types = of.shared
+    cursor = types.required(types.optional_list(of.input_type("_stream_cursor_input")))
     return GraphQLField(
-        GraphQLNonNull(GraphQLList(GraphQLNonNull(row))),
+        types.required(types.list_of(of.row)),
         {
-            "batch_size": GraphQLArgument(
-                GraphQLNonNull(GraphQLInt), description="maximum number of rows returned in a single batch"
+            "batch_size": types.argument(
+                types.required(GraphQLInt), "maximum number of rows returned in a single batch"
             ),
-            "cursor": GraphQLArgument(
-                GraphQLNonNull(GraphQLList(cursor)),
-                description="cursor to stream the results returned by the query",
-            ),
-            "where": where,
+            "cursor": types.argument(cursor, "cursor to stream the results returned by the query"),
+            "where": of.where,
         },
-        description=f'fetch data from the table in a streaming manner: "{types.table(row_type)}"',
+        description=f'fetch data from the table in a streaming manner: "{of.table}"',
+    )
+
+
+def _value(of: SourceTypes) -> InputType:
+    types = of.shared
+    return InputType(
+        f"{of.name}_stream_cursor_value_input",
+        lambda: {
+            column.field: types.input_field(types.output(column.scalar), column.comment)
+            for column in of.ordered
+        },
+        "Initial value of the column from where the streaming should start",
+    )
+
+
+def _cursor(of: SourceTypes) -> InputType:
+    types = of.shared
+    return InputType(
+        f"{of.name}_stream_cursor_input",
+        lambda: {
+            "initial_value": types.input_field(
+                types.required(of.input_type("_stream_cursor_value_input")),
+                "Stream column input with initial value",
+            ),
+            "ordering": types.input_field(types.cursor_ordering, "cursor ordering"),
+        },
+        f'Streaming cursor of the table "{of.name}"',
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tycostream.auth.authenticator import Authenticator
-from tycostream.auth.limiter import Limiter
 from tycostream.auth.session import Session
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
@@ -32,10 +31,6 @@ class Operations(Protocol):
     def authenticator(self) -> Authenticator:
         """Says who is asking."""
 
-    @property
-    def limiter(self) -> Limiter:
-        """Says how much each may ask."""
-
     def prepare(
         self,
         query: str | DocumentId,
@@ -43,15 +38,10 @@ class Operations(Protocol):
         variables: Mapping[str, object] | None,
         session: Session,
     ) -> Plan:
-        """Compile and bind an operation; InvalidRequest lists what is wrong with it.
+        """Compile and bind an operation; InvalidRequest lists what is wrong with it."""
 
-        TooMany if the session's user, address or role starts too many.
-        """
-
-    async def query(self, plan: Plan, session: Session) -> bytes:
+    async def query(self, plan: Plan) -> bytes:
         """Answer a one-shot query: the whole payload as JSON, true at one moment. Raises RequestError.
-
-        ``session``: whose limits of time and of queries at once hold.
 
         Over few rows it never awaits; over many it lets the event loop go on between slices. May be cancelled.
         """
@@ -60,12 +50,7 @@ class Operations(Protocol):
         """The way out of a new connection."""
 
     def subscribe(
-        self,
-        plan: Plan,
-        outbox: Outbox,
-        operation_id: bytes,
-        on_end: Callable[[], None],
-        session: Session,
+        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
     ) -> Subscription:
         """Start a subscription. ``operation_id`` is JSON-escaped, without quotes.
 

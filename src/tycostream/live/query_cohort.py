@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tycostream.clock import Clock, Timer
 from tycostream.dataflow.hydration import ROWS_PER_STEP
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import Plan, with_stale
+from tycostream.graphql.plan import Plan, StaticRoot, with_stale
 from tycostream.live.outbox import Ticker
 from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.live.rendering import LiveRoot, Rendering, payload_of_totals
@@ -35,7 +35,7 @@ class QueryCohort:
     def __init__(
         self,
         plan: Plan,
-        statics: dict[int, bytes],
+        statics: dict[int, StaticRoot],
         ticker: Ticker,
         slices: Slices,
         clock: Clock,

@@ -15,7 +15,7 @@ from tycostream.dataflow.view import View
 from tycostream.errors import RequestError
 from tycostream.graphql.documents import gathered
 from tycostream.graphql.limits import too_many_rows
-from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder, totals_of
+from tycostream.graphql.plan import Mode, Plan, RootPlan, RowEncoder, StaticRoot, totals_of
 from tycostream.live.arranged import Arranged
 from tycostream.live.following import RootView
 from tycostream.live.fragments import Allowance, Effort, Failed, Fragments, TooMuch
@@ -72,7 +72,9 @@ class LiveRoot:
         self.arranged.touch(self.view, keys)
 
 
-def payload_of_totals(plan: Plan, roots: Sequence[LiveRoot], statics: Mapping[int, bytes]) -> bytes | None:
+def payload_of_totals(
+    plan: Plan, roots: Sequence[LiveRoot], statics: Mapping[int, StaticRoot]
+) -> bytes | None:
     """The result in this step, if only aggregates are asked for: a rendering in pieces costs more than these. Else None."""
     values: list[bytes] = []
     for root in roots:
@@ -81,7 +83,7 @@ def payload_of_totals(plan: Plan, roots: Sequence[LiveRoot], statics: Mapping[in
         values.append(totals_of(root.plan).value(root.view.cells(), ()))
     if statics:
         rest = iter(values)
-        values = [statics[n] if n in statics else next(rest) for n in range(len(plan.roots))]
+        values = [statics[n].value if n in statics else next(rest) for n in range(len(plan.roots))]
     return plan.payload(values)
 
 
@@ -102,7 +104,7 @@ class Rendering:
         self,
         plan: Plan,
         roots: Sequence[LiveRoot],
-        statics: Mapping[int, bytes],
+        statics: Mapping[int, StaticRoot],
         *,
         kept: bool = True,
         bytes_max: int | None = None,
@@ -151,7 +153,8 @@ class Rendering:
         values = iter(self._encoding.values)
         statics = self._statics
         return self._plan.parts(
-            [(statics[i],) if i in statics else next(values) for i in range(len(self._plan.roots))], stale
+            [statics[i].text.pieces if i in statics else next(values) for i in range(len(self._plan.roots))],
+            stale,
         )
 
 

@@ -20,7 +20,6 @@ from tycostream.observe.events import (
     FeedStateChanged,
     KeysFetched,
     KeysUnavailable,
-    LimitReached,
     OperationFailed,
     PermissionUnfit,
     RelationshipUnfit,
@@ -37,7 +36,6 @@ _LEVELS: Final = {
     SourceRerun: logging.DEBUG,
     ConnectionOpened: logging.DEBUG,
     ConnectionClosed: logging.DEBUG,
-    LimitReached: logging.DEBUG,  # anybody can cause as many as he likes
     PermissionUnfit: logging.WARNING,
     RequestRefused: logging.DEBUG,  # anybody can cause as many as he likes
     RelationshipUnfit: logging.WARNING,
