@@ -25,7 +25,18 @@ class Aggregation:
     """
 
     # There may be thousands, and a change touches one: its state shall lie together.
-    __slots__ = ("_added", "_match", "_price", "_specs", "_store", "_totals", "predicate", "reaches", "views")
+    __slots__ = (
+        "_added",
+        "_look",
+        "_match",
+        "_price",
+        "_specs",
+        "_store",
+        "_totals",
+        "predicate",
+        "reaches",
+        "views",
+    )
 
     def __init__(
         self, store: Store, predicate: Predicate, specs: tuple[Aggregate, ...], related: Related | None = None
