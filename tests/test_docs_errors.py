@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.graphql.limit_cases import LIMITS
 from tycostream.auth.denied import Reason
+from tycostream.config.limits import LimitsConfig, OwnLimits
 from tycostream.graphql.documents import MISFIT
 from tycostream.transports.close_codes import CLOSE_CODES
 
@@ -16,14 +17,14 @@ TEXT = (ROOT / "docs" / "errors.md").read_text()
 
 
 def codes_in_code() -> set[str]:
-    """The first argument of every RequestError, and of every Denied, which is one."""
+    """The first argument of every RequestError, and of every Denied and TooMany, which are some."""
     found = set()
     for path in (ROOT / "src" / "tycostream").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name)
-                and node.func.id in ("RequestError", "Denied")
+                and node.func.id in ("RequestError", "Denied", "TooMany")
             ):
                 first = node.args[0] if node.args else None
                 if isinstance(first, ast.Constant) and isinstance(first.value, str):
@@ -44,6 +45,16 @@ def test_every_reason_of_a_failed_authentication_is_documented() -> None:
 
 def test_what_comes_beside_data_is_documented() -> None:
     assert f"the code `{MISFIT}`" in TEXT
+
+
+def test_what_is_said_of_each_limit_of_clients_is_documented() -> None:
+    settings = LimitsConfig.model_fields.keys() | OwnLimits.model_fields.keys()
+    of_clients = {
+        name for name in settings if "_per_" in name or name.startswith(("connections", "queries_"))
+    }
+    rows = TEXT[TEXT.index("### Too much") : TEXT.index("## Close codes")]
+    assert set(re.findall(r"`limits\.(\w+)`", rows)) == of_clients
+    assert set(re.findall(r"`server\.(\w+)`", rows)) == {"operations_max", "message_bytes_max"}
 
 
 def test_every_close_code_is_documented() -> None:

@@ -108,7 +108,7 @@ async def world(database: str) -> AsyncIterator[World]:
             http = make_app(app, app.settings, silent)
             server = PortServer(
                 http,
-                http_class(app.settings, clock, silent),
+                http_class(app.settings, app.limiter, clock, silent),
                 websocket_class(app, app.settings, clock, silent),
                 config.server,
                 clock,

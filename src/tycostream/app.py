@@ -23,6 +23,7 @@ from typing import Final
 from graphql import GraphQLError
 
 from tycostream.auth.authenticator import Authenticator
+from tycostream.auth.limiter import Limiter
 from tycostream.auth.permissions import granting
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
@@ -40,6 +41,7 @@ from tycostream.graphql.trusted import DocumentId, TrustedDocuments
 from tycostream.graphql.type_names import TypeNames
 from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
+from tycostream.live.deadline import Deadline, too_slow
 from tycostream.live.feed import Feed
 from tycostream.live.feeds import Feeds
 from tycostream.live.framing import Framing, Sink
@@ -56,6 +58,7 @@ from tycostream.upstreams import Upstreams
 _UNKNOWN: Final = re.compile(r"field '([^']*)' not found in type: '([^']*)'")
 _OF_ROWS: Final = ("", "_bool_exp", "_order_by")  # types of a source that have its relationships as fields
 _PLANNERS_MAX: Final = 16  # besides those of the roles that the configuration names
+_ADMIN: Final = Session()
 _WAITING: Final = "its database has not described it yet; /readyz says what it waits for"
 
 
@@ -77,8 +80,9 @@ class App:
         self.upstreams = Upstreams(config, clock, emit)
         self._cursors = CursorBox(config.server.cursor_key)
         tokens = Tokens(open_state(config.state), clock, emit) if config.state is not None else None
-        self.authenticator = Authenticator(config.auth, clock, emit, tokens)
-        self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.server.outbox_bytes_max)
+        self.limiter = Limiter(config.limits, clock, emit)
+        self.authenticator = Authenticator(config.auth, clock, emit, tokens, self.limiter)
+        self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
         self._relationships = Resolved(config.sources)
         self._type_names = TypeNames()
@@ -281,10 +285,10 @@ class App:
         return touched
 
     def _apply_settings(self, changes: Changes) -> None:
-        server = self.config.server
-        self.hub.outbox_bytes_max = server.outbox_bytes_max
+        self.hub.outbox_bytes_max = self.config.outbox_bytes_max
+        self.limiter.reconfigure(self.config.limits)
         if "server.cursor_key" in changes.settings:  # else a random one would be made anew
-            self._cursors.use(server.cursor_key)
+            self._cursors.use(self.config.server.cursor_key)
 
     async def _exchange(self, old: Feed | None, engine: Engine | None, new: Feed | None) -> None:
         """Stop what a database was read by, and start what it is read by now: never both at once."""
@@ -373,6 +377,7 @@ class App:
         session: Session,
     ) -> Plan:
         """See Operations."""
+        self.limiter.operation(session)
         try:
             plan = self.planner_of(session.role).plan(query, operation_name, variables, session)
         except InvalidRequest as invalid:
@@ -402,21 +407,32 @@ class App:
             ]
         return next((name for name in named if name not in self._row_types), None)
 
-    async def query(self, plan: Plan) -> bytes:
+    async def query(self, plan: Plan, session: Session = _ADMIN) -> bytes:
         """See Operations."""
         self._expect_permitted(plan)
-        return await self.hub.query(plan)
+        limit_s = self.limiter.of(session.role).time_limit.total_seconds()
+        with self.limiter.answering(session), Deadline(self._clock, limit_s, too_slow(limit_s)):
+            return await self.hub.query(plan)
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         """See Operations."""
-        return self.hub.outbox(framing, sink)
+        return self.hub.outbox(framing, sink, self.config.server.outbox_bytes_max)
 
     def subscribe(
-        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
+        self,
+        plan: Plan,
+        outbox: Outbox,
+        operation_id: bytes,
+        on_end: Callable[[], None],
+        session: Session = _ADMIN,
     ) -> Subscription:
         """See Operations."""
         self._expect_permitted(plan)
-        return self.hub.subscribe(plan, outbox, operation_id, on_end)
+        subscriber = self.hub.subscribe(plan, outbox, operation_id, on_end)
+        limit = self.limiter.of(session.role).first_result_limit
+        if limit is not None:
+            subscriber.expect_first(self._clock, limit.total_seconds())
+        return subscriber
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:
         """See Operations."""

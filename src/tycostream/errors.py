@@ -5,10 +5,12 @@ TycoError
 ├── UpstreamError    a database; carries the action that follows: RETRY, RESYNC or FAIL
 ├── StateError       what we keep ourselves (``state:``) cannot be read or written
 └── RequestError     a client's request; carries the GraphQL path and Hasura's code
+    └── TooMany      refused for how much is asked, not for what; carries when to try again
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -110,3 +112,33 @@ class RequestError(TycoError):
         if self.hint:
             extensions["hint"] = self.hint
         return {"message": self.message, "extensions": extensions}
+
+
+class TooMany(RequestError):
+    """A client asks too often, or for too much at once. ``limit`` is the setting's name.
+
+    ``retry_after_s``: whole seconds, at least 1. ``busy``: it is all clients together that are too many.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        limit: str,
+        advice: str = "",
+        retry_after_s: float = 1,
+        busy: bool = False,
+    ) -> None:
+        self.limit = limit
+        self.retry_after_s = max(1, math.ceil(retry_after_s))
+        self.busy = busy
+        told = advice or f"try again in {self.retry_after_s} s"
+        super().__init__(code, message, hint=f"{told}; limits.{limit} is the limit")
+
+    def to_graphql(self) -> dict[str, object]:
+        """See RequestError; ``extensions.retry_after`` is for who sees no header."""
+        error = super().to_graphql()
+        assert isinstance(error["extensions"], dict)
+        error["extensions"]["retry_after"] = self.retry_after_s
+        return error

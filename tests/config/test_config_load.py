@@ -186,7 +186,7 @@ def test_a_wrong_secret_is_not_shown() -> None:
     ("key", "text"),
     [
         ("limits.memory", "limits: {memory: 2GiB}"),
-        ("limits.rate_limit", "limits: {rate_limit: {global: 60}}"),
+        ("limits.batch_limit", "limits: {batch_limit: {global: 10}}"),
         ("bus", "bus: null"),
         ("sources.a.triggers", "sources: {a: {triggers: {}}}"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from tests.auth.tokens import RSA, pem
 from tycostream.config.environment import _DEFAULTS, _KEYWORDS
 from tycostream.config.json_schema import json_schema
+from tycostream.config.limits import RoleLimits
 from tycostream.config.load import loads
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ SECTIONS = {
     "root field": "RootFieldConfig",
     "live": "LiveConfig",
     "limits": "LimitsConfig",
+    "per_role": "OwnLimits",
     "server": "ServerConfig",
     "cors": "CorsConfig",
     "tls": "TlsConfig",
@@ -78,6 +80,8 @@ def test_every_setting_is_documented_with_its_default(section: str) -> None:
         shape.get("required", ()) if section in ("fields", "permissions", "relationships", "tls") else ()
     )
     expected = {name: spelled(entry, name in required) for name, entry in shape["properties"].items()}
+    if section == "per_role":  # of its own: the others are those of `limits`
+        expected = {name: each for name, each in expected.items() if name not in RoleLimits.model_fields}
     if section == "live":
         expected |= {f"log.{name}": spelled(e, False) for name, e in model("LogConfig")["properties"].items()}
     assert documented(section) == expected
@@ -105,7 +109,9 @@ def test_the_variables_of_0x_are_documented_with_their_defaults() -> None:
     assert rows["DATABASE_ENGINE"] == "`materialize`"
 
 
-@pytest.mark.parametrize("page", ["docs/configuration.md", "docs/engines.md", "docs/auth.md", "README.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/configuration.md", "docs/engines.md", "docs/auth.md", "docs/limits.md", "README.md"]
+)
 def test_the_yaml_of_the_documentation_loads(page: str) -> None:
     blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     assert blocks

@@ -55,7 +55,7 @@ Asked = TypeVar("Asked", bound=Asking)
 async def query(app: Operations, question: Asking) -> Any:
     """The answer to a one-shot query."""
     document, variables = question.graphql("query")
-    answer = await app.query(app.prepare(document, None, variables, Session()))
+    answer = await app.query(app.prepare(document, None, variables, Session()), Session())
     return question.value(exact(answer)["data"])
 
 
@@ -205,7 +205,7 @@ class Client(Generic[Asked]):
         self._read = 0
         document, variables = question.graphql("subscription", self.cursor)
         plan = app.prepare(document, None, variables, Session())
-        self.subscription = app.subscribe(plan, outbox, b"1", self._ended)
+        self.subscription = app.subscribe(plan, outbox, b"1", self._ended, Session())
         self.ended = False
 
     def _ended(self) -> None:

@@ -22,8 +22,10 @@ from tests.oracle.questions import Feed, Question, Questions
 from tests.oracle.shapes import insert_sql
 from tests.oracle.trees import Node, first_rows, tree_statements, trees
 from tycostream.auth.authenticator import Authenticator
+from tycostream.auth.limiter import Limiter
 from tycostream.auth.session import Session
 from tycostream.clock import SystemClock
+from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import LiveConfig, LogConfig, SourceConfig
 from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
@@ -56,6 +58,7 @@ class HubServer:
     """A hub and a planner as a client sees them. See Operations."""
 
     authenticator = Authenticator(None, SystemClock(), silent)
+    limiter = Limiter(LimitsConfig(), SystemClock(), silent)
 
     def __init__(self, hub: Hub, planner: Planner) -> None:
         self._hub = hub
@@ -70,14 +73,19 @@ class HubServer:
     ) -> Plan:
         return self._planner.plan(query, operation_name, variables, session)
 
-    async def query(self, plan: Plan) -> bytes:
+    async def query(self, plan: Plan, session: Session) -> bytes:
         return await self._hub.query(plan)
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         return self._hub.outbox(framing, sink)
 
     def subscribe(
-        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
+        self,
+        plan: Plan,
+        outbox: Outbox,
+        operation_id: bytes,
+        on_end: Callable[[], None],
+        session: Session,
     ) -> Subscription:
         return self._hub.subscribe(plan, outbox, operation_id, on_end)
 

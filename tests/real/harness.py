@@ -72,7 +72,7 @@ async def serving(
     async with app.running():
         port = PortServer(
             make_app(app, app.settings, silent),
-            http_class(app.settings, clock, silent),
+            http_class(app.settings, app.limiter, clock, silent),
             websocket_class(app, app.settings, clock, silent),
             server_config,
             clock,

@@ -11,12 +11,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from tycostream.auth.limiter import Limiter
+from tycostream.clock import SystemClock
+from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import ServerConfig
-from tycostream.observe.events import Event, RequestRefused
+from tycostream.observe.events import Event, RequestRefused, silent
 from tycostream.transports.door import Door
 
 PAGE = "https://app.example"
 ALLOWS = "access-control-allow-origin"
+LIMITER = Limiter(LimitsConfig(), SystemClock(), silent)
 
 
 async def _seen(request: Request) -> JSONResponse:
@@ -34,7 +38,7 @@ def client_of(
     inner = Starlette(
         routes=[Route(path, _seen, methods=["GET", "POST", "PUT"]) for path in ("/graphql", "/healthz")]
     )
-    door = Door(inner, lambda: config, (events if events is not None else []).append)
+    door = Door(inner, lambda: config, LIMITER, (events if events is not None else []).append)
     transport = httpx2.ASGITransport(app=door, client=peer)  # type: ignore[arg-type]
     return httpx2.AsyncClient(transport=transport, base_url=base_url)
 
@@ -166,5 +170,5 @@ async def test_what_is_no_http_goes_by() -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["type"])
 
-    await Door(inner, ServerConfig, seen.append)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+    await Door(inner, ServerConfig, LIMITER, seen.append)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == ["lifespan"]

@@ -17,8 +17,10 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tycostream.auth.authenticator import Authenticator
+from tycostream.auth.limiter import Limiter
 from tycostream.auth.session import Session
 from tycostream.clock import SystemClock
+from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import ServerConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
@@ -59,6 +61,7 @@ class ScriptedOperations:
     """Operations whose answers are of a size that the test sets."""
 
     authenticator = Authenticator(None, SystemClock(), silent)
+    limiter = Limiter(LimitsConfig(), SystemClock(), silent)
 
     def __init__(self, clock: FakeClock) -> None:
         self.ticker = Ticker(clock, lambda who, error: None)
@@ -79,7 +82,7 @@ class ScriptedOperations:
             raise RuntimeError("a secret of the inside")
         return Plan(query.startswith("subscription"), (), query)
 
-    async def query(self, plan: Plan) -> bytes:
+    async def query(self, plan: Plan, session: Session) -> bytes:
         self.answered += 1
         return b'{"data":"' + b"x" * self.answer_bytes + b'"}'
 
@@ -88,7 +91,12 @@ class ScriptedOperations:
         return self.outboxes[-1]
 
     def subscribe(
-        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
+        self,
+        plan: Plan,
+        outbox: Outbox,
+        operation_id: bytes,
+        on_end: Callable[[], None],
+        session: Session,
     ) -> ScriptedSubscription:
         if plan.key == "subscription refused":
             raise RequestError("not-supported", "refused")

@@ -10,6 +10,8 @@ import pytest
 from uvicorn.config import Config as UvicornConfig
 from uvicorn.server import ServerState
 
+from tycostream.auth.limiter import Limiter
+from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import ServerConfig
 from tycostream.observe.events import Event, RequestRefused
 from tycostream.testing.clock import FakeClock
@@ -59,9 +61,10 @@ class Rig:
         settings = ServerConfig.model_validate({"host": "0.0.0.0", **server})
         self.wire = Wire()
         state = ServerState()
-        door = Door(self._app, lambda: settings, self.events.append)
+        limiter = Limiter(LimitsConfig(), self.clock, self.events.append)
+        door = Door(self._app, lambda: settings, limiter, self.events.append)
         config = UvicornConfig(door, lifespan="off", log_config=None, access_log=False, proxy_headers=False)
-        made: Any = http_class(lambda: settings, self.clock, self.events.append)
+        made: Any = http_class(lambda: settings, limiter, self.clock, self.events.append)
         self.shell: HttpShell = made(config=config, server_state=state, app_state={})
         self.shell.connection_made(self.wire)
         self.tasks = state.tasks

@@ -9,7 +9,9 @@ import httpx2
 import pytest
 
 from tycostream.auth.authenticator import Authenticator
+from tycostream.auth.limiter import Limiter
 from tycostream.clock import SystemClock
+from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import ServerConfig
 from tycostream.live.operations import Operations
 from tycostream.observe.events import Event, OperationFailed, silent
@@ -23,6 +25,7 @@ class Ready:
     """Operations that are never ready and always crash."""
 
     authenticator = Authenticator(None, SystemClock(), silent)
+    limiter = Limiter(LimitsConfig(), SystemClock(), silent)
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:
         return False, [{"source": "items", "state": "failed", "reason": "no such table at db.internal"}]

@@ -86,7 +86,7 @@ async def serving(
         http = make_app(app, app.settings, events.append)
         server = PortServer(
             http,
-            http_class(app.settings, clock, events.append),
+            http_class(app.settings, app.limiter, clock, events.append),
             websocket_class(app, app.settings, clock, events.append),
             config.server,
             clock,

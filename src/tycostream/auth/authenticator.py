@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -11,11 +12,12 @@ from tycostream.auth.api_token import PREFIX
 from tycostream.auth.credentials import ADMIN_SECRETS, ROLE, Credentials
 from tycostream.auth.denied import Denied, Reason, not_allowed, several_tokens
 from tycostream.auth.expiry import Expiries
+from tycostream.auth.limiter import Limiter
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
 from tycostream.config.auth import AuthConfig, HeaderType
-from tycostream.errors import RequestError
+from tycostream.errors import RequestError, TooMany
 from tycostream.observe.events import Authenticated, AuthenticationFailed, Emit
 
 if TYPE_CHECKING:
@@ -29,12 +31,18 @@ _TOKEN_MISSING: Final = "Missing 'Authorization' or 'Cookie' header in JWT authe
 class Authenticator:
     """Says who is asking. Without a configuration everybody is admin, and the server keeps to this machine.
 
-    ``tokens``: the API tokens of ``state``, if there is one.
+    ``tokens``: the API tokens of ``state``, if there is one. ``limiter``: counts secrets that are wrong.
     """
 
     def __init__(
-        self, config: AuthConfig | None, clock: Clock, emit: Emit, tokens: Tokens | None = None
+        self,
+        config: AuthConfig | None,
+        clock: Clock,
+        emit: Emit,
+        tokens: Tokens | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
+        self._limiter = limiter
         self._clock = clock
         self._emit = emit
         self.expiries = Expiries(clock)
@@ -95,15 +103,16 @@ class Authenticator:
         try:
             by, session = await self._identified(credentials)
         except RequestError as error:
-            reason = error.reason if isinstance(error, Denied) else Reason.MALFORMED
             self._emit(
-                AuthenticationFailed(credentials.transport, credentials.client_ip, error.code, reason.value)
+                AuthenticationFailed(
+                    credentials.transport, credentials.client_ip, error.code, _reason(error).value
+                )
             )
             raise
         token = session.token.id if session.token is not None else ""
         shown = credentials.transport, credentials.client_ip
         self._emit(Authenticated(*shown, session.role, by, session.user, token))
-        return session
+        return replace(session, client_ip=credentials.client_ip)
 
     async def is_admin(self, credentials: Credentials) -> bool:
         """Whether an admin shows these. That somebody shows nothing is no failure where nothing is asked for."""
@@ -145,9 +154,13 @@ class Authenticator:
         raise Denied("access-denied", _SECRET_MISSING, Reason.MISSING)
 
     def _by_secret(self, secret: str, credentials: Credentials) -> Session:
+        if self._limiter is not None:
+            self._limiter.secret(credentials.client_ip)
         given = _digest(secret)
         # all of them, and digests: the time taken tells neither which one nor how much of it was right
         if not sum(hmac.compare_digest(given, known) for known in self._secrets):
+            if self._limiter is not None:
+                self._limiter.wrong_secret(credentials.client_ip)
             raise Denied("access-denied", _SECRET_WRONG, Reason.SECRET_WRONG)
         return Session(credentials.get(ROLE) or ADMIN, credentials.session_variables())
 
@@ -159,6 +172,12 @@ class Authenticator:
         if wanted not in (None, session.role):
             raise not_allowed()
         return session
+
+
+def _reason(error: RequestError) -> Reason:
+    if isinstance(error, Denied):
+        return error.reason
+    return Reason.TOO_OFTEN if isinstance(error, TooMany) else Reason.MALFORMED
 
 
 def _digest(secret: str) -> bytes:

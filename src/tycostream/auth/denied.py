@@ -22,6 +22,7 @@ class Reason(StrEnum):
     TOKEN_UNKNOWN = "token-unknown"  # noqa: S105
     TOKEN_REVOKED = "token-revoked"  # noqa: S105
     CLAIMS_WRONG = "claims-wrong"
+    TOO_OFTEN = "too-often"  # secrets from this address were wrong too often to look at one more
     UNAVAILABLE = "unavailable"  # not the client's fault: what we must ask does not answer
 
 

@@ -26,13 +26,15 @@ class Token:
 class Session:
     """A role, its session variables (lower-case names, without prefix) and when it ends (None: never).
 
-    ``expires_at_s`` is seconds since 1970. ``token``: by which it was let in, if it was by one.
+    ``expires_at_s`` is seconds since 1970. ``token``: by which it was let in, if it was by one. ``client_ip`` is where it
+    comes from, "" if that is not known.
     """
 
     role: str = ADMIN
     variables: Mapping[str, str] = field(default_factory=dict)
     expires_at_s: float | None = None
     token: Token | None = None
+    client_ip: str = ""
 
     @property
     def admin(self) -> bool:

@@ -65,7 +65,7 @@ async def serving(
         port = make_app(app, app.settings, log_sink, extra_routes=routes, examples=examples)
         server = PortServer(
             port,
-            http_class(app.settings, clock, log_sink),
+            http_class(app.settings, app.limiter, clock, log_sink),
             websocket_class(app, app.settings, clock, log_sink),
             config.server,
             clock,

@@ -22,8 +22,6 @@ _LATER_TOP: Final = {
 }
 _LATER_LIMITS: Final = {
     "memory": "memory is not limited by this version",
-    "rate_limit": "requests are not counted over time by this version",
-    "time_limit": "the time of a request is not limited by this version",
     "batch_limit": "batches of operations are not read by this version",
 }
 _LATER_SOURCE: Final = {

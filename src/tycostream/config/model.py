@@ -366,5 +366,13 @@ class Config(Model):
         default_factory=IntrospectionConfig, description="Who may look at the schema."
     )
     live: LiveConfig = Field(default_factory=LiveConfig, description="Defaults for every source's `live`.")
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="What one request may cost.")
+    limits: LimitsConfig = Field(
+        default_factory=LimitsConfig, description="What one request may cost, and how much a client may ask."
+    )
     server: ServerConfig = Field(default_factory=ServerConfig, description="The port that serves everything.")
+
+    @property
+    def outbox_bytes_max(self) -> int:
+        """The most bytes that are queued for a connection of any role."""
+        of_roles = [own.outbox_bytes_max or 0 for own in self.limits.per_role.values()]
+        return max([self.server.outbox_bytes_max, *of_roles])

@@ -60,7 +60,7 @@ class Hub:
         keep_pages()
         self._clock = clock
         self._emit = emit
-        self.outbox_bytes_max = outbox_bytes_max  # of connections from now on
+        self.outbox_bytes_max = outbox_bytes_max  # the largest of any connection from now on
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
         self._joins: dict[str, frozenset[Join]] = {}  # where each source's rows lead
@@ -285,9 +285,9 @@ class Hub:
 
     # the client side
 
-    def outbox(self, framing: Framing, sink: Sink) -> Outbox:
-        """A connection's way out."""
-        return Outbox(framing, sink, self._cohorts.ticker, bytes_max=self.outbox_bytes_max)
+    def outbox(self, framing: Framing, sink: Sink, bytes_max: int | None = None) -> Outbox:
+        """A connection's way out. ``bytes_max``: at most ``outbox_bytes_max``, which it is if it is not said."""
+        return Outbox(framing, sink, self._cohorts.ticker, bytes_max=bytes_max or self.outbox_bytes_max)
 
     async def query(self, plan: Plan) -> bytes:
         """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting."""

@@ -59,6 +59,8 @@ class LogSubscriber(BaseSubscriber):
 
     def _level(self) -> None:
         """It has everything."""
+        if self._first is not None:
+            self.answered()
         self._last_s = self.cohort.clock.monotonic()
         self.cohort.join_head(self)
 

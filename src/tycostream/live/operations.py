@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from tycostream.auth.authenticator import Authenticator
+from tycostream.auth.limiter import Limiter
 from tycostream.auth.session import Session
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
@@ -31,6 +32,10 @@ class Operations(Protocol):
     def authenticator(self) -> Authenticator:
         """Says who is asking."""
 
+    @property
+    def limiter(self) -> Limiter:
+        """Says how much each may ask."""
+
     def prepare(
         self,
         query: str | DocumentId,
@@ -38,10 +43,15 @@ class Operations(Protocol):
         variables: Mapping[str, object] | None,
         session: Session,
     ) -> Plan:
-        """Compile and bind an operation; InvalidRequest lists what is wrong with it."""
+        """Compile and bind an operation; InvalidRequest lists what is wrong with it.
 
-    async def query(self, plan: Plan) -> bytes:
+        TooMany if the session's user, address or role starts too many.
+        """
+
+    async def query(self, plan: Plan, session: Session) -> bytes:
         """Answer a one-shot query: the whole payload as JSON, true at one moment. Raises RequestError.
+
+        ``session``: whose limits of time and of queries at once hold.
 
         Over few rows it never awaits; over many it lets the event loop go on between slices. May be cancelled.
         """
@@ -50,7 +60,12 @@ class Operations(Protocol):
         """The way out of a new connection."""
 
     def subscribe(
-        self, plan: Plan, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]
+        self,
+        plan: Plan,
+        outbox: Outbox,
+        operation_id: bytes,
+        on_end: Callable[[], None],
+        session: Session,
     ) -> Subscription:
         """Start a subscription. ``operation_id`` is JSON-escaped, without quotes.
 

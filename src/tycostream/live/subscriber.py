@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from tycostream.clock import Timer
+from tycostream.clock import Clock, Timer
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import with_stale
 from tycostream.live.outbox import Outbox
@@ -20,10 +20,29 @@ class BaseSubscriber:
         self.ended = False
         self.told_stale = False  # what the client last heard of its source's staleness; nothing is good news
         self._timer: Timer | None = None
+        self._first: Timer | None = None  # until its first result is sent, if that may take only so long
         self._on_end = on_end
+
+    def expect_first(self, clock: Clock, limit_s: float) -> None:
+        """End it with an error unless its first result is sent within a time."""
+
+        def late() -> None:
+            self._first = None
+            self.fail(too_late(limit_s))
+
+        if not self.ended:
+            self._first = clock.call_later(limit_s, late)
+
+    def answered(self) -> None:
+        """Its first result is sent, or there is none to send."""
+        if self._first is not None:
+            self._first.cancel()
+            self._first = None
 
     def framed(self, payload: bytes, stale: bool) -> bytes:
         """The frame of a payload for this subscriber alone, with the staleness if that is news to it."""
+        if self._first is not None:
+            self.answered()
         if stale is not self.told_stale:
             self.told_stale = stale
             payload = with_stale(payload, stale)
@@ -41,6 +60,7 @@ class BaseSubscriber:
         if not self.ended:
             self.ended = True
             self.stop_timer()
+            self.answered()
             self.outbox.forget(self)
             self.left()
 
@@ -58,6 +78,15 @@ class BaseSubscriber:
     def left(self) -> None:
         """It has ended: tell the cohort."""
         raise NotImplementedError
+
+
+def too_late(limit_s: float) -> RequestError:
+    """The error of a subscription whose first result takes longer than it may."""
+    return RequestError(
+        "time-limit-exceeded",
+        f"the subscription had no result for {limit_s:g} s",
+        hint="ask for less, or try again; limits.first_result_limit is the limit",
+    )
 
 
 class _Member(Protocol):

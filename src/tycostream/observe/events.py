@@ -222,6 +222,14 @@ class RequestRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitReached:
+    """Something was refused because a client, or all of them, asked for too much. ``limit`` is the setting's name."""
+
+    limit: str
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OperationFailed:
     """A client's operation was refused or ended with an error."""
 
@@ -254,6 +262,7 @@ Event = (
     | ConnectionOpened
     | ConnectionClosed
     | RequestRefused
+    | LimitReached
     | OperationFailed
 )
 Emit = Callable[[Event], None]

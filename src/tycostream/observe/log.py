@@ -20,6 +20,7 @@ from tycostream.observe.events import (
     FeedStateChanged,
     KeysFetched,
     KeysUnavailable,
+    LimitReached,
     OperationFailed,
     PermissionUnfit,
     RelationshipUnfit,
@@ -36,6 +37,7 @@ _LEVELS: Final = {
     SourceRerun: logging.DEBUG,
     ConnectionOpened: logging.DEBUG,
     ConnectionClosed: logging.DEBUG,
+    LimitReached: logging.DEBUG,  # anybody can cause as many as he likes
     PermissionUnfit: logging.WARNING,
     RequestRefused: logging.DEBUG,  # anybody can cause as many as he likes
     RelationshipUnfit: logging.WARNING,

@@ -19,5 +19,8 @@ CLOSE_CODES: Final[dict[int, tuple[str, bool]]] = {
     4406: ("the client offered no subprotocol that this server speaks", False),
     4408: ("no connection_init in time", True),
     4409: ("an operation with this id is running already", False),
-    4429: ("connection_init was sent twice", False),
+    4429: (
+        "too many connections, or wrong secrets: the reason says which; or connection_init was sent twice",
+        False,
+    ),
 }

@@ -6,14 +6,16 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tycostream.auth.connections import Slot
 from tycostream.auth.credentials import Credentials
 from tycostream.auth.session import Session
+from tycostream.config.model import ServerConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.graphql.plan import Plan
 from tycostream.live.framing import Sink
 from tycostream.live.operations import Operations, Subscription
-from tycostream.observe.events import Emit, OperationFailed
+from tycostream.observe.events import Emit, LimitReached, OperationFailed
 from tycostream.transports.answers import Answers
 from tycostream.transports.sessions import ClientSession, changed_session
 from tycostream.transports.wire.transport_ws import (
@@ -51,17 +53,23 @@ class Connection:
         sink: Sink,
         emit: Emit,
         *,
-        operations_max: int,
+        config: ServerConfig,
         headers: Credentials,
         client_ip: str,
+        slot: Slot,
+        bound: Callable[[int], None],
     ) -> None:
+        """``slot``: its place among all; ``bound``: takes on another bound of messages, in bytes."""
         self.client_ip = client_ip  # see Caller
         self.outbox = operations.outbox(FRAMING, sink)
         self.protocol = TransportWsProtocol()
         self._operations = operations
         self._sink = sink
         self._emit = emit
-        self._operations_max = operations_max
+        self._config = config
+        self._slot = slot
+        self._bound = bound
+        self._operations_max = config.operations_max
         self._client = ClientSession(operations.authenticator, sink, emit, headers)
         self._answers = Answers(self.outbox, emit)
         self._running: dict[str, Running] = {}
@@ -94,11 +102,27 @@ class Connection:
         self._client.greet(payload, self._known)
 
     def _known(self) -> None:
-        self.protocol.waiting = False
-        self.outbox.control(ACK)
+        if self._may_stay():
+            self.protocol.waiting = False
+            self.outbox.control(ACK)
+
+    def _may_stay(self) -> bool:
+        """Hold the connection to the limits of its session; it is closed if its user has too many."""
+        session = self._client.session
+        self._slot.belongs_to(session)
+        if self._slot.refusal is not None:
+            self._sink.abort(4429, self._slot.refusal.message)
+            return False
+        limits, config = self._operations.limiter.of(session.role), self._config
+        self._operations_max = limits.operations_max or config.operations_max
+        self.outbox.bytes_max = limits.outbox_bytes_max or config.outbox_bytes_max
+        self._bound(limits.message_bytes_max or config.message_bytes_max)
+        return True
 
     def _changed(self, before: Session) -> None:
         """The session is another one: what it sees otherwise than ``before`` ends."""
+        if not self._may_stay():
+            return
         session = self._client.session
         for operation_id, running in list(self._running.items()):
             read = running.plan.variables
@@ -114,11 +138,7 @@ class Connection:
         wire_id = escaped(request.id)
         try:
             if len(self._running) >= self._operations_max:
-                raise RequestError(
-                    "limit-exceeded",
-                    f"a connection may run {self._operations_max} operations",
-                    hint="end some, or open another connection; server.operations_max is the limit",
-                )
+                raise self._too_many()
             plan = self._operations.prepare(
                 request.query, request.operation_name, request.variables, self._client.session
             )
@@ -126,9 +146,10 @@ class Connection:
             self.protocol.active.add(request.id)
             running: Subscription
             if plan.subscription:
-                running = self._operations.subscribe(plan, self.outbox, wire_id, self._ender(request.id))
+                session, ender = self._client.session, self._ender(request.id)
+                running = self._operations.subscribe(plan, self.outbox, wire_id, ender, session)
             else:
-                query = functools.partial(self._operations.query, plan)
+                query = functools.partial(self._operations.query, plan, self._client.session)
                 running = self._answers.answer(wire_id, query, self._ender(request.id))
             if request.id in self.protocol.active:
                 self._running[request.id] = Running(running, plan)
@@ -139,6 +160,14 @@ class Connection:
         except Exception as error:
             self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
             self._refuse(request.id, wire_id, (RequestError("unexpected", "internal error"),))
+
+    def _too_many(self) -> RequestError:
+        self._emit(LimitReached("operations_max", self._client.session.role))
+        return RequestError(
+            "limit-exceeded",
+            f"a connection may run {self._operations_max} operations",
+            hint="end some, or open another connection; server.operations_max is the limit",
+        )
 
     def _refuse(self, operation_id: str, wire_id: bytes, errors: tuple[RequestError, ...]) -> None:
         self.protocol.active.discard(operation_id)

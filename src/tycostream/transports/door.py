@@ -14,13 +14,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tycostream.auth.limiter import Limiter
 from tycostream.config.door import CorsConfig
 from tycostream.config.model import ServerSettings
-from tycostream.errors import RequestError
+from tycostream.errors import RequestError, TooMany
 from tycostream.observe.events import Emit, RequestRefused
 from tycostream.transports.caller import caller
 from tycostream.transports.origin import Verdict, allowed_headers, judge
-from tycostream.transports.responses import errors_response
+from tycostream.transports.responses import errors_response, too_many_response
 
 # What an answer carries if it says nothing else: it is no page, is in no frame, and no other site's page may embed it.
 _HEADERS: Final = {
@@ -40,9 +41,10 @@ _EXPOSED: Final = "Retry-After, WWW-Authenticate"
 class Door:
     """Looks at each request, refuses those of pages that may not ask, and answers preflights."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, emit: Emit) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings, limiter: Limiter, emit: Emit) -> None:
         self._app = app
         self._settings = settings
+        self._limiter = limiter
         self._emit = emit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,18 +67,29 @@ class Door:
                 _dress(MutableHeaders(scope=message), verdict, server.cors, secure=secure)
             await send(message)
 
-        app = self._app
-        refusal = verdict.refusal or _method_refusal(verdict, scope["method"], server.cors)
-        if refusal is not None and scope["path"] not in _FOR_ALL:
-            error = RequestError("origin-not-allowed", refusal)
-            self._emit(RequestRefused("http", who.ip, 403, error.code, error.message))
-            app = errors_response([error], 403)
+        app, refusal = self._app, None
+        if scope["path"] not in _FOR_ALL:
+            refusal = self._refusal(scope, who.ip, verdict, server.cors)
+        if refusal is not None:
+            app = refusal
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             app = _preflight(headers.get("access-control-request-headers", ""), verdict, server.cors)
         with contextlib.suppress(
             ClientDisconnect
         ):  # it left while its body was read: nobody is there to tell
             await app(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope, client_ip: str, verdict: Verdict, cors: CorsConfig) -> Response | None:
+        try:
+            self._limiter.request(client_ip)
+        except TooMany as error:
+            return too_many_response(error)
+        said = verdict.refusal or _method_refusal(verdict, scope["method"], cors)
+        if said is None:
+            return None
+        refused = RequestError("origin-not-allowed", said)
+        self._emit(RequestRefused("http", client_ip, 403, refused.code, refused.message))
+        return errors_response([refused], 403)
 
 
 def _method_refusal(verdict: Verdict, method: str, cors: CorsConfig) -> str | None:

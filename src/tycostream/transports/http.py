@@ -20,14 +20,14 @@ from tycostream.auth.credentials import Credentials
 from tycostream.auth.denied import Denied, Reason
 from tycostream.auth.session import Session
 from tycostream.config.model import ServerSettings
-from tycostream.errors import RequestError
+from tycostream.errors import RequestError, TooMany
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.operations import Operations
 from tycostream.observe.events import Emit, OperationFailed, RequestRefused
 from tycostream.transports.door import Door
 from tycostream.transports.graphql_request import Refused, guard, media_type, parameters_of
 from tycostream.transports.requests import RunningRequest
-from tycostream.transports.responses import GRAPHQL, JSON, errors_response
+from tycostream.transports.responses import GRAPHQL, JSON, errors_response, too_many_response
 
 UI: Final = Path(__file__).with_name("ui") / "graphiql"
 _POLICY: Final = (
@@ -63,8 +63,11 @@ class GraphQLEndpoint:
             guard(request, self._operations.authenticator.cookies)
             session = await self._operations.authenticator.authenticate(_credentials(request))
             with RunningRequest(self._operations.authenticator, session):
-                parameters = await parameters_of(request, self._settings().message_bytes_max)
+                own = self._operations.limiter.of(session.role).message_bytes_max
+                parameters = await parameters_of(request, own or self._settings().message_bytes_max)
                 return await self._answer(parameters, media, session)
+        except TooMany as too_many:
+            return too_many_response(too_many, media)
         except RequestError as unknown:
             return _nobody(unknown, media)
         except Refused as refused:
@@ -94,9 +97,11 @@ class GraphQLEndpoint:
             if plan.subscription:
                 hint = "connect to the same path with the subprotocol graphql-transport-ws"
                 raise RequestError("not-supported", "subscriptions need a WebSocket", hint=hint)
-            return _result(await self._operations.query(plan), media)
+            return _result(await self._operations.query(plan, session), media)
         except InvalidRequest as invalid:
             return errors_response(invalid.errors, refused, media)
+        except TooMany as error:
+            return too_many_response(error, media)
         except RequestError as error:
             return errors_response([error], refused, media)
         except Exception as error:
@@ -197,4 +202,4 @@ def make_app(
     ]
     if UI.exists():
         routes.append(Mount("/graphiql", _Pages(settings), name="graphiql"))
-    return Starlette(routes=routes, middleware=[Middleware(Door, settings, emit)])
+    return Starlette(routes=routes, middleware=[Middleware(Door, settings, operations.limiter, emit)])

@@ -17,10 +17,13 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tycostream.auth.connections import Slot
+from tycostream.auth.limiter import Limiter, network
 from tycostream.clock import Clock, Timer
 from tycostream.config.model import ServerConfig, ServerSettings
 from tycostream.observe.events import Emit, RequestRefused
 from tycostream.transports.caller import caller
+from tycostream.transports.responses import status_of
 
 _HEADERS_MAX: Final = 100
 _UNREAD_TIMEOUT_S: Final = 60.0  # a client reads some 50 KB in it, or is gone
@@ -47,6 +50,7 @@ class HttpShell(HttpToolsProtocol):
     def __init__(
         self,
         settings: ServerSettings,
+        limiter: Limiter,
         clock: Clock,
         emit: Emit,
         config: UvicornConfig,
@@ -57,6 +61,8 @@ class HttpShell(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, loop)
         self.logger = _LOGGER
         self._settings: ServerConfig = settings()
+        self._connections = limiter.connections
+        self._slot: Slot | None = None
         self._clock = clock
         self._emit = emit
         self._awaited = _Awaited.REQUEST
@@ -72,11 +78,19 @@ class HttpShell(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
+        self._slot = self._connections.enter()
+        who = caller(self.client[0] if self.client else None, (), self._settings)
+        if not who.proxied:  # else it is told with the request for whom the proxy asks
+            self._slot.comes_from(network(who.ip))
         self._wait(self._settings.header_timeout.total_seconds())
+        if self._slot.refusal is not None and self._connections.crowded:
+            self._abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._wait(None)
+        if self._slot is not None:
+            self._slot.leave()
         self.resume_writing()
         super().connection_lost(exc)
 
@@ -123,6 +137,8 @@ class HttpShell(HttpToolsProtocol):
         if problem := self._head_problem():
             self._problem = problem
             raise ValueError(problem[1])  # stops the parser; see send_400_response
+        if self._slot is not None and self._slot.refusal is not None and not self._should_upgrade():
+            raise ValueError(self._slot.refusal.message)
         self._awaited = _Awaited.BODY
         self._body_bytes = self._body_raw_bytes = 0
         self._wait(self._settings.body_timeout.total_seconds())
@@ -155,13 +171,22 @@ class HttpShell(HttpToolsProtocol):
             self._wait(self._settings.header_timeout.total_seconds())
 
     def handle_websocket_upgrade(self) -> None:
-        """The socket is another protocol's from now on."""
+        """The socket is another protocol's from now on, with its place among the connections."""
         self._wait(None)
+        slot, self._slot = self._slot, None
+        assert slot is not None
+        self._connections.hand_over(self.transport, slot)
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        """The parser refused what came."""
-        self._refuse(*self._problem)
+        """The parser was stopped."""
+        refusal = self._slot.refusal if self._slot is not None else None
+        if refusal is None:
+            self._refuse(*self._problem)
+        else:
+            self._end_with(
+                status_of(refusal), refusal.message, b"retry-after: %d\r\n" % refusal.retry_after_s
+            )
 
     # the end
 
@@ -209,6 +234,9 @@ class HttpShell(HttpToolsProtocol):
         peer = self.client[0] if self.client else None
         who = caller(peer, (), self._settings)
         self._emit(RequestRefused("http", who.ip, status, "bad-request", message))
+        self._end_with(status, message)
+
+    def _end_with(self, status: int, message: str, header: bytes = b"") -> None:
         answering = self.cycle is not None and not self.cycle.response_complete
         if answering:
             started = self.cycle.response_started
@@ -219,6 +247,7 @@ class HttpShell(HttpToolsProtocol):
             self.transport.write(
                 STATUS_LINE[status]
                 + b"content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n"
+                + header
                 + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
                 + body
             )
@@ -232,7 +261,9 @@ class HttpShell(HttpToolsProtocol):
         self.transport.abort()
 
 
-def http_class(settings: ServerSettings, clock: Clock, emit: Emit) -> type[asyncio.Protocol]:
+def http_class(
+    settings: ServerSettings, limiter: Limiter, clock: Clock, emit: Emit
+) -> type[asyncio.Protocol]:
     """The class that uvicorn makes a protocol of for each socket, with what it needs bound in.
 
     A connection keeps the settings that it was made with.
@@ -246,6 +277,6 @@ def http_class(settings: ServerSettings, clock: Clock, emit: Emit) -> type[async
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
-            super().__init__(settings, clock, emit, config, server_state, app_state, _loop)
+            super().__init__(settings, limiter, clock, emit, config, server_state, app_state, _loop)
 
     return Bound

@@ -12,7 +12,7 @@ from tycostream.auth.credentials import Credentials, of_payload
 from tycostream.auth.denied import Denied, Reason
 from tycostream.auth.expiry import Expiry
 from tycostream.auth.session import Session
-from tycostream.errors import RequestError
+from tycostream.errors import RequestError, TooMany
 from tycostream.live.framing import Sink
 from tycostream.observe.events import Emit, OperationFailed
 
@@ -50,7 +50,7 @@ class ClientSession:
         self._sink = sink
         self._emit = emit
         self._headers = headers
-        self.session = Session()
+        self.session = Session(client_ip=headers.client_ip)
         self.known = False
         self._asking: asyncio.Task[None] | None = None
         self._unwatch: Callable[[], None] | None = None
@@ -75,6 +75,8 @@ class ClientSession:
             self._asking = None
             if isinstance(error, Denied) and error.reason is Reason.UNAVAILABLE:
                 self._sink.abort(1013, f"Try again later: {error.message}")
+            elif isinstance(error, TooMany):
+                self._sink.abort(4429, error.message)
             else:
                 self._sink.abort(4403, f"Forbidden: {error.message}")
         except Exception as error:

@@ -20,9 +20,12 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from tycostream.auth.connections import Slot
 from tycostream.auth.credentials import Credentials
+from tycostream.auth.limiter import network
 from tycostream.clock import Clock, Timer
 from tycostream.config.model import ServerConfig, ServerSettings
+from tycostream.errors import TooMany
 from tycostream.live.operations import Operations
 from tycostream.observe.events import ConnectionClosed, ConnectionOpened, Emit, RequestRefused
 from tycostream.transports.caller import Caller, caller
@@ -72,6 +75,7 @@ class WebSocketShell(asyncio.Protocol):
         self._closing = False
         self._peer = ""
         self._caller = Caller("", proxied=False)
+        self._slot: Slot | None = None
         self.close_code = 0
         self.close_reason = ""
 
@@ -85,6 +89,7 @@ class WebSocketShell(asyncio.Protocol):
         """The HTTP server hands its transport over."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
         self._state.connections.add(cast(Any, self))
+        self._slot = self._operations.limiter.connections.take(transport)
         peer = transport.get_extra_info("peername")
         self._peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) >= 2 else ""
 
@@ -104,6 +109,8 @@ class WebSocketShell(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._state.connections.discard(cast(Any, self))
+        if self._slot is not None:
+            self._slot.leave()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -188,15 +195,24 @@ class WebSocketShell(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.close()
             return
+        assert self._slot is not None
+        self._slot.comes_from(network(self._caller.ip))
+        if (
+            self._slot.refusal is not None
+        ):  # told by a close code: of a refused upgrade a browser's page learns nothing
+            self.abort(4429, self._slot.refusal.message)
+            return
         credentials = Credentials(headers, transport=SUBPROTOCOL, client_ip=self._caller.ip)
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._connection = Connection(
             self._operations,
             self,
             self._emit,
-            operations_max=self._config.operations_max,
+            config=self._config,
             headers=credentials if verdict.cookies else credentials.without_cookies(),
             client_ip=self._caller.ip,
+            slot=self._slot,
+            bound=self._bound,
         )
         self._emit(ConnectionOpened(SUBPROTOCOL, self._peer, self._caller.ip))
         if self._wire.subprotocol is None:
@@ -218,11 +234,18 @@ class WebSocketShell(asyncio.Protocol):
     def _refusal(self, request: Request, verdict: Verdict) -> Response | None:
         if request.path.partition("?")[0] not in _PATHS:
             return _response(404, "Not Found", "WebSockets are at /graphql\n")
+        try:
+            self._operations.limiter.request(self._caller.ip)
+        except TooMany as error:
+            return _response(429, "Too Many Requests", error.message + "\n", error.retry_after_s)
         if verdict.refusal is None:
             return None
         refused = RequestRefused("websocket", self._caller.ip, 403, "origin-not-allowed", verdict.refusal)
         self._emit(refused)
         return _response(403, "Forbidden", verdict.refusal + "\n")
+
+    def _bound(self, message_bytes_max: int) -> None:
+        self._wire.max_message_size = message_bytes_max
 
     def _init_due(self) -> None:
         self._timer = None
@@ -323,11 +346,13 @@ class WebSocketShell(asyncio.Protocol):
             self.abort(1012, "the server restarts: connect again")
 
 
-def _response(status: int, phrase: str, text: str) -> Response:
+def _response(status: int, phrase: str, text: str, retry_after_s: int | None = None) -> Response:
     body = text.encode()
     headers = Headers(
         {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body)), "Connection": "close"}
     )
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
     return Response(status, phrase, headers, body)
 
 
