@@ -188,6 +188,8 @@ def make_app(
         return RedirectResponse(home)
 
     async def example_documents(_: Request) -> Response:
+        if not settings().graphiql:
+            return Response("Not Found", 404, media_type="text/plain")
         return Response(msgspec.json.encode(list(examples)), media_type=JSON)
 
     routes: list[BaseRoute] = [
