@@ -46,7 +46,6 @@ LEFT = [  # of the project, whatever the database says
     "sources.shop.functions",
     "actions (refund)",
     "custom_types",
-    "api_limits.rate_limit",
     "cron_triggers (close_month)",
     "remote_schemas (loyalty)",
     "actions.graphql",

@@ -206,9 +206,21 @@ def _sections(draw: st.DrawFn) -> dict[str, Any]:
         ],
         "graphql_schema_introspection": draw(st.just({}) | subsets(ROLES, 1).map(_disabled)),
     }
-    if limits := {key: draw(_limit()) for key in draw(subsets(("depth_limit", "node_limit")))}:
+    if limits := {key: draw(_limit()) for key in draw(subsets(("depth_limit", "node_limit", "time_limit")))}:
         sections["api_limits"] = {"disabled": False} | limits
+    if draw(st.booleans()):
+        rates = sections.setdefault("api_limits", {"disabled": False})
+        rates["rate_limit"] = {
+            "global": draw(_rate()),
+            "per_role": {draw(st.sampled_from(ROLES)): draw(_rate())},
+        }
     return {key: value for key, value in sections.items() if value}
+
+
+@st.composite
+def _rate(draw: st.DrawFn) -> dict[str, Any]:
+    by = draw(st.sampled_from([None, "IP", ["x-hasura-user-id"]]))
+    return {"max_reqs_per_min": draw(st.integers(1, 10_000))} | ({"unique_params": by} if by else {})
 
 
 @st.composite

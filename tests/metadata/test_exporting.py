@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,41 @@ def test_all_of_it(tmp_path: Path) -> None:
             "node_limit": {"global": 1000, "per_role": {"user": 9}},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected", "left"),
+    [
+        ("{time_limit: 90s}", {"time_limit": {"global": 90}}, []),
+        ("{per_role: {x: {time_limit: 5s}}}", {"time_limit": {"global": 60, "per_role": {"x": 5}}}, []),
+        ("{time_limit: 500ms}", {}, ["limits.time_limit"]),
+        ("{operations_per_role: 60/m}", {"rate_limit": {"global": {"max_reqs_per_min": 60}}}, []),
+        (
+            "{operations_per_ip: 60/m, user: x-hasura-org, per_role: {x: {operations_per_user: 6/m}}}",
+            {
+                "rate_limit": {
+                    "global": {"max_reqs_per_min": 60, "unique_params": "IP"},
+                    "per_role": {"x": {"max_reqs_per_min": 6, "unique_params": ["x-hasura-org"]}},
+                }
+            },
+            [],
+        ),
+        ("{operations_per_user: 10/s}", {}, ["limits.operations_per_user"]),
+        ("{operations_per_user: 60/m burst 5}", {}, ["limits.operations_per_user"]),
+        (
+            "{operations_per_user: 6/m, operations_per_ip: 6/m}",
+            {},
+            ["limits.operations_per_user", "limits.operations_per_ip"],
+        ),
+        ("{per_role: {x: {operations_per_ip: 6/m}}}", {}, ["limits.per_role.x.operations_per_ip"]),
+        ("{requests_per_ip: 6/m}", {}, ["limits.requests_per_ip"]),
+    ],
+)  # fmt: skip
+def test_limits_that_metadata_has_too(tmp_path: Path, limits: str, expected: Any, left: list[str]) -> None:
+    found = of(tmp_path, MAIN + f"sources: {{a: {{}}}}\nlimits: {limits}\n")
+    made = found.metadata.get("api_limits", {"disabled": False})
+    assert made == {"disabled": False} | expected
+    assert [one.name for one in found.left] == left
 
 
 @pytest.mark.parametrize(

@@ -469,20 +469,49 @@ def test_limits() -> None:
         "depth_limit": {"global": 5, "per_role": {"user": 3, "odd": 1000}},
         "node_limit": {"global": 0, "per_role": {"user": 9}},
         "batch_limit": {"global": 10},
-        "time_limit": {"global": 10},
-        "rate_limit": {"global": {"max_reqs_per_min": 600}},
+        "time_limit": {"global": 10, "per_role": {"user": 2.5, "odd": "x"}},
+        "rate_limit": {
+            "global": {"max_reqs_per_min": 600},
+            "per_role": {
+                "user": {"max_reqs_per_min": 60, "unique_params": "IP"},
+                "named": {"max_reqs_per_min": 6, "unique_params": ["X-Hasura-Org-Id"]},
+                "other": {"max_reqs_per_min": 6, "unique_params": ["x-hasura-user-id"]},
+                "both": {"max_reqs_per_min": 6, "unique_params": ["x-hasura-user-id", "x-hasura-org-id"]},
+                "none": {"max_reqs_per_min": 0},
+            },
+        },
     }
     found = of(source(table("a")), api_limits=limits)
     assert found.tree["limits"] == {
         "depth_limit": 5,
-        "per_role": {"user": {"depth_limit": 3, "node_limit": 9}},
+        "time_limit": "10s",
+        "operations_per_role": "600/m",
+        "user": "x-hasura-org-id",
+        "per_role": {
+            "user": {"depth_limit": 3, "node_limit": 9, "time_limit": "2.5s", "operations_per_ip": "60/m"},
+            "named": {"operations_per_user": "6/m"},
+        },
     }
     assert left(found) == [
         ("api_limits.depth_limit.per_role.odd", "must be at most 100, not 1000"),
         ("api_limits.node_limit.global", "must be at least 1, not 0"),
         ("api_limits.batch_limit", "batches of operations are not read by this version"),
-        ("api_limits.time_limit", "the time of a request is not limited by this version"),
-        ("api_limits.rate_limit", "requests are not counted over time by this version"),
+        (
+            "api_limits.time_limit.per_role.odd",
+            "a duration is a number and a unit, such as 500ms, 30s, 5m, 1h or 1d; not 'x'",
+        ),
+        (
+            "api_limits.rate_limit.per_role.other",
+            "users are told apart by one session variable here, for all roles",
+        ),
+        (
+            "api_limits.rate_limit.per_role.both",
+            "operations are counted by the role, the address or one session variable here",
+        ),
+        (
+            "api_limits.rate_limit.per_role.none.max_reqs_per_min",
+            "must be a whole number of at least 1",
+        ),
     ]
     found = of(source(table("a")), api_limits=limits | {"disabled": True})
     assert "limits" not in found.tree

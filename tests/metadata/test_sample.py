@@ -181,6 +181,8 @@ introspection:
 limits:
   depth_limit: 5
   node_limit: 50
+  time_limit: "10s"
+  operations_per_role: "600/m"
   per_role:
     user: {depth_limit: 3}
 """
@@ -191,8 +193,6 @@ LEFT = """\
 # - sources.default.customization.type_names: a source has its own name here, and its own `custom_root_fields`
 # - sources.default.tables.public.article.event_triggers (big): triggers are not run by this version; a change feed tells the same changes
 # - api_limits.batch_limit: batches of operations are not read by this version
-# - api_limits.time_limit: the time of a request is not limited by this version
-# - api_limits.rate_limit: requests are not counted over time by this version
 # - opentelemetry: traces are not sent by this version
 """
 
