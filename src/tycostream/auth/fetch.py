@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import ipaddress
 import socket
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType
 from aiohttp.resolver import ThreadedResolver
 
 from tycostream.auth.keys import Fetched, FetchError
@@ -18,6 +19,12 @@ from tycostream.config.loopback import is_loopback
 
 _BYTES_MAX: Final = 256 * 2**10
 _TIMEOUT_S: Final = 5.0
+
+
+# Where clouds hand credentials to whoever asks, beside the link-local ones: AWS, Google, Alibaba, Azure.
+_METADATA: Final = tuple(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16"))
+)
 
 
 def forbidden(address: str, *, loopback_only: bool) -> bool:
@@ -30,31 +37,24 @@ def forbidden(address: str, *, loopback_only: bool) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return True
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else ip)
     if ip.is_loopback:
         return False
-    return loopback_only or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+    reserved = ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+    return loopback_only or reserved or ip in _METADATA
 
 
-class _Guarded(AbstractResolver):
-    """Names to addresses, but to none that is forbidden: looked at where it is used, so that it cannot change between."""
+def _guarded(info: AddrInfoType, *, loopback_only: bool) -> socket.socket:
+    """The socket of a connection, unless it leads where it must not.
 
-    def __init__(self, *, loopback_only: bool) -> None:
-        self._resolver = ThreadedResolver()
-        self._loopback_only = loopback_only
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        allowed = [one for one in found if not forbidden(one["host"], loopback_only=self._loopback_only)]
-        if not allowed:
-            raise OSError(errno.EACCES, f"{host} resolves to addresses from which no keys are taken")
-        return allowed
-
-    async def close(self) -> None:
-        await self._resolver.close()
+    Looked at here, where the address is the one that is used: a name may lead to another one from one moment to the next,
+    and an address has more spellings than those that one thinks of.
+    """
+    family, kind, protocol, _, place = info
+    if forbidden(str(place[0]), loopback_only=loopback_only):
+        raise OSError(errno.EACCES, "no keys are taken from that address")
+    return socket.socket(family, kind, protocol)
 
 
 async def fetch(url: str, *, insecure: bool = False) -> Fetched:
@@ -62,12 +62,14 @@ async def fetch(url: str, *, insecure: bool = False) -> Fetched:
     parts = urlsplit(url)
     host = parts.hostname or ""
     loopback_only = parts.scheme != "https" and not insecure
-    if _is_address(host) and forbidden(host, loopback_only=loopback_only):
-        raise FetchError("no keys are taken from that address")
     if loopback_only and not is_loopback(host):
         raise FetchError("the address is not https")
     connector = aiohttp.TCPConnector(
-        resolver=_Guarded(loopback_only=loopback_only), use_dns_cache=False, force_close=True, limit=1
+        resolver=ThreadedResolver(),
+        socket_factory=functools.partial(_guarded, loopback_only=loopback_only),
+        use_dns_cache=False,
+        force_close=True,
+        limit=1,
     )
     try:
         async with (
@@ -93,12 +95,11 @@ async def fetch(url: str, *, insecure: bool = False) -> Fetched:
     except TimeoutError:
         raise FetchError(f"it did not answer within {_TIMEOUT_S:g} seconds") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise FetchError(f"{type(error).__name__}: {error}"[:300]) from None
+        raise FetchError(f"{type(error).__name__}: {_without_url(error)}"[:300]) from None
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _without_url(error: Exception) -> str:
+    """What an error says, but not the whole address: its query may be a secret."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return "the address is none"
+    return error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
