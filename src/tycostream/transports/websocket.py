@@ -62,7 +62,9 @@ class WebSocketShell(asyncio.Protocol):
         self._wire.select_subprotocol = self._choose  # type: ignore[method-assign]
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
-        self._fragments: list[bytes] = []
+        self._fragments = (
+            bytearray()
+        )  # of a message that is not whole: no object for each, there may be half a million
         # What came in and waits for its turn, or for the client to read answers. Reading stops meanwhile: it is about
         # one read's worth.
         self._backlog: deque[Any] = deque()
@@ -116,7 +118,8 @@ class WebSocketShell(asyncio.Protocol):
             self._timer = None
         if self._connection is not None:
             self._connection.lost()
-            code = self.close_code or self._wire.close_code or 1006
+            sent = self._wire.close_sent  # by the parser, if what came was broken
+            code = self.close_code or (sent.code if sent is not None else self._wire.close_code) or 1006
             self._emit(ConnectionClosed(SUBPROTOCOL, self._peer, code, self.close_reason, self._caller.ip))
             self._connection = None
         self._backlog.clear()
@@ -280,13 +283,13 @@ class WebSocketShell(asyncio.Protocol):
         if frame.opcode is Opcode.BINARY:
             self.abort(4400, "Invalid message: binary")
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            if (
-                frame.data
-            ):  # empty ones count nothing towards message_bytes_max, and so could be kept without end
-                self._fragments.append(bytes(frame.data))
-            if frame.fin:
-                message = self._fragments[0] if len(self._fragments) == 1 else b"".join(self._fragments)
-                self._fragments.clear()
+            if not frame.fin:
+                self._fragments += frame.data
+            else:
+                message: bytes | bytearray = bytes(frame.data)
+                if self._fragments:
+                    message = self._fragments + frame.data
+                    self._fragments.clear()
                 try:
                     text = message.decode()
                 except UnicodeDecodeError:
