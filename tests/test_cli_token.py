@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from tycostream.cli import cli
 from tycostream.errors import TycoError
 from tycostream.state.opening import open_state
-from tycostream.state.tokens import Token, add
+from tycostream.state.tokens import ApiToken, add
 
 YAML = """
 databases: {main: {url: host=nowhere}}
@@ -142,7 +142,7 @@ def test_revoking_is_all_or_nothing(lone: Cli) -> None:
 
 async def past(url: str) -> None:
     store = open_state(url)
-    await store.write(add(Token("t1", "brief", "trader", {}, 1000.0, expires_s=2000.0), "a digest"))
+    await store.write(add(ApiToken("t1", "brief", "trader", {}, 1000.0, expires_s=2000.0), "a digest"))
     await store.close()
 
 

@@ -117,6 +117,7 @@ class App:
         """Keep the feeds alive until the block ends; what is down at the start is waited for, like everything later."""
         walk_seldom()
         try:
+            self.authenticator.start()
             for feed in self._feeds.values():
                 self._running.start(feed)
             yield

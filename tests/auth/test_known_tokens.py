@@ -9,9 +9,9 @@ import pytest
 
 from tycostream.auth import known_tokens
 from tycostream.auth.known_tokens import KnownTokens
-from tycostream.state.tokens import Token
+from tycostream.state.tokens import ApiToken
 
-TOKEN = Token("t1", "one", "user", {}, 0.0)
+TOKEN = ApiToken("t1", "one", "user", {}, 0.0)
 
 
 def test_what_was_put_is_there_until_it_is_revoked() -> None:

@@ -14,17 +14,16 @@ import pytest
 from tycostream.auth import tokens as module
 from tycostream.auth.api_token import digest, new_secret
 from tycostream.auth.denied import Denied, Reason
-from tycostream.auth.session import Session
-from tycostream.auth.session import Token as Shown
+from tycostream.auth.session import Session, Token
 from tycostream.auth.tokens import Tokens
 from tycostream.errors import StateError
 from tycostream.observe.events import Event, OperationFailed, StateAvailable, StateUnavailable, TokenRevoked
 from tycostream.state.base import Script, StateStore, T
 from tycostream.state.opening import open_state
-from tycostream.state.tokens import Token, add, listed, revoke
+from tycostream.state.tokens import ApiToken, add, listed, revoke
 from tycostream.testing.clock import FakeClock
 
-TOKEN = Token("t1", "one", "trader", {"desk-id": "fx"}, 0.0)
+TOKEN = ApiToken("t1", "one", "trader", {"desk-id": "fx"}, 0.0)
 
 
 class Watched:
@@ -68,7 +67,7 @@ class World:
         self.tokens = Tokens(self.store, self.clock, self.events.append)
         self.other = open_state(self.url)
 
-    async def made(self, token: Token = TOKEN, **more: Any) -> str:
+    async def made(self, token: ApiToken = TOKEN, **more: Any) -> str:
         secret = new_secret()
         await self.other.write(add(replace(token, **more), digest(secret) or ""))
         return secret
@@ -95,6 +94,11 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     world = World(tmp_path)
+    world.tokens.start()
+    world.tokens.start()  # once is enough
+    await world.until(lambda: bool(world.clock._timers))
+    world.store.reads = 0
+    world.store.asked.clear()
     yield world
     world.store.away = None
     world.store.go.set()
@@ -107,7 +111,7 @@ AWAY = StateError("state-unavailable", "the state cannot be read", detail="a cab
 
 async def test_a_token_is_a_session_and_is_looked_up_once(world: World) -> None:
     secret = await world.made(expires_s=2000.0)
-    said = Shown("t1", issued_at_s=0.0, api=True)
+    said = Token("t1", issued_at_s=0.0, api=True)
     for _ in range(3):
         assert await world.tokens.session(secret) == Session("trader", {"desk-id": "fx"}, 2000.0, said)
     assert world.store.reads == 1
@@ -228,15 +232,36 @@ async def test_what_is_known_is_trusted_for_an_hour(world: World) -> None:
     await world.tokens.session(secret)
 
 
-async def test_a_state_that_is_away_from_the_start(world: World) -> None:
+async def test_a_state_that_is_away_from_the_start_is_told_of_before_anybody_asks(tmp_path: Path) -> None:
+    world = World(tmp_path)
     secret = await world.made()
     world.store.away = AWAY
+    world.tokens.start()
+    await world.until(lambda: bool(world.clock._timers))
+    assert [type(event) for event in world.events] == [StateUnavailable]
     assert await world.denied(secret) is Reason.UNAVAILABLE
     world.store.away = None
     assert await world.denied(secret) is Reason.UNAVAILABLE  # it is asked once a second
-    world.clock.advance(1)
+    await world.pass_s(1)
     await world.tokens.session(secret)
-    assert [type(event) for event in world.events] == [StateUnavailable, StateAvailable]
+    await world.other.write(revoke(["t1"], 1000.0))
+    await world.pass_s(0.5)
+    assert await world.denied(secret) is Reason.TOKEN_REVOKED
+    assert [type(event) for event in world.events] == [StateUnavailable, StateAvailable, TokenRevoked]
+    await world.tokens.close()
+    await world.other.close()
+
+
+async def test_tokens_that_nobody_started_hear_of_revocations_too(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    secret = await world.made()
+    await world.tokens.session(secret)
+    await world.other.write(revoke(["t1"], 1000.0))
+    await world.until(lambda: bool(world.clock._timers))
+    await world.pass_s(0.5)
+    assert await world.denied(secret) is Reason.TOKEN_REVOKED
+    await world.tokens.close()
+    await world.other.close()
 
 
 async def test_a_mistake_of_ours_ends_nothing(world: World) -> None:

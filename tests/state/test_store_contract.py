@@ -8,19 +8,20 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
 
 from tycostream.config.state import sqlite_path
 from tycostream.errors import StateError
+from tycostream.state import postgres as postgres_state
 from tycostream.state.base import Script, StateStore
 from tycostream.state.opening import open_state
 from tycostream.state.schema import VERSION
 from tycostream.state.tokens import (
     FIND_MAX,
-    Token,
+    ApiToken,
     add,
     find,
     listed,
@@ -29,10 +30,11 @@ from tycostream.state.tokens import (
     revoked_since,
     standing,
 )
+from tycostream.testing.proxy import FaultProxy
 
 Open = Callable[[], StateStore]
-ALICE = Token("a1", "alice's job", "trader", {"desk-id": 'f"x\\', "user-id": "ü"}, 1000.25)
-BOB = Token("b2", "bob", "auditor", {}, 2000.0, expires_s=3000.5)
+ALICE = ApiToken("a1", "alice's job", "trader", {"desk-id": 'f"x\\', "user-id": "ü"}, 1000.25)
+BOB = ApiToken("b2", "bob", "auditor", {}, 2000.0, expires_s=3000.5)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -288,3 +290,24 @@ async def test_who_is_cancelled_leaves_a_store_that_works(database: str) -> None
         await task
     assert await store.read(listed()) == []
     await store.close()
+
+
+async def test_a_server_that_stops_answering_is_given_up(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_state, "_TIMEOUT_S", 0.5)
+    parts = urlsplit(database)
+    proxy = FaultProxy(str(parts.hostname), parts.port or 5432)
+    await proxy.start()
+    login = parts.netloc.rpartition("@")[0]
+    store = open_state(parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}").geturl())
+    try:
+        assert await store.read(listed()) == []
+        proxy.stall(new=False)
+        answers = await asyncio.gather(store.read(listed()), store.read(listed()), return_exceptions=True)
+        assert isinstance(answers[0], StateError)
+        assert answers[0].message == "the database of the state does not answer"
+        assert answers[1] == []  # over a new connection
+    finally:
+        await store.close()
+        await proxy.stop()

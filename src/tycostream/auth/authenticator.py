@@ -90,6 +90,11 @@ class Authenticator:
             return lambda: None
         return self.tokens.watch(session.token.id, told)
 
+    def start(self) -> None:
+        """Begin to hear of what other processes revoke."""
+        if self.tokens is not None:
+            self.tokens.start()
+
     async def close(self) -> None:
         """Give up what is under way."""
         for issuers in (*self._former, self._issuers):
@@ -100,8 +105,10 @@ class Authenticator:
 
     async def authenticate(self, credentials: Credentials) -> Session:
         """Who shows these. RequestError, with Hasura's codes and words, if that is nobody."""
+        if self._config is None:
+            return Session()
         try:
-            by, session = await self._identified(credentials)
+            by, session = await self._identified(self._config, credentials)
         except RequestError as error:
             self._emit(
                 AuthenticationFailed(
@@ -130,13 +137,11 @@ class Authenticator:
         except RequestError:
             return False
 
-    async def _identified(self, credentials: Credentials) -> tuple[str, Session]:
-        if self._config is None:
-            return "nothing", Session()
+    async def _identified(self, config: AuthConfig, credentials: Credentials) -> tuple[str, Session]:
         secret = credentials.admin_secret()
         if secret is not None:
             return "admin-secret", self._by_secret(secret, credentials)
-        config, issuers = self._config, self._issuers  # those of now, whatever happens while keys are fetched
+        issuers = self._issuers  # those of now, whatever happens while keys are fetched
         bearer = credentials.bearer()
         if bearer is not None and (
             bearer.startswith(PREFIX) or (issuers is None and self.tokens is not None)

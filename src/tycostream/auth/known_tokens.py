@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from tycostream.state.tokens import Token
+from tycostream.state.tokens import ApiToken
 
 _TOKENS_MAX: Final = 10_000  # some 5 MB
 _REVOKED_MAX: Final = 10_000
@@ -23,19 +23,19 @@ class KnownTokens:
     """
 
     def __init__(self) -> None:
-        self._tokens: OrderedDict[str, Token] = OrderedDict()
+        self._tokens: OrderedDict[str, ApiToken] = OrderedDict()
         self._digests: dict[str, str] = {}  # by id
         self._bearers: dict[str, set[Told]] = {}
         self._revoked: OrderedDict[str, None] = OrderedDict()
 
-    def get(self, digest: str) -> Token | None:
+    def get(self, digest: str) -> ApiToken | None:
         """The token, if it is known."""
         token = self._tokens.get(digest)
         if token is not None:
             self._tokens.move_to_end(digest)
         return token
 
-    def put(self, digest: str, token: Token, now_s: float) -> Token:
+    def put(self, digest: str, token: ApiToken, now_s: float) -> ApiToken:
         """Remember a token; gives it as it is, by all that is known."""
         if token.revoked_s is None and token.id in self._revoked:
             token = replace(token, revoked_s=now_s)

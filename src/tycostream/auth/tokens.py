@@ -14,13 +14,12 @@ from typing import Final, TypeVar
 from tycostream.auth.api_token import digest
 from tycostream.auth.denied import Denied, Reason, expired, revoked, unavailable
 from tycostream.auth.known_tokens import KnownTokens
-from tycostream.auth.session import Session
-from tycostream.auth.session import Token as Shown
+from tycostream.auth.session import Session, Token
 from tycostream.clock import Clock
 from tycostream.errors import StateError
 from tycostream.observe.events import Emit, OperationFailed, StateAvailable, StateUnavailable, TokenRevoked
 from tycostream.state.base import StateStore
-from tycostream.state.tokens import FIND_MAX, Mark, Token, find, note_uses, revoke, revoked_since, standing
+from tycostream.state.tokens import FIND_MAX, ApiToken, Mark, find, note_uses, revoke, revoked_since, standing
 
 _ASK_EVERY_S: Final = 0.5
 _RETRY_S: Final = 1.0
@@ -40,7 +39,7 @@ class Tokens:
         self._clock = clock
         self._emit = emit
         self._known = KnownTokens()
-        self._wanted: dict[str, asyncio.Future[Token | StateError | None]] = {}  # by digest
+        self._wanted: dict[str, asyncio.Future[ApiToken | StateError | None]] = {}  # by digest
         self._looking: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._mark: Mark | None = None
@@ -49,6 +48,11 @@ class Tokens:
         self._not_before_s = float("-inf")
         self._uses: dict[str, float] = {}
         self._noted_s = clock.monotonic()
+
+    def start(self) -> None:
+        """Begin to hear of revocations, and tell at once if the state is away. Idempotent."""
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow(), name="tokens: what was revoked")
 
     async def session(self, secret: str) -> Session:
         """Whose token that is; Denied if it is nobody's, or that cannot be said for now."""
@@ -66,7 +70,7 @@ class Tokens:
             raise expired(api=True)
         if token.id in self._uses or len(self._uses) < _USES_MAX:
             self._uses[token.id] = now_s
-        said = Shown(token.id, issued_at_s=token.created_s, api=True)
+        said = Token(token.id, issued_at_s=token.created_s, api=True)
         return Session(token.role, token.variables, token.expires_s, said)
 
     def watch(self, token_id: str, told: Callable[[], None]) -> Callable[[], None]:
@@ -99,7 +103,7 @@ class Tokens:
     def _heard_lately(self) -> bool:
         return self._clock.monotonic() - self._confirmed_s < _STALE_MAX_S
 
-    async def _looked_up(self, shown: str) -> Token | None:
+    async def _looked_up(self, shown: str) -> ApiToken | None:
         waiting = self._wanted.get(shown)
         if waiting is None:
             if self._clock.monotonic() < self._not_before_s or len(self._wanted) >= _WANTED_MAX:
@@ -119,16 +123,13 @@ class Tokens:
                 some = list(islice(self._wanted, FIND_MAX))
                 found = await self._store.read(find(some))
                 self._reached()
-                if self._mark is None:
-                    self._mark, self._confirmed_s = found.mark, self._clock.monotonic()
-                    self._following = asyncio.create_task(self._follow(), name="tokens: what was revoked")
+                mark = self._mark or self._begin(found.mark)
                 for shown in some:
                     token = found.tokens.get(shown)
-                    if (
-                        token is not None and found.mark.life == self._mark.life
-                    ):  # else _ask is about to see that
+                    if token is not None and found.mark.life == mark.life:  # else _ask is about to see that
                         token = self._known.put(shown, token, self._clock.time())
                     self._wanted.pop(shown).set_result(token)
+                self.start()
         except StateError as failed:
             error = failed
             self._lost(failed)
@@ -142,9 +143,12 @@ class Tokens:
 
     # hearing of revocations
 
+    def _begin(self, mark: Mark) -> Mark:
+        self._mark, self._confirmed_s = mark, self._clock.monotonic()
+        return mark
+
     async def _follow(self) -> None:
         while True:
-            await self._clock.sleep(_RETRY_S if self._away else _ASK_EVERY_S)
             try:
                 await self._ask()
                 if len(self._uses) >= _USES_MAX or self._clock.monotonic() - self._noted_s >= _NOTE_EVERY_S:
@@ -155,9 +159,17 @@ class Tokens:
                 self._emit(
                     OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}")
                 )
+            await self._clock.sleep(_RETRY_S if self._away else _ASK_EVERY_S)
 
     async def _ask(self) -> None:
-        assert self._mark is not None
+        if self._mark is None:
+            found = await self._store.read(find([]))
+            if (
+                self._mark is None
+            ):  # else somebody showed a token meanwhile, and that mark may be an earlier one
+                self._begin(found.mark)
+                self._reached()
+            return
         news = await self._store.read(revoked_since(self._mark.revision))
         if news.mark.life != self._mark.life or news.mark.revision < self._mark.revision:
             # the state is another one, or one of before: what is in it of those that we know is anybody's guess

@@ -15,7 +15,7 @@ from tycostream.errors import TycoError
 if TYPE_CHECKING:
     from tycostream.config.model import Config
     from tycostream.state.base import StateStore
-    from tycostream.state.tokens import Token
+    from tycostream.state.tokens import ApiToken
 
 token_cli = typer.Typer(
     help="API tokens: who shows one is asked nothing else. They are kept in `state` of the configuration.",
@@ -46,11 +46,11 @@ def create(
     """
     from tycostream.auth.api_token import digest, new_id, new_secret
     from tycostream.clock import SystemClock
-    from tycostream.state.tokens import Token, add
+    from tycostream.state.tokens import ApiToken, add
 
     loaded = load(config)
     now_s = SystemClock().time()
-    token = Token(
+    token = ApiToken(
         new_id(),
         _text(name, "the name"),
         _text(role, "the role"),
@@ -122,7 +122,7 @@ def revoke(
     from tycostream.state.tokens import listed
     from tycostream.state.tokens import revoke as revocation
 
-    async def work(store: StateStore) -> tuple[list[Token], frozenset[str]]:
+    async def work(store: StateStore) -> tuple[list[ApiToken], frozenset[str]]:
         tokens = _chosen(which, await store.read(listed()))
         ids = [token.id for token in tokens]
         return tokens, await store.write(revocation(ids, SystemClock().time()))
@@ -158,9 +158,9 @@ def _in_state(config: Config, work: Callable[[StateStore], Awaitable[Any]]) -> A
     return run(opened())
 
 
-def _chosen(which: Sequence[str], tokens: Sequence[Token]) -> list[Token]:
+def _chosen(which: Sequence[str], tokens: Sequence[ApiToken]) -> list[ApiToken]:
     """The tokens that are meant, each once; TycoError if that is not clear."""
-    found: dict[str, Token] = {}
+    found: dict[str, ApiToken] = {}
     for text in which:
         meant = [token for token in tokens if token.id == text]
         meant = meant or [token for token in tokens if token.name == text and token.revoked_s is None]
@@ -235,7 +235,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _shown(token: Token, now_s: float) -> dict[str, Any]:
+def _shown(token: ApiToken, now_s: float) -> dict[str, Any]:
     times = {
         "created": token.created_s,
         "expires": token.expires_s,
@@ -257,7 +257,7 @@ def _shown(token: Token, now_s: float) -> dict[str, Any]:
     }
 
 
-def _print_table(tokens: Sequence[Token], now_s: float) -> None:
+def _print_table(tokens: Sequence[ApiToken], now_s: float) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

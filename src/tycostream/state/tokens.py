@@ -16,7 +16,7 @@ _COLUMNS: Final = "t.id, t.name, t.role, t.variables, t.created_s, t.expires_s, 
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class ApiToken:
     """A token as it is known to us: all but its secret. Times are seconds since 1970; ``id`` tells it in lists and logs."""
 
     id: str
@@ -47,7 +47,7 @@ class Mark:
 class Found:
     """Tokens by digest, of those asked for that are there, and the mark at that moment."""
 
-    tokens: Mapping[str, Token]
+    tokens: Mapping[str, ApiToken]
     mark: Mark
 
 
@@ -59,7 +59,7 @@ class Revoked:
     mark: Mark
 
 
-def add(token: Token, digest: str) -> Script[None]:
+def add(token: ApiToken, digest: str) -> Script[None]:
     """A new token. Run twice it is there once."""
     variables = msgspec.json.encode(dict(token.variables)).decode()
     yield (
@@ -81,7 +81,7 @@ def find(digests: Sequence[str]) -> Script[Found]:
     )
 
 
-def listed() -> Script[list[Token]]:
+def listed() -> Script[list[ApiToken]]:
     """Every token, the oldest first."""
     rows = yield f"SELECT {_COLUMNS} FROM tycostream_tokens t ORDER BY t.created_s, t.id", ()  # noqa: S608
     return [_token(row) for row in rows]
@@ -137,8 +137,8 @@ def _places(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values)) or "NULL"
 
 
-def _token(row: Sequence[Any]) -> Token:
+def _token(row: Sequence[Any]) -> ApiToken:
     token_id, name, role, variables, created_s, expires_s, used_s, revoked_s = row
-    return Token(
+    return ApiToken(
         token_id, name, role, msgspec.json.decode(variables), created_s, expires_s, used_s, revoked_s
     )
