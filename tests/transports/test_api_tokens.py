@@ -195,7 +195,7 @@ async def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator
     engine = ScriptedEngine([ITEMS])
     engine.tables["items"] = [(n, f"name {n}") for n in range(3)]
     async with serving(engine, monkeypatch, yaml) as port:
-        folder.rmdir()
+        folder.rename(tmp_path / "elsewhere")
         yield port
 
 
