@@ -20,8 +20,8 @@ USER 10001:10001
 EXPOSE 4000
 # Alive, not ready: a database that is away is no reason to restart the server. /readyz says what is ready.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('TYCO_PORT', '4000') + '/healthz', timeout=2)"]
+  CMD ["python", "-c", "import os, ssl, urllib.request as r\nurl = '://127.0.0.1:' + os.environ.get('TYCO_PORT', '4000') + '/healthz'\ntry: r.urlopen('http' + url, timeout=2)\nexcept Exception: r.urlopen('https' + url, timeout=2, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["tycostream"]
-# There is no authentication yet, so the server refuses an address that others can reach. In a container every address is
-# such a one: `server.insecure_public: true` (or TYCO_INSECURE_PUBLIC=true) says that what is in front of it decides.
+# Without `auth:` the server refuses an address that others can reach, and in a container every address is such a one:
+# `server.insecure_public: true` (or TYCO_INSECURE_PUBLIC=true) says that what is in front of it decides.
 CMD ["serve", "--config", "/etc/tycostream/tycostream.yaml", "--host", "0.0.0.0"]

@@ -324,6 +324,22 @@ async def test_a_client_that_does_not_read_is_cut_off(rig: Rig) -> None:
     finish.set()
 
 
+async def test_an_upgrade_behind_a_request_that_is_not_answered(rig: Rig) -> None:
+    finish = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await finish.wait()
+        await Rig._app(rig, scope, receive, send)
+
+    rig.shell.app = slow
+    upgrade = b"GET /graphql HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    answer = await rig.say(GET + upgrade)
+    assert answer.endswith("an upgrade waits for the answer before it")
+    assert rig.wire.closing
+    finish.set()
+    assert await rig.say() == ""
+
+
 async def test_what_is_lost_leaves_no_timer() -> None:
     rig = Rig()
     await rig.say(POST + b"Content-Length: 5\r\n\r\n")

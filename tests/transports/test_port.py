@@ -20,7 +20,7 @@ from tycostream.config.load import loads
 from tycostream.config.model import ServerConfig
 from tycostream.engines.base import Engine
 from tycostream.observe.events import ConnectionClosed as ClosedEvent
-from tycostream.observe.events import Event
+from tycostream.observe.events import Event, RequestRefused
 from tycostream.rows import Column, RowType
 from tycostream.scalars import SCALARS
 from tycostream.testing.scripted import ScriptedEngine
@@ -253,6 +253,28 @@ async def test_http(port: Port, method: str, arguments: dict[str, Any], status: 
         response = await client.request(method, "/v1/graphql", **arguments)
     assert response.status_code == status, response.text
     assert text in response.text
+
+
+async def test_sockets_that_drip_hold_nothing_that_others_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = ScriptedEngine([ITEMS])
+    engine.tables["items"] = [(1, "name 1")]
+    text = YAML.replace("port: 0", "port: 0, header_timeout: 500ms, body_timeout: 500ms")
+    async with serving(engine, monkeypatch, text) as port:
+        address = port.url.removeprefix("http://").split(":")
+        slow = [await asyncio.open_connection(*address) for _ in range(100)]
+        head = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        for number, (_, writer) in enumerate(slow):
+            writer.write(head[:20] if number % 2 else head + b"Content-Length: 50\r\n\r\n{")
+        async with httpx2.AsyncClient(base_url=port.url) as client:
+            answer = await client.post("/graphql", json={"query": "{items_by_pk(id: 1) {name}}"})
+        assert answer.json() == {"data": {"items_by_pk": {"name": "name 1"}}}
+        for reader, writer in slow:
+            said = await asyncio.wait_for(reader.read(), 30)
+            assert said.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+            writer.close()
+        assert len([event for event in port.events if isinstance(event, RequestRefused)]) == 100
 
 
 async def test_health_version_and_graphiql(port: Port) -> None:

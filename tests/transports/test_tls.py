@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import ssl
 import subprocess
@@ -22,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from tests.certificates import Authority
+from tests.test_container_files import healthcheck
 from tests.transports.test_port import ITEMS, PROTOCOL, Port, init, serving, subscribe
 from tycostream.cli.reloading import KEPT
 from tycostream.config.door import TlsConfig
@@ -180,6 +182,15 @@ async def test_what_is_no_tls_is_refused_quietly(port: Port, caplog: pytest.LogC
         writer.close()
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
     assert not [event for event in port.events if isinstance(event, RequestRefused)]
+
+
+async def test_the_containers_healthcheck_asks_over_tls_too(port: Port) -> None:
+    number = port.url.rsplit(":")[-1]
+    for environ, alive in (({"TYCO_PORT": number}, True), ({"TYCO_PORT": "1"}, False)):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", healthcheck()), env={**os.environ, **environ}, stderr=subprocess.DEVNULL
+        )
+        assert (await process.wait() == 0) is alive
 
 
 def test_over_uvloop_too(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:

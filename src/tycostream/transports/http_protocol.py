@@ -118,9 +118,7 @@ class HttpShell(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         """The transport's buffer has drained."""
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        self._forget_unread()
         super().resume_writing()
 
     # the parser's callbacks
@@ -173,6 +171,7 @@ class HttpShell(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """The socket is another protocol's from now on, with its place among the connections."""
         self._wait(None)
+        self._forget_unread()
         slot, self._slot = self._slot, None
         assert slot is not None
         self._connections.hand_over(self.transport, slot)
@@ -202,8 +201,11 @@ class HttpShell(HttpToolsProtocol):
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and (codings != [b"chunked"] or version == "1.0"):
             return 400, "the only Transfer-Encoding is chunked, and HTTP/1.0 has none"
-        if self._should_upgrade() and any(name in _BODIES for name, _ in self.headers):
-            return 400, "an upgrade has no body"
+        if self._should_upgrade():
+            if any(name in _BODIES for name, _ in self.headers):
+                return 400, "an upgrade has no body"
+            if self.cycle is not None and not self.cycle.response_complete:
+                return 400, "an upgrade waits for the answer before it"  # it would be written between frames
         return None
 
     def _too_large(self) -> str:
@@ -256,6 +258,11 @@ class HttpShell(HttpToolsProtocol):
     def _close(self) -> None:
         self.transport.close()
         self._wait(_CLOSE_TIMEOUT_S, self._abort)
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _abort(self) -> None:
         self.transport.abort()
