@@ -11,7 +11,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan, StaticRoot, with_stale
 from tycostream.live.outbox import Ticker
 from tycostream.live.query_subscriber import QuerySubscriber
-from tycostream.live.rendering import LiveRoot, Rendering, payload_of_totals
+from tycostream.live.rendering import LiveRoot, Rendering, payload_at_once
 from tycostream.live.slices import Slices
 from tycostream.live.subscriber import offer_all
 
@@ -187,9 +187,9 @@ class QueryCohort:
     def _render(self, started: float, *, held: bool) -> None:
         self._dirty = False
         self._captured += 1
-        totals = payload_of_totals(self.plan, self.roots, self.statics)
-        if totals is not None:
-            self._show(totals, len(totals) > self._bytes_max, None, self._captured, started, held)
+        payload = payload_at_once(self.plan, self.roots, self.statics)
+        if payload is not None:
+            self._show(payload, len(payload) > self._bytes_max, None, self._captured, started, held)
             return
         rendering = Rendering(self.plan, self.roots, self.statics, bytes_max=self._bytes_max)
         if rendering.small and rendering.step():

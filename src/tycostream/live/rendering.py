@@ -52,6 +52,17 @@ class LiveRoot:
         return self.encoder is not None and bool(self.encoder.nested)
 
     @property
+    def followed(self) -> bool:
+        """Whether its pieces are those of a moment from which on each edit is known, and cost no other sources' rows."""
+        return (
+            self.pieces.valid
+            and isinstance(self.view, View)
+            and self.view.tracked
+            and not self.nested
+            and self.view.length <= self.plan.rows_max
+        )
+
+    @property
     def effort(self) -> Effort | None:
         """What encodes its rows counts here."""
         rows = self.passing or self.fragments
@@ -72,19 +83,25 @@ class LiveRoot:
         self.arranged.touch(self.view, keys)
 
 
-def payload_of_totals(
+def payload_at_once(
     plan: Plan, roots: Sequence[LiveRoot], statics: Mapping[int, StaticRoot]
 ) -> bytes | None:
-    """The result in this step, if only aggregates are asked for: a rendering in pieces costs more than these. Else None."""
-    values: list[bytes] = []
+    """The result, if that is little work: of aggregates, and of rows whose pieces are kept and only have to follow.
+
+    None: it takes a rendering in steps, which costs more than these do.
+    """
+    values: list[Sequence[bytes]] = []
     for root in roots:
-        if not isinstance(root.view, Totals):
+        if isinstance(root.view, Totals):
+            values.append((totals_of(root.plan).value(root.view.cells(), ()),))
+        elif root.followed and root.pieces.follow(root.view, root.fragments.of):  # type: ignore[union-attr]
+            values.append(root.pieces.value())
+        else:
             return None
-        values.append(totals_of(root.plan).value(root.view.cells(), ()))
     if statics:
         rest = iter(values)
-        values = [statics[n].value if n in statics else next(rest) for n in range(len(plan.roots))]
-    return plan.payload(values)
+        values = [(statics[n].value,) if n in statics else next(rest) for n in range(len(plan.roots))]
+    return b"".join(plan.parts(values))
 
 
 class Rendering:

@@ -51,7 +51,7 @@ class TransportWsFraming:
         ahead = b""
         for payload in payloads:
             parts.append(ahead + header(fixed + len(payload)) + self._before)
-            ahead = self._between + payload + b"}"
+            ahead = b"".join((self._between, payload, b"}"))  # a large payload is copied once
         parts.append(ahead)
         return parts
 
