@@ -111,8 +111,9 @@ class Intake:
     def _batch(self, batch: Batch) -> None:
         """Apply a batch. What a source's store refuses costs that source its place, and nobody else."""
         changes = batch.changes
-        if any(self._taken(name) is None for name in changes):
-            changes = {name: some for name, some in changes.items() if self._taken(name) is not None}
+        taken = {name: some for name, some in changes.items() if self._taken(name) is not None}
+        if len(taken) < len(changes):
+            changes = taken
             batch = Batch(batch.position, changes, batch.resync)
         try:
             self._hub.apply(batch, self._database)

@@ -45,7 +45,6 @@ _LEVELS: Final = {
     KeysUnavailable: logging.WARNING,
     Authenticated: logging.DEBUG,
     StateUnavailable: logging.WARNING,
-    CertificateExpires: logging.WARNING,
     CohortQuarantined: logging.ERROR,
     OperationFailed: logging.ERROR,
 }
@@ -90,19 +89,28 @@ def setup(level: str, style: str) -> None:
 
 def log_sink(event: Event) -> None:
     """An Emit that logs; the event's class is its name. What is below the level costs a look-up and no more."""
-    level = _LEVELS.get(type(event), logging.INFO)
-    if isinstance(event, FeedStateChanged) and event.state in ("stale", "failed"):
-        level = logging.WARNING
-    if isinstance(event, CertificateExpires) and event.expired:
-        level = logging.ERROR
-    if isinstance(event, RerunsBehind) and event.behind:
-        level = logging.WARNING
-    if isinstance(event, SlotKeepsLog):
-        level = logging.WARNING if event.warn else logging.DEBUG
+    level = _LEVELS.get(type(event))
+    if level is None:
+        level = _level(event)
     if level >= _threshold:
         structlog.get_logger().log(
             level, _name(event), **{k: v for k, v in asdict(event).items() if v not in ("", None)}
         )
+
+
+def _level(event: Event) -> int:
+    """Of what its class alone does not decide."""
+    match event:
+        case FeedStateChanged(state="stale" | "failed"):
+            return logging.WARNING
+        case CertificateExpires():
+            return logging.ERROR if event.expired else logging.WARNING
+        case RerunsBehind(behind=True):
+            return logging.WARNING
+        case SlotKeepsLog():
+            return logging.WARNING if event.warn else logging.DEBUG
+        case _:
+            return logging.INFO
 
 
 def _name(event: Event) -> str:

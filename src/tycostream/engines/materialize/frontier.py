@@ -19,7 +19,7 @@ _WAITING_BYTES_MAX: Final = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Everything of ``sources`` at ``timestamp``; no changes: they only got so far.
+    """Everything of ``sources`` at ``timestamp``; no changes: they only got so far. Those that changed are told that by their changes.
 
     ``started``: those whose snapshot is as of ``timestamp``; nothing else is told of them before.
     """
@@ -156,7 +156,7 @@ class CommonFrontier:
             if timestamp > end:
                 break
             yield from self._at(timestamp, names)
-        news = tuple(name for name in self._begun(names) if self._sources[name].told < end)
+        news = tuple([name for name in self._begun(names) if self._sources[name].told < end])
         for name in news:
             self._sources[name].told = end
         if news:
@@ -169,10 +169,11 @@ class CommonFrontier:
             source = self._sources[name]
             if source.next == timestamp:
                 _, changes[name], size = source.closed.popleft()
+                source.told = timestamp
                 self._waiting -= size
         if changes:
             yield Release(timestamp, changes, begun)
-        started = tuple(name for name in names if self._sources[name].start == timestamp)
+        started = tuple([name for name in names if self._sources[name].start == timestamp])
         for name in started:
             self._sources[name].start, self._sources[name].told = None, timestamp
         if started:
@@ -180,4 +181,4 @@ class CommonFrontier:
 
     def _begun(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those that are complete to the outside."""
-        return tuple(name for name in names if self._sources[name].start is None)
+        return tuple([name for name in names if self._sources[name].start is None])
