@@ -24,6 +24,7 @@ from run import FRAMING, PLANNER, TRADES, Nothing
 
 from tycostream.auth.session import Session
 from tycostream.config.model import LiveConfig
+from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
 from tycostream.live.hub import Hub
 from tycostream.observe.events import silent
@@ -52,8 +53,8 @@ class Counting(Nothing):
 
 
 def symbol(n: int, groups: int) -> str:
-    """The symbol of the row ``n``."""
-    return f"S{n % groups}"
+    """The symbol of the row ``n``: equal ones are one string, as an engine's decoder gives them."""
+    return sys.intern(f"S{n % groups}")
 
 
 def row(n: int, name: str, chance: random.Random, note: int = 0) -> Row:
@@ -65,6 +66,7 @@ def row(n: int, name: str, chance: random.Random, note: int = 0) -> Row:
 def measured(kind: str, rows: int, groups: int, changes: int) -> dict[str, float]:
     """One kind of aggregates, in a hub of its own."""
     over, fields = KINDS[kind]
+    walk_seldom()  # as ``serve`` does
     chance = random.Random(7)
     clock = FakeClock()
     hub = Hub(clock, silent, CursorBox(), outbox_bytes_max=1 << 22)
