@@ -83,9 +83,7 @@ class LiveRoot:
         self.arranged.touch(self.view, keys)
 
 
-def payload_at_once(
-    plan: Plan, roots: Sequence[LiveRoot], statics: Mapping[int, StaticRoot]
-) -> bytes | None:
+def payload_at_once(plan: Plan, roots: Sequence[LiveRoot], statics: Mapping[int, StaticRoot]) -> bytes | None:
     """The result, if that is little work: of aggregates, and of rows whose pieces are kept and only have to follow.
 
     None: it takes a rendering in steps, which costs more than these do.
