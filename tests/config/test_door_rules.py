@@ -79,6 +79,10 @@ def problems(server: str) -> list[str]:
             "trusted_proxies[0]: '::/0' is everybody, so anybody could say who he is; name your proxies",
         ),
         (
+            "{trusted_proxies: ['::ffff:10.0.0.0/104'], insecure_public: true}",
+            "trusted_proxies[0]: '::ffff:10.0.0.0/104' is IPv4 within IPv6; write it as IPv4",
+        ),
+        (
             "{trusted_proxies: 127.0.0.1}",
             "trusted_proxies: a proxy lets others in than those on this machine, and nobody is asked who he is: "
             "anybody could read every source; remove it, or set server.insecure_public: true to allow it",

@@ -223,6 +223,18 @@ async def test_more_around_a_body_than_in_it(parts: list[bytes]) -> None:
     assert not rig.tasks
 
 
+@pytest.mark.parametrize("head", [POST + b"Content-Length: 10000000\r\n\r\n", CHUNKED])
+async def test_a_body_without_end_is_not_read_to_the_end(head: bytes) -> None:
+    rig = Rig(message_bytes_max=1024)
+    part = b"x" * 10_000
+    parts = [part if head is not CHUNKED else b"2710\r\n" + part + b"\r\n"] * 100
+    answer = await rig.say(head, *parts)
+    assert answer.startswith("HTTP/1.1 413 ")
+    assert rig.refused() == [(413, "the body is too large")]
+    assert rig.wire.closing
+    assert not rig.tasks, "its application is told"
+
+
 async def test_a_body_in_many_small_chunks_is_fine() -> None:
     rig = Rig(header_bytes_max=1024)
     answer = await rig.say(CHUNKED, *[b"1\r\na\r\n"] * 1000, b"0\r\n\r\n")

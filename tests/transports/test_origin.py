@@ -41,6 +41,8 @@ def verdict(
         ("localhost:4000@evil.example", None, "127.0.0.1", False),
         ("evil.example@localhost:4000", None, "127.0.0.1", False),
         (None, None, "127.0.0.1", False),
+        (None, "http://none", "0.0.0.0", False),
+        ("", "http://", "0.0.0.0", False),
         ("api.example", None, "0.0.0.0", True),
         ("api.example", "https://api.example", "0.0.0.0", True),
         ("api.example:443", "https://api.example", "0.0.0.0", True),

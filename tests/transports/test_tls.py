@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -161,6 +162,30 @@ async def test_a_client_that_names_no_host_gets_the_renewed_one_too(port: Port, 
     found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     assert x509.load_der_x509_certificate(found).serial_number == files.serial
     writer.close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_from_before_is_resumed(port: Port, files: Files, version: ssl.TLSVersion) -> None:
+    """As browsers do it: the renewed certificate does not even cost them a whole handshake."""
+    trusting = files.authority.trusting()
+    trusting.maximum_version = trusting.minimum_version = version
+    address = ("127.0.0.1", int(port.url.rsplit(":")[-1]))
+
+    def visit(session: ssl.SSLSession | None) -> tuple[bool | None, ssl.SSLSession | None]:
+        with (
+            socket.create_connection(address, 10) as plain,
+            trusting.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as secured,
+        ):
+            secured.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert secured.recv(100).startswith(b"HTTP/1.1 200")
+            return secured.session_reused, secured.session
+
+    reused, session = await asyncio.to_thread(visit, None)
+    assert not reused
+    files.renew()
+    port.server.renew(loads(files.yaml(), environ={}).server)
+    reused, _ = await asyncio.to_thread(visit, session)
+    assert reused
 
 
 async def test_old_versions_are_not_spoken(port: Port, files: Files) -> None:

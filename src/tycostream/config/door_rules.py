@@ -11,6 +11,7 @@ from tycostream.config.model import ServerConfig
 from tycostream.config.origins import is_pattern, parse_origin
 from tycostream.config.tree import Path
 
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _HEADER: Final = re.compile(r"[!#$%&'+.^_`|~0-9A-Za-z-]+\*?|\*")
 
@@ -41,7 +42,9 @@ def check_door(server: ServerConfig, add: _Add, *, authenticated: bool) -> None:
             said = "has bits beyond its mask" if "host bits" in str(error) else "is no address and no network"
             add(here, f"{text!r} {said}; write 10.0.0.7, 10.0.0.0/8 or fd00::/8")
         else:
-            if network.prefixlen == 0:
+            if network.version == 6 and network.subnet_of(_MAPPED):
+                add(here, f"{text!r} is IPv4 within IPv6; write it as IPv4")
+            elif network.prefixlen == 0:
                 add(here, f"{text!r} is everybody, so anybody could say who he is; name your proxies")
     if server.trusted_proxies and open_to_all:
         add(

@@ -30,6 +30,9 @@ _UNREAD_TIMEOUT_S: Final = 60.0  # a client reads some 50 KB in it, or is gone
 _CLOSE_TIMEOUT_S: Final = 5.0
 # Bytes of chunks' sizes and the like, for each byte of a body: a chunk of one byte takes five more.
 _OVERHEAD_MAX: Final = 8
+# Handlers refuse what is larger than server.message_bytes_max, in their own words. This is for what none of them reads.
+_BODY_FACTOR_MAX: Final = 2
+_BODY_BYTES_MORE: Final = 64 * 2**10
 _BODIES: Final = (b"content-length", b"transfer-encoding")
 _LOGGER: Final = logging.getLogger("tycostream.http")
 _LOGGER.setLevel(
@@ -145,6 +148,9 @@ class HttpShell(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """See httptools."""
         self._body_bytes += len(body)
+        if self._body_bytes > _BODY_FACTOR_MAX * self._settings.message_bytes_max + _BODY_BYTES_MORE:
+            self._problem = (413, "the body is too large")
+            raise ValueError(self._problem[1])  # as above
         super().on_body(body)
 
     def on_message_complete(self) -> None:

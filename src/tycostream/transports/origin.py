@@ -89,7 +89,7 @@ def _allowed(origin: str, cors: CorsConfig) -> bool:
 def _same(origin: str, host: str | None, *, secure: bool) -> bool:
     """Whether a page is of this server: under the same name. Without TLS of ours a proxy may have had it, or not."""
     page = _parsed(origin)
-    if page is None or page.scheme not in (("https",) if secure else ("https", "http")):
+    if host is None or page is None or page.scheme not in (("https",) if secure else ("https", "http")):
         return False
     return page == _parsed(f"{page.scheme}://{host}")
 
