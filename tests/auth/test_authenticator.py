@@ -74,6 +74,30 @@ async def test_an_admin_secret(name: str, secret: str) -> None:
     assert not found.admin
 
 
+async def test_an_admin_secret_is_rotated_without_a_moment_in_which_none_is_good() -> None:
+    def of(*secrets: str) -> AuthConfig:
+        return AuthConfig.model_validate({"admin_secrets": list(secrets)})
+
+    authenticator = Authenticator(of(ADMIN_SECRET), FakeClock(), silent)
+    void: list[str] = []
+    authenticator.watch(lambda: void.append("ask again"))
+
+    async def good(secret: str) -> bool:
+        try:
+            return (await authenticator.authenticate(Credentials([("x-hasura-admin-secret", secret)]))).admin
+        except RequestError:
+            return False
+
+    both = [ADMIN_SECRET, "the secret of tomorrow"]
+    assert [await good(secret) for secret in both] == [True, False]
+    authenticator.reconfigure(of(*both))
+    assert [await good(secret) for secret in both] == [True, True]
+    authenticator.reconfigure(of("the secret of tomorrow"))
+    assert [await good(secret) for secret in both] == [False, True]
+    assert [await good(secret) for secret in ("", "the secret of", "the secret of tomorrow2")] == [False] * 3
+    assert void == ["ask again"] * 2
+
+
 @pytest.mark.parametrize(
     "given", ["", "wrong", ADMIN_SECRET[:-1], ADMIN_SECRET + "x", ADMIN_SECRET.upper(), "ü"]
 )

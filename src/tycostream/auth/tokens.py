@@ -25,7 +25,7 @@ _ASK_EVERY_S: Final = 0.5
 _RETRY_S: Final = 1.0
 _NOTE_EVERY_S: Final = 60.0
 _STALE_MAX_S: Final = 3600.0  # by then a revocation that we cannot hear of has had an hour
-_WANTED_MAX: Final = 2_000  # who shows tokens that nobody made must not fill the memory
+_WANTED_MAX: Final = 20_000  # some 8 MB: ten thousand clients may come back at once, but who shows tokens that nobody made must not fill the memory
 _USES_MAX: Final = 10_000
 
 T = TypeVar("T")
