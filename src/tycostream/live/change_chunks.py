@@ -96,6 +96,10 @@ class ChangeChunks(Generic[T]):
         self.leave(place)
         return payload
 
+    def rows(self, place: int) -> int:
+        """How many changes the payload at a place has that was made."""
+        return len(self._chunks[place])
+
     def _further(self) -> bytes:
         """Go on with the chunk in the making; its payload if it is full or the last."""
         items, encoded, size = self._open

@@ -110,7 +110,7 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         if encoded:
             cursor = self.cursor()
             payload = self.payload(Phase.LIVE, encoded, complete=True, resync=entry.resync, cursor=cursor)
-            self._publish([payload], entry.seq - 1)
+            self._publish([payload], entry.seq - 1, len(encoded))
 
     def _told(self, changes: Iterable[Change]) -> list[Pair]:
         """What is to be told of changes in sight: the images as they are seen."""
@@ -129,7 +129,7 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         if not self.encoder.wants_cursor:
             return
         if self.at_head:
-            self._offer([self.nothing()], self.head)
+            self._offer([self.nothing()], self.head, 0)
         for member in list(self._pacing):
             member.heartbeat()
 

@@ -94,7 +94,9 @@ class FeedSubscriber(LogSubscriber):
             if self._sending is not None:
                 payload = self._sending.next(self._place)
                 if payload is not None:
-                    self._place += bool(payload)
+                    if payload:
+                        self.rows_told += self._sending.rows(self._place)
+                        self._place += 1
                     return payload
                 self._finish()
             if self._opening:

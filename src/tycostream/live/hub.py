@@ -40,6 +40,7 @@ from tycostream.live.live_source import (
     removed,
 )
 from tycostream.live.log_subscriber import LogSubscriber
+from tycostream.live.meter import Meter
 from tycostream.live.nested import Nesting
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
@@ -66,6 +67,11 @@ class Hub:
         self._joins: dict[str, frozenset[Join]] = {}  # where each source's rows lead
         self._nesting = Nesting(self.sources)
         self._cohorts = Cohorts(clock, emit, cursors, self._slices, self._nesting)
+
+    @property
+    def meter(self) -> Meter:
+        """How much goes through."""
+        return self._cohorts.ticker.meter
 
     # the engine side
 
@@ -195,6 +201,7 @@ class Hub:
         What one source's store refuses is raised, and nothing of the batch was applied to any, nor told.
         """
         started = self._clock.monotonic()
+        self.meter.look(started)
         count = reached = 0
         for source, resolved in self._stored(batch):
             if (source.store.surplus or source.crowded) and self._crowded(source, batch.position, database):
@@ -210,6 +217,7 @@ class Hub:
                 reached += 1
                 push(seen, entry)
         self._cohorts.settle(resync=batch.resync)
+        self.meter.changes += count
         self._emit(BatchApplied(database, count, reached, self._clock.monotonic() - started))
 
     def _stored(self, batch: Batch) -> list[tuple[LiveSource, list[Change]]]:

@@ -11,7 +11,7 @@ from tycostream.dataflow.predicate import Predicate
 from tycostream.graphql.plan import Coalesce, Plan, RootPlan, with_stale
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox, Ticker
-from tycostream.live.subscriber import offer_all
+from tycostream.live.subscriber import Told, offer_all
 from tycostream.rows import Change
 
 BROADCAST_CHANGES_MAX = 200  # a larger transaction is sliced: members pull it in shared chunks
@@ -51,6 +51,9 @@ class LogCohort(Generic[M]):
         self.at_head: dict[M, None] = {}
         self._pacing: dict[M, None] = {}  # coalescing members, told that something was published
         self._published: list[bytes] = []
+        self._published_rows = 0
+        # At the head: what a member was told is the difference, so that telling many costs no more than telling one.
+        self.told = Told(0, 0)
         self._base_seq = 0  # where members at the head stood before anything in _published
         self.stale = False
         self._telling = False  # the staleness is among what was published
@@ -80,7 +83,7 @@ class LogCohort(Generic[M]):
         self.stale = stale
         if self.at_head:
             self._telling = True
-            self._offer([with_stale(self.nothing(), stale)], self.head)
+            self._offer([with_stale(self.nothing(), stale)], self.head, 0)
         for member in list(self._pacing):
             member.hurry()
 
@@ -93,31 +96,37 @@ class LogCohort(Generic[M]):
         """Whether what is published now would reach anybody."""
         return bool(self.at_head or self._pacing)
 
-    def _publish(self, payloads: Sequence[bytes], base_seq: int) -> None:
-        """Send results of what happened after ``base_seq``, to each member as its policy says."""
+    def _publish(self, payloads: Sequence[bytes], base_seq: int, rows: int) -> None:
+        """Send results of what happened after ``base_seq``, ``rows`` in all, to each member as its policy says."""
         for member in list(self._pacing):
             member.published(base_seq)
-        self._offer(payloads, base_seq)
+        self._offer(payloads, base_seq, rows)
 
-    def _offer(self, payloads: Sequence[bytes], base_seq: int) -> None:
+    def _offer(self, payloads: Sequence[bytes], base_seq: int, rows: int) -> None:
         if self.at_head:
             if not self._published:
                 self._base_seq = base_seq
             self._published += payloads
+            self._published_rows += rows
             self._ticker.flush_cohort(self)
 
     def _fall_behind(self, members: Sequence[M], base_seq: int) -> None:
         """These members of the head must pull what was published in this tick, and what happened after ``base_seq``."""
         base_seq = self._base_seq if self._published else base_seq
         for member in members:
-            del self.at_head[member]
+            self._leave_head(member)
             member.fall_behind(base_seq)
+
+    def _leave_head(self, member: M) -> None:
+        del self.at_head[member]
+        member.off_head()
 
     def _all_fall_behind(self, base_seq: int) -> None:
         for member in list(self._pacing):
             member.published(base_seq)
         self._fall_behind(list(self.at_head), base_seq)
         self._published.clear()
+        self._published_rows = 0
         self._telling = False
 
     def close(self) -> None:
@@ -126,11 +135,16 @@ class LogCohort(Generic[M]):
     def flush(self) -> None:
         """Send what was published to the members at the head; whoever's socket is busy falls behind instead."""
         payloads, self._published = self._published, []
+        rows, self._published_rows = self._published_rows, 0
         if not payloads:
             return
         for member in offer_all(self.at_head, payloads):
-            del self.at_head[member]
+            self._leave_head(member)
             member.fall_behind(self._base_seq)
+        self.told = Told(self.told.messages + len(payloads), self.told.rows + rows)
+        meter = self._ticker.meter
+        meter.messages += len(payloads) * len(self.at_head)
+        meter.bytes += sum(map(len, payloads)) * len(self.at_head)
         if self._telling:
             self._telling = False
             for member in self.at_head:
@@ -153,6 +167,7 @@ class LogCohort(Generic[M]):
             self._pacing[member] = None
         else:
             self.at_head[member] = None
+            member.at_head(self.told)
 
     def leave_head(self, member: M) -> None:
         """``member`` pulls now; it joins again when it is level."""
@@ -161,7 +176,8 @@ class LogCohort(Generic[M]):
     def leave(self, member: M) -> None:
         """``member`` ended."""
         self.members.discard(member)
-        self.at_head.pop(member, None)
+        if member in self.at_head:
+            self._leave_head(member)
         self._pacing.pop(member, None)
         if not self.members:
             self._deserted()

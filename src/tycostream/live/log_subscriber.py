@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tycostream.graphql.plan import Coalesce, Strategy
 from tycostream.live.outbox import Outbox
-from tycostream.live.subscriber import BaseSubscriber
+from tycostream.live.subscriber import BaseSubscriber, Told
 
 if TYPE_CHECKING:
     from tycostream.live.log_cohort import LogCohort
@@ -37,6 +37,7 @@ class LogSubscriber(BaseSubscriber):
         self._first_s: float | None = None  # debounce: when the first untold change came
         self._last_s = float("-inf")  # throttle: when the last set was sent
         self._untold = False
+        self._entered: Told | None = None  # what its cohort had told at the head when it came there
         cohort.members.add(self)
 
     def start(self) -> None:
@@ -51,7 +52,27 @@ class LogSubscriber(BaseSubscriber):
     def pull(self) -> bytes | None:
         """See Puller."""
         payload = None if self.ended else self._next_payload()
-        return self.framed(payload, self.cohort.stale) if payload else payload
+        if not payload:
+            return payload
+        self.messages_told += 1
+        return self.framed(payload, self.cohort.stale)
+
+    @property
+    def told(self) -> Told:
+        """See Subscription."""
+        if self._entered is None:
+            return super().told
+        now, then = self.cohort.told, self._entered
+        return Told(self.messages_told + now.messages - then.messages, self.rows_told + now.rows - then.rows)
+
+    def at_head(self, told: Told) -> None:
+        """It is at the head now, whose members were ``told`` that much: what they are told from now on, it is too."""
+        self._entered = told
+
+    def off_head(self) -> None:
+        """It is at the head no more."""
+        self.messages_told, self.rows_told = self.told
+        self._entered = None
 
     def _next_payload(self) -> bytes | None:
         """The next result; empty if it is still being made; None if there is none: it is level, or is woken."""

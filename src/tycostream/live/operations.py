@@ -13,6 +13,7 @@ from tycostream.graphql.plan import Plan
 from tycostream.graphql.trusted import DocumentId
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.outbox import Outbox
+from tycostream.live.subscriber import Told
 
 
 class Subscription(Protocol):
@@ -23,6 +24,14 @@ class Subscription(Protocol):
 
     def fail(self, error: RequestError) -> None:
         """The server ends it with an error, its last message. Idempotent."""
+
+    @property
+    def told(self) -> Told:
+        """What it was sent."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has something to send that its turn, or the socket, holds up."""
 
 
 class Operations(Protocol):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tycostream.clock import Clock
 from tycostream.live.framing import Framing, Sink
+from tycostream.live.meter import Meter
 
 CHUNK_BYTES = 64 * 1024  # what one operation may send before the next has its turn
 TURNS_PER_TICK = 4  # chunks one connection may send before the others have their tick
@@ -40,6 +41,7 @@ class Ticker:
 
     def __init__(self, clock: Clock, quarantine: Callable[[Flushable | Puller, Exception], None]) -> None:
         self._clock = clock
+        self.meter = Meter(clock.monotonic())
         self.quarantine = quarantine  # what to do with a cohort or an operation that raised
         self._cohorts: dict[Flushable, None] = {}
         self._outboxes: dict[Outbox, None] = {}
@@ -66,6 +68,7 @@ class Ticker:
     def run(self) -> None:
         """Flush everything that asked for it; what asks meanwhile has the next turn."""
         self._due = False
+        self.meter.look(self._clock.monotonic())
         cohorts, self._cohorts = self._cohorts, {}
         self._tick += 1
         self.direct = self._tick if len(cohorts) == 1 and not self._outboxes else 0
@@ -123,6 +126,10 @@ class Outbox:
             self._ticker.flush_outbox(self)
         self._buffer.append(frames)
 
+    def holds(self, puller: Puller) -> bool:
+        """Whether ``puller`` waits for its turn, or for the socket."""
+        return puller in self._queued
+
     def enqueue(self, puller: Puller) -> None:
         """Let ``puller`` send when its turn comes; harmless if it already waits."""
         if not self.closed and puller not in self._queued:
@@ -174,6 +181,8 @@ class Outbox:
                 self._queue.rotate(-1)
             if frame:
                 self._sink.write(frame)
+                self._ticker.meter.messages += 1
+                self._ticker.meter.bytes += len(frame)
         if self._queue and self.writable and not self.closed:
             self._ticker.flush_outbox(self)
         return turns_max - turns

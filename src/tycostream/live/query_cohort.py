@@ -72,6 +72,7 @@ class QueryCohort:
         self.refused: RequestError | None = None  # why there is no result, if it has more rows than it may
         self._delivered = (0, False)
         self._payload = b""
+        self.rows = 0  # in it; of one that took many steps, as it is now
         self._dirty = True
         self._captured = 0  # how often the views were captured; _rendered: which capture the payload is of
         self._rendered = 0
@@ -219,6 +220,7 @@ class QueryCohort:
         self._rendered = capture
         if payload != self._payload or too_large:
             self._payload = payload
+            self.rows = sum(root.view.length for root in self.roots)
             self.too_large, self.refused = too_large, refused
             self.version += 1
         if self._waiting:
@@ -271,6 +273,12 @@ class QueryCohort:
                 member.fall_behind()
             for member in set(group).difference(busy) if busy else group:
                 member.version, member.told_stale = self.version, stale
+                member.messages_told += 1
+                member.rows_told += self.rows
+            reached = len(group) - len(busy)
+            meter = self._ticker.meter
+            meter.messages += reached
+            meter.bytes += reached * len(payload)
 
     def latest(self, member: QuerySubscriber) -> tuple[int, bytes] | None:
         """The newest result and its version, for a member that is behind; None: it is woken when there is one.

@@ -74,6 +74,8 @@ class QuerySubscriber(BaseSubscriber):
             self.fail(cohort.refused or too_large(len(payload), self.outbox.bytes_max))
             return None
         self.version = version
+        self.messages_told += 1
+        self.rows_told += cohort.rows
         self._last_s = cohort.clock.monotonic()
         return self.framed(payload, cohort.stale)
 

@@ -20,7 +20,7 @@ from tycostream.live.slices import Discard, Slices
 from tycostream.live.stream_batches import Batches, NestedRows
 from tycostream.live.stream_replay import StreamReplay
 from tycostream.live.stream_scan import StreamScan
-from tycostream.live.stream_subscriber import Reading, StreamSubscriber
+from tycostream.live.stream_subscriber import Read, Reading, StreamSubscriber
 from tycostream.rows import Cell, Change, Key, Row, RowType
 
 
@@ -109,7 +109,7 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         self._set_aside(rose[0].now, entry.seq - 1)
         fragment = self._fragment
         rows = [(move.key, fragment(move.key, move.row)) for move in rose] if self.at_head else []
-        self._publish(self._batches.payloads(rows), entry.seq - 1)
+        self._publish(self._batches.payloads(rows), entry.seq - 1, len(rows))
 
     def _set_aside(self, first: SortKey, base_seq: int) -> None:
         """Let members pull whose initial value lies beyond some of what is published: they get the rest."""
@@ -139,12 +139,12 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         if len(self.at_head) + len(self._pacing) == len(self.members):
             self._replay.clear()  # nobody is behind any more
 
-    def replayed(self, reading: Reading, initial: SortKey | None) -> tuple[bytes | None, Reading]:
+    def replayed(self, reading: Reading, initial: SortKey | None) -> Read:
         """The next batch of what happened, for a reader of what lies beyond ``initial``. See StreamReplay.next."""
         if not self.on_log(reading.seq):
             reading = self._recovered(reading)
         if self._nested is not None and not self._nested.ready:
-            return b"", reading
+            return Read(b"", reading)
         return self._replay.next(reading, initial)
 
     def _recovered(self, reading: Reading) -> Reading:
@@ -155,7 +155,7 @@ class StreamCohort(LogCohort[StreamSubscriber]):
             ahead = low
         return Reading(floor, 0, ahead)
 
-    def scanned(self, member: StreamSubscriber, reading: Reading) -> tuple[bytes | None, Reading]:
+    def scanned(self, member: StreamSubscriber, reading: Reading) -> Read:
         """The next batch of the rows as they are, for a member that is level with the log. See StreamScan.next."""
         if self._scan is None:
             self._scan = StreamScan(

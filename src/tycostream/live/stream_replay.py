@@ -11,7 +11,7 @@ from tycostream.dataflow.rises import Move, Moves, beyond, told
 from tycostream.dataflow.router import mask
 from tycostream.live.log_cohort import Logged
 from tycostream.live.stream_batches import Batch, Batches
-from tycostream.live.stream_subscriber import Reading
+from tycostream.live.stream_subscriber import Read, Reading
 from tycostream.rows import Key, Row
 
 _CHANGES_PER_STEP: Final = 2000  # what one step may look at in search of rows that rose
@@ -42,19 +42,19 @@ class StreamReplay:
         self._known: dict[int, list[Move]] = {}
         self._known_moves = 0
         # by batch of the log and place in it: a payload, where it leads to, and the first place of a row in it
-        self._payloads: dict[tuple[int, int], tuple[bytes, Reading, SortKey]] = {}
+        self._payloads: dict[tuple[int, int], tuple[Read, SortKey]] = {}
         self._bytes = 0
 
-    def next(self, reading: Reading, initial: SortKey | None) -> tuple[bytes | None, Reading]:
+    def next(self, reading: Reading, initial: SortKey | None) -> Read:
         """The next batch for a reader of what lies beyond ``initial``, and where it stands then.
 
         None: there is none up to the head of the log, which is where it stands. Empty: the search goes on, ask again
         in the next turn. ``reading`` must be on the log.
         """
         if reading.ahead is None and (known := self._payloads.get(reading[:2])) is not None:
-            payload, then, first_known = known
+            found, first_known = known
             if beyond(first_known, initial):
-                return payload, then
+                return found
         log, at, batch = self._logged.log, reading, self._batches.new()
         shared = self._kept and reading.ahead is None
         first: SortKey | None = None
@@ -79,19 +79,18 @@ class StreamReplay:
             at = Reading(entry.seq, 0, at.ahead)
         if batch.fragments:
             return self._written(batch, reading, at, first if shared else None)
-        return (None if at.seq == log.head else b""), at
+        return Read(None if at.seq == log.head else b"", at)
 
-    def _written(
-        self, batch: Batch, start: Reading, end: Reading, first: SortKey | None
-    ) -> tuple[bytes, Reading]:
+    def _written(self, batch: Batch, start: Reading, end: Reading, first: SortKey | None) -> Read:
         """``first``: the first place of a row in it, if it is the same for all who stand at ``start``."""
         payload = self._batches.payload(batch.fragments)
+        read = Read(payload, end, len(batch.fragments))
         if first is not None:
-            self._payloads[start[:2]] = payload, end, first
+            self._payloads[start[:2]] = read, first
             self._bytes += len(payload)
             while self._bytes > _KEPT_BYTES_MAX and len(self._payloads) > 1:
-                self._bytes -= len(self._payloads.pop(next(iter(self._payloads)))[0])
-        return payload, end
+                self._bytes -= len(self._payloads.pop(next(iter(self._payloads)))[0].payload or b"")
+        return read
 
     def _moves_of(self, entry: Entry) -> list[Move]:
         known = self._known.get(entry.seq)

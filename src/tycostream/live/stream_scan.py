@@ -12,7 +12,7 @@ from tycostream.live.live_source import LiveSource
 from tycostream.live.query_cohort import ROWS_AT_ONCE
 from tycostream.live.slices import Discard, Slices
 from tycostream.live.stream_batches import Batches, NestedRows
-from tycostream.live.stream_subscriber import Reading, StreamSubscriber
+from tycostream.live.stream_subscriber import Read, Reading, StreamSubscriber
 
 if TYPE_CHECKING:
     from tycostream.live.stream_cohort import StreamCohort
@@ -51,9 +51,7 @@ class StreamScan:
         self._fragments = source.fragments.lease(self._encoder)
         self._arranged.bring(ROWS_AT_ONCE)
 
-    def next(
-        self, reader: StreamSubscriber, reading: Reading, initial: SortKey | None
-    ) -> tuple[bytes | None, Reading]:
+    def next(self, reader: StreamSubscriber, reading: Reading, initial: SortKey | None) -> Read:
         """The next batch of rows beyond ``initial`` for a reader that is level with the log, and where it stands then.
 
         None: there is none, if ``ahead`` is None then; else the reader is woken when it can be told. Empty: ask again in
@@ -64,9 +62,9 @@ class StreamScan:
         fragments = self._fragments
         if not self._arranged.current:
             self._waiting[reader] = None
-            return None, reading
+            return Read(None, reading)
         if not fragments.ready:
-            return b"", reading
+            return Read(b"", reading)
         arrangement = self._arranged.arrangement
         assert isinstance(arrangement, Arrangement)
         members = arrangement.members
@@ -86,7 +84,7 @@ class StreamScan:
         else:
             last = self._place(keys[count - 1], rows[count - 1])
             then = Reading(reading.seq, reading.place, after(last))
-        return (self._batches.payload(batch.fragments) if count else None), then
+        return Read(self._batches.payload(batch.fragments) if count else None, then, count)
 
     def end(self, reader: StreamSubscriber) -> bool:
         """``reader`` reads no further. Whether anybody else does; if not, it is to be closed."""

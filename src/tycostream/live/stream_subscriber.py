@@ -27,6 +27,17 @@ class Reading(NamedTuple):
     ahead: SortKey | None
 
 
+class Read(NamedTuple):
+    """What a reader is told next, where it stands then, and how many rows that is.
+
+    No payload: there is nothing. An empty one: it is still being made.
+    """
+
+    payload: bytes | None
+    then: Reading
+    rows: int = 0
+
+
 class StreamSubscriber(LogSubscriber):
     """A member of a StreamCohort.
 
@@ -69,10 +80,11 @@ class StreamSubscriber(LogSubscriber):
     def _read(self) -> bytes | None:
         cohort = self.cohort
         stood = Reading(self._seq, self._place, self._ahead)
-        payload, reading = cohort.replayed(stood, self.initial)
+        payload, reading, rows = cohort.replayed(stood, self.initial)
         if payload is None and reading.ahead is not None:
-            payload, reading = cohort.scanned(self, reading)
+            payload, reading, rows = cohort.scanned(self, reading)
         self._seq, self._place, self._ahead = reading
+        self.rows_told += rows
         if payload is not None or self._ahead is not None:
             return payload
         cohort.end_scan(self)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from tycostream.clock import Clock, Timer
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import with_stale
 from tycostream.live.outbox import Outbox
+
+
+class Told(NamedTuple):
+    """What an operation was sent: messages, and rows or changes in them. Rows nested in others do not count."""
+
+    messages: int
+    rows: int
 
 
 class BaseSubscriber:
@@ -19,6 +26,8 @@ class BaseSubscriber:
         self.operation_id = operation_id
         self.ended = False
         self.told_stale = False  # what the client last heard of its source's staleness; nothing is good news
+        self.messages_told = 0
+        self.rows_told = 0  # or changes; a row that is told again counts again
         self._timer: Timer | None = None
         self._first: Timer | None = None  # until its first result is sent, if that may take only so long
         self._on_end = on_end
@@ -70,6 +79,16 @@ class BaseSubscriber:
             self.cancel()
             self.outbox.control(self.outbox.framing.error(self.operation_id, [error]))
             self._on_end()
+
+    @property
+    def told(self) -> Told:
+        """See Subscription."""
+        return Told(self.messages_told, self.rows_told)
+
+    @property
+    def waiting(self) -> bool:
+        """See Subscription."""
+        return self.outbox.holds(self)
 
     def pull(self) -> bytes | None:
         """See Puller."""

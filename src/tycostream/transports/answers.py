@@ -9,6 +9,7 @@ from typing import Final
 from tycostream.errors import RequestError
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_subscriber import too_large
+from tycostream.live.subscriber import Told
 from tycostream.observe.events import Emit, OperationFailed
 
 _STARTED_MAX: Final = (
@@ -70,6 +71,16 @@ class Answer:
         self._task: asyncio.Task[None] | None = None
         self._frames: bytes | None = None
         self.ended = False
+
+    @property
+    def told(self) -> Told:
+        """See Subscription: nothing, for with its answer it is over."""
+        return Told(0, 0)
+
+    @property
+    def waiting(self) -> bool:
+        """See Subscription."""
+        return self._answers.outbox.holds(self)
 
     def pull(self) -> bytes | None:
         """See Puller."""
