@@ -41,14 +41,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "graphql": VALUES | {"config", "dataflow", "auth"},
     "engines": VALUES | {"config", "resilience", "observe"},
     "state": VALUES | {"config", "engines"},
-    "live": VALUES | {"config", "dataflow", "auth", "graphql", "observe", "resilience", "engines"},
-    "transports": VALUES | {"config", "auth", "graphql", "live", "observe", "resilience"},
+    "live": VALUES | {"config", "dataflow", "auth", "graphql", "observe", "resilience", "engines", "state"},
+    "admin": VALUES | {"config", "auth", "graphql", "live", "observe", "state"},
+    "transports": VALUES | {"config", "admin", "auth", "graphql", "live", "observe", "resilience"},
     "demo": VALUES | {"config", "engines"},
     "metadata": VALUES | {"config"},
     "testing": VALUES | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe"},
     "upstreams": VALUES | {"config", "engines", "observe"},
     "app": VALUES
     | {
+        "admin",
         "config",
         "dataflow",
         "auth",
@@ -62,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": VALUES
     | {
+        "admin",
         "auth",
         "config",
         "metadata",

@@ -22,9 +22,11 @@ from typing import Final
 
 from graphql import GraphQLError
 
+from tycostream.admin.administration import Administration
 from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.limiter import Limiter
 from tycostream.auth.permissions import granting
+from tycostream.auth.revocations import Revocations
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
@@ -39,6 +41,7 @@ from tycostream.graphql.relationships import Resolved
 from tycostream.graphql.schema import presentable
 from tycostream.graphql.trusted import DocumentId, TrustedDocuments
 from tycostream.graphql.type_names import TypeNames
+from tycostream.live.clients import Clients
 from tycostream.live.collector import walk_seldom
 from tycostream.live.cursor import CursorBox
 from tycostream.live.deadline import Deadline, too_slow
@@ -79,9 +82,12 @@ class App:
         self._settled = asyncio.Event()
         self.upstreams = Upstreams(config, clock, emit)
         self._cursors = CursorBox(config.server.cursor_key)
-        tokens = Tokens(open_state(config.state), clock, emit) if config.state is not None else None
+        store = open_state(config.state) if config.state is not None else None
+        tokens = Tokens(store, clock, emit) if store is not None else None
         self.limiter = Limiter(config.limits, clock, emit)
-        self.authenticator = Authenticator(config.auth, clock, emit, tokens, self.limiter)
+        revocations = Revocations(store, clock, emit)
+        self.authenticator = Authenticator(config.auth, clock, emit, tokens, self.limiter, revocations)
+        self.clients = Clients()
         self.hub = Hub(clock, emit, self._cursors, outbox_bytes_max=config.outbox_bytes_max)
         self._row_types: dict[str, RowType] = {}
         self._relationships = Resolved(config.sources)
@@ -94,6 +100,15 @@ class App:
         for name in config.databases:
             if sources := self.upstreams.sources_of(name):
                 self._feeds[name] = self._feed(name, sources)
+        self.admin = Administration(
+            self.authenticator,
+            self.clients,
+            self.hub,
+            self.ready,
+            lambda: (self.config.databases, self._feeds),
+            clock,
+            emit,
+        )
         self._reloading = asyncio.Lock()
         self._exchanges: set[asyncio.Task[None]] = set()  # databases on their way out, or in
 
@@ -125,6 +140,7 @@ class App:
             if self._exchanges:
                 await asyncio.wait(self._exchanges)
             await self._running.close()
+            await self.admin.close()
             await self.authenticator.close()
             await self.upstreams.close()
 

@@ -31,6 +31,7 @@ from tycostream.errors import RequestError, TycoError
 from tycostream.graphql.execute import Planner
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.trusted import DocumentId
+from tycostream.live.clients import Clients
 from tycostream.live.cursor import CursorBox
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub
@@ -58,6 +59,7 @@ class HubServer:
     """A hub and a planner as a client sees them. See Operations."""
 
     authenticator = Authenticator(None, SystemClock(), silent)
+    clients = Clients()
     limiter = Limiter(LimitsConfig(), SystemClock(), silent)
 
     def __init__(self, hub: Hub, planner: Planner) -> None:

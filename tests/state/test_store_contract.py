@@ -18,6 +18,7 @@ from tycostream.errors import StateError
 from tycostream.state import postgres as postgres_state
 from tycostream.state.base import Script, StateStore
 from tycostream.state.opening import open_state
+from tycostream.state.revocations import About, News, Revocation, denied_since, deny
 from tycostream.state.schema import VERSION
 from tycostream.state.tokens import (
     FIND_MAX,
@@ -311,3 +312,28 @@ async def test_a_server_that_stops_answering_is_given_up(
     finally:
         await store.close()
         await proxy.stop()
+
+
+async def test_who_was_denied_is_told_after_a_mark_and_forgotten_after_its_end(
+    store: StateStore, opened: Open
+) -> None:
+    other = opened()
+    about = About('jti "x\\', "ü", "trader", "c-1", {"desk-id": "f'x"})
+    first, second = (
+        Revocation("r1", about, 10.25, 20.5),
+        Revocation("r2", About(user="7"), 15.0, float(2**40)),
+    )
+    empty = await other.read(denied_since(0))
+    assert empty.revocations == []
+    await store.write(deny(first, 10.0))
+    await store.write(deny(first, 10.0))
+    await store.write(deny(second, 11.0))
+    told = await other.read(denied_since(0))
+    assert sorted(told.revocations, key=lambda each: each.id) == [first, second]
+    assert (told.mark.life, told.mark.revision) == (empty.mark.life, empty.mark.revision + 3)
+    assert await other.read(denied_since(told.mark.revision)) == News([], told.mark)
+    third = Revocation("r3", About(role="x"), 21.0, 30.0)
+    await other.write(deny(third, 21.0))
+    assert {each.id for each in (await store.read(denied_since(0))).revocations} == {"r2", "r3"}
+    assert [each.id for each in (await store.read(denied_since(told.mark.revision))).revocations] == ["r3"]
+    assert (await store.read(revoked_since(0))).ids == frozenset(), "tokens of ours are apart"

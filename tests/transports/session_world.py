@@ -105,4 +105,4 @@ async def closed(ws: Any) -> tuple[int, str]:
 def idle(port: Port) -> bool:
     """Whether nothing is left of any client."""
     authenticator = port.app.authenticator
-    return not (len(authenticator.expiries) or authenticator._watchers)
+    return not (len(authenticator.expiries) or authenticator._watchers or len(port.app.clients))

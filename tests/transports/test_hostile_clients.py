@@ -24,6 +24,7 @@ from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import ServerConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
+from tycostream.live.clients import Clients
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.operations import Operations
 from tycostream.live.outbox import Outbox, Ticker
@@ -59,6 +60,7 @@ class ScriptedOperations:
     """Operations whose answers are of a size that the test sets."""
 
     authenticator = Authenticator(None, SystemClock(), silent)
+    clients = Clients()
     limiter = Limiter(LimitsConfig(), SystemClock(), silent)
 
     def __init__(self, clock: FakeClock) -> None:

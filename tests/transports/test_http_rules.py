@@ -13,9 +13,9 @@ from tycostream.auth.limiter import Limiter
 from tycostream.clock import SystemClock
 from tycostream.config.limits import LimitsConfig
 from tycostream.config.model import ServerConfig
-from tycostream.live.operations import Operations
+from tycostream.live.clients import Clients
 from tycostream.observe.events import Event, OperationFailed, silent
-from tycostream.transports.http import make_app
+from tycostream.transports.http import Served, make_app
 
 HOST = "http://127.0.0.1:4000"
 PAGE = {"accept": "text/html,*/*;q=0.8"}
@@ -25,6 +25,8 @@ class Ready:
     """Operations that are never ready and always crash."""
 
     authenticator = Authenticator(None, SystemClock(), silent)
+    clients = Clients()
+    admin: Any = None
     limiter = Limiter(LimitsConfig(), SystemClock(), silent)
 
     def ready(self) -> tuple[bool, list[dict[str, object]]]:
@@ -36,7 +38,7 @@ class Ready:
 
 def client_of(config: ServerConfig, events: list[Event] | None = None) -> httpx2.AsyncClient:
     sink = events if events is not None else []
-    app = make_app(cast(Operations, Ready()), lambda: config, sink.append, examples=["{x}"])
+    app = make_app(cast(Served, Ready()), lambda: config, sink.append, examples=["{x}"])
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=HOST)
 
 

@@ -13,6 +13,7 @@ from tycostream.auth.credentials import ADMIN_SECRETS, ROLE, Credentials
 from tycostream.auth.denied import Denied, Reason, not_allowed, several_tokens
 from tycostream.auth.expiry import Expiries
 from tycostream.auth.limiter import Limiter
+from tycostream.auth.revocations import Revocations
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
@@ -32,6 +33,7 @@ class Authenticator:
     """Says who is asking. Without a configuration everybody is admin, and the server keeps to this machine.
 
     ``tokens``: the API tokens of ``state``, if there is one. ``limiter``: counts secrets that are wrong.
+    ``revocations``: absent: this process's own.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Authenticator:
         emit: Emit,
         tokens: Tokens | None = None,
         limiter: Limiter | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         self._limiter = limiter
         self._clock = clock
@@ -49,6 +52,7 @@ class Authenticator:
         self._watchers: set[Callable[[], None]] = set()
         self._former: list[Issuers] = []
         self.tokens = tokens
+        self.revocations = Revocations(None, clock, emit) if revocations is None else revocations
         self._use(config)
 
     def _use(self, config: AuthConfig | None) -> None:
@@ -64,6 +68,16 @@ class Authenticator:
     def open(self) -> bool:
         """Whether nobody is asked who he is."""
         return self._config is None
+
+    @property
+    def now_s(self) -> float:
+        """The time of day by which sessions end: seconds since 1970."""
+        return self._clock.time()
+
+    @property
+    def keep_s(self) -> float:
+        """How long a token may live that does not say it."""
+        return (self._config or AuthConfig()).revocations_keep.total_seconds()
 
     @property
     def cookies(self) -> frozenset[str]:
@@ -94,12 +108,14 @@ class Authenticator:
         """Begin to hear of what other processes revoke."""
         if self.tokens is not None:
             self.tokens.start()
+        self.revocations.start()
 
     async def close(self) -> None:
         """Give up what is under way."""
         for issuers in (*self._former, self._issuers):
             if issuers is not None:
                 await issuers.close()
+        await self.revocations.close()
         if self.tokens is not None:
             await self.tokens.close()
 
@@ -109,6 +125,7 @@ class Authenticator:
             return Session()
         try:
             by, session = await self._identified(self._config, credentials)
+            await self.revocations.check(session)
         except RequestError as error:
             self._emit(
                 AuthenticationFailed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 ADMIN = "admin"
 USER = "user-id"  # the session variable that says which user it is: x-hasura-user-id
@@ -45,3 +46,13 @@ class Session:
     def user(self) -> str:
         """Whose it is: the variable X-Hasura-User-Id, or the token's subject; empty: nobody's in particular."""
         return self.variables.get(USER) or (self.token.subject if self.token is not None else "")
+
+
+def time_text(at_s: float | None) -> str | None:
+    """A time of day in ISO 8601, in UTC; None for never, and for what no calendar has."""
+    if at_s is None:
+        return None
+    try:
+        return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return None

@@ -19,7 +19,17 @@ from tycostream.clock import Clock
 from tycostream.errors import StateError
 from tycostream.observe.events import Emit, OperationFailed, StateAvailable, StateUnavailable, TokenRevoked
 from tycostream.state.base import StateStore
-from tycostream.state.tokens import FIND_MAX, ApiToken, Mark, find, note_uses, revoke, revoked_since, standing
+from tycostream.state.tokens import (
+    FIND_MAX,
+    ApiToken,
+    Mark,
+    find,
+    listed,
+    note_uses,
+    revoke,
+    revoked_since,
+    standing,
+)
 
 _ASK_EVERY_S: Final = 0.5
 _RETRY_S: Final = 1.0
@@ -70,8 +80,7 @@ class Tokens:
             raise expired(api=True)
         if token.id in self._uses or len(self._uses) < _USES_MAX:
             self._uses[token.id] = now_s
-        said = Token(token.id, issued_at_s=token.created_s, api=True)
-        return Session(token.role, token.variables, token.expires_s, said)
+        return _session(token)
 
     def watch(self, token_id: str, told: Callable[[], None]) -> Callable[[], None]:
         """Have ``told`` called when a token is revoked, at once if it was; gives what ends that."""
@@ -88,6 +97,13 @@ class Tokens:
             self._revoked(fresh)
             found |= fresh
         return frozenset(found)
+
+    async def revoke_where(self, matches: Callable[[Session], bool]) -> frozenset[str]:
+        """Revoke all that are good and whose sessions match. See ``revoke``."""
+        every = await self._store.read(listed())
+        return await self.revoke(
+            [each.id for each in every if each.revoked_s is None and matches(_session(each))]
+        )
 
     async def close(self) -> None:
         """Write down what was used, and give up what is under way."""
@@ -206,6 +222,11 @@ class Tokens:
         except StateError as error:
             self._uses = {**uses, **self._uses}  # again later; what was written already is written again
             self._lost(error)
+
+
+def _session(token: ApiToken) -> Session:
+    said = Token(token.id, issued_at_s=token.created_s, api=True)
+    return Session(token.role, token.variables, token.expires_s, said)
 
 
 def _some(values: Iterable[T]) -> Iterator[list[T]]:

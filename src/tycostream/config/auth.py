@@ -133,3 +133,7 @@ class AuthConfig(Model):
     unauthorized_role: str | None = Field(
         None, description="The role of requests without secret and token; absent: they are refused."
     )
+    revocations_keep: Duration = Field(
+        timedelta(days=30),
+        description="How long it is remembered what was revoked: as long as a token lives, at least.",
+    )

@@ -59,6 +59,10 @@ class Log:
         self.evict(now_s)
         return entry
 
+    def row_bytes(self, row: Row) -> int:
+        """About how many bytes a row takes."""
+        return self._size_of(row)
+
     def _bytes_of(self, changes: Sequence[Change]) -> int:
         """An estimate from a sample: to measure every row would cost more than applying the batch."""
         sample = changes if len(changes) <= _SAMPLE else changes[:: len(changes) // _SAMPLE]

@@ -112,6 +112,7 @@ class Compiler:
             (subscription, parts),
             self._coalesce(fields),
             for_admin=self._session.role == ADMIN,
+            role=self._session.role,
             variables=self._rights.variables,
         )
 

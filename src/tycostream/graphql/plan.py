@@ -243,6 +243,7 @@ class Plan:
     key: Hashable
     coalesce: Coalesce | None = None
     for_admin: bool = True  # who may be told what a database says of an error
+    role: str = "admin"  # whom it was made for
     permissions: int = 0  # App's count of permissions that it was made under
     # What it read of its session: names of variables, without prefix, with their texts. Not part of the key, for what came
     # of them is.
@@ -295,6 +296,14 @@ class Plan:
         parts.append(b'},"errors":%b' % errors_of(flawed) if flawed else b"}")
         parts.append(b"}" if stale is None else _STALE[stale])
         return parts
+
+
+def kind_of(plan: Plan) -> str:
+    """What it is called where operators look: query, live, feed or stream."""
+    if not plan.subscription:
+        return "query"
+    modes = {root.mode for root in plan.roots if isinstance(root, RootPlan)}
+    return "feed" if Mode.CHANGES in modes else "stream" if Mode.STREAM in modes else "live"
 
 
 _STALE: Final = {True: b',"extensions":{"stale":true}}', False: b',"extensions":{"stale":false}}'}

@@ -191,6 +191,11 @@ class FragmentCaches:
     def __len__(self) -> int:
         return len(self._caches)
 
+    @property
+    def bytes(self) -> int:
+        """Of all that is encoded."""
+        return sum(fragments.bytes for fragments, _ in self._caches.values())
+
     def lease(self, encoder: RowEncoder) -> Fragments:
         """The cache of a projection, until ``give_back``."""
         fragments, users = self._caches.get(encoder.key) or (self._make(encoder), 0)

@@ -69,6 +69,11 @@ class Hub:
         self._cohorts = Cohorts(clock, emit, cursors, self._slices, self._nesting)
 
     @property
+    def cohorts(self) -> Cohorts:
+        """All that are there: to be looked at."""
+        return self._cohorts
+
+    @property
     def meter(self) -> Meter:
         """How much goes through."""
         return self._cohorts.ticker.meter

@@ -11,6 +11,7 @@ from tycostream.auth.session import Session
 from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
 from tycostream.graphql.trusted import DocumentId
+from tycostream.live.clients import Clients
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.outbox import Outbox
 from tycostream.live.subscriber import Told
@@ -40,6 +41,10 @@ class Operations(Protocol):
     @property
     def authenticator(self) -> Authenticator:
         """Says who is asking."""
+
+    @property
+    def clients(self) -> Clients:
+        """Everybody who is connected: a transport says who comes and goes."""
 
     @property
     def limiter(self) -> Limiter:

@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 4 * ROWS_PER_STEP  # arrangements of fewer rows are made in one g
 
 _STATE = (
     "key clock roots plan statics floor_s members at_head queries linger closed error stale version too_large refused "
-    "_ticker _slices _on_empty _on_error _bytes_max _joined _joining _awaiting _delivered _payload _dirty _captured "
+    "_ticker _slices _on_empty _on_error _bytes_max _joined _joining _awaiting _delivered _payload rows _dirty _captured "
     "_rendered _rendering _waiting _held _live_again _pause_s _due_s _timer __weakref__"
 )
 

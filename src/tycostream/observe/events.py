@@ -160,6 +160,17 @@ class TokenRevoked:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionsRevoked:
+    """Sessions were revoked, here or by another process: by what, and how many of this process ended."""
+
+    token: str
+    user: str
+    role: str
+    connection: str
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
 class StateUnavailable:
     """What `state` names does not answer: API tokens that are known go on for an hour, others are refused."""
 
@@ -255,6 +266,7 @@ Event = (
     | Authenticated
     | AuthenticationFailed
     | TokenRevoked
+    | SessionsRevoked
     | StateUnavailable
     | StateAvailable
     | CertificateServed

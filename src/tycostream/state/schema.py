@@ -20,6 +20,10 @@ _TABLES: Final = (
     " variables TEXT NOT NULL, created_s DOUBLE PRECISION NOT NULL, expires_s DOUBLE PRECISION,"
     " used_s DOUBLE PRECISION, revoked_s DOUBLE PRECISION, revision BIGINT)",
     "CREATE INDEX IF NOT EXISTS tycostream_tokens_revision ON tycostream_tokens (revision)",
+    "CREATE TABLE IF NOT EXISTS tycostream_revocations ("
+    " id TEXT PRIMARY KEY, about TEXT NOT NULL, made_s DOUBLE PRECISION NOT NULL, until_s DOUBLE PRECISION NOT NULL,"
+    " revision BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS tycostream_revocations_revision ON tycostream_revocations (revision)",
 )
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from tycostream.auth.connections import Slot
 from tycostream.auth.credentials import Credentials
 from tycostream.auth.session import Session
+from tycostream.clock import Clock
 from tycostream.config.model import ServerConfig
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.graphql.plan import Plan
+from tycostream.live.clients import RunningOperation, running_operation
 from tycostream.live.framing import Sink
 from tycostream.live.operations import Operations, Subscription
 from tycostream.observe.events import Emit, LimitReached, OperationFailed
@@ -22,6 +25,7 @@ from tycostream.transports.wire.transport_ws import (
     ACK,
     FRAMING,
     PONG,
+    SUBPROTOCOL,
     Close,
     Complete,
     Init,
@@ -33,12 +37,22 @@ from tycostream.transports.wire.transport_ws import (
 )
 
 
+class Socket(Sink, Protocol):
+    """The Sink of a connection."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What it was handed and has not sent yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """An operation that goes on, and what it was planned as."""
 
     subscription: Subscription
     plan: Plan
+    name: str
+    since_s: float
 
 
 class Connection:
@@ -50,7 +64,8 @@ class Connection:
     def __init__(
         self,
         operations: Operations,
-        sink: Sink,
+        sink: Socket,
+        clock: Clock,
         emit: Emit,
         *,
         config: ServerConfig,
@@ -60,7 +75,10 @@ class Connection:
         bound: Callable[[int], None],
     ) -> None:
         """``slot``: its place among all; ``bound``: takes on another bound of messages, in bytes."""
+        self.transport = SUBPROTOCOL
         self.client_ip = client_ip  # see Caller
+        self.since_s = clock.time()
+        self._clock = clock
         self.outbox = operations.outbox(FRAMING, sink)
         self.protocol = TransportWsProtocol()
         self._operations = operations
@@ -73,6 +91,7 @@ class Connection:
         self._client = ClientSession(operations.authenticator, sink, emit, headers)
         self._answers = Answers(self.outbox, emit)
         self._running: dict[str, Running] = {}
+        self.number = operations.clients.enter(self)
 
     @property
     def initialised(self) -> bool:
@@ -152,7 +171,8 @@ class Connection:
                 query = functools.partial(self._operations.query, plan, self._client.session)
                 running = self._answers.answer(wire_id, query, self._ender(request.id))
             if request.id in self.protocol.active:
-                self._running[request.id] = Running(running, plan)
+                named = request.operation_name or ""
+                self._running[request.id] = Running(running, plan, named, self._clock.time())
         except InvalidRequest as invalid:
             self._refuse(request.id, wire_id, invalid.errors)
         except RequestError as error:
@@ -181,8 +201,31 @@ class Connection:
 
         return ended
 
+    # see Client
+
+    @property
+    def session(self) -> Session | None:
+        """See Client."""
+        return self._client.session if self._client.known else None
+
+    @property
+    def unsent_bytes(self) -> int:
+        """See Client."""
+        return self._sink.unsent_bytes
+
+    def operations(self) -> Iterator[RunningOperation]:
+        """See Client."""
+        for operation_id, each in self._running.items():
+            told, waiting = each.subscription.told, each.subscription.waiting
+            yield running_operation(operation_id, each.name, each.plan, each.since_s, told, waiting=waiting)
+
+    def revoke(self) -> None:
+        """See Client."""
+        self._client.revoke()
+
     def lost(self) -> None:
         """The socket is gone: end every operation, send nothing."""
+        self._operations.clients.leave(self.number)
         self._client.end()
         running, self._running = self._running, {}
         for each in running.values():

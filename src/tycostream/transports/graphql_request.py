@@ -72,11 +72,16 @@ def media_type(request: Request) -> str:
     raise _bad(406, f"this server answers with {GRAPHQL} or {JSON}")
 
 
+async def body_of(request: Request, bytes_max: int) -> bytes:
+    """The body of a POST that says it is JSON; Refused if it does not, or is too large."""
+    _check_type(request)
+    return await _body(request, bytes_max)
+
+
 async def parameters_of(request: Request, bytes_max: int) -> dict[str, Any]:
     """``operationName``, ``variables`` and ``extensions``, each of its type or absent; ``query``, see ``document_of``."""
     if request.method == "POST":
-        _check_type(request)
-        parameters = _decoded(await _body(request, bytes_max), "the body")
+        parameters = _decoded(await body_of(request, bytes_max), "the body")
         if isinstance(parameters, list):
             raise _bad(400, "batches are not supported: send one operation a request")
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -16,14 +16,15 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from tycostream import __version__
+from tycostream.admin.administration import Administration
 from tycostream.auth.credentials import Credentials
 from tycostream.auth.denied import Denied, Reason
-from tycostream.auth.session import Session
 from tycostream.config.model import ServerSettings
 from tycostream.errors import RequestError, TooMany
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.operations import Operations
 from tycostream.observe.events import Emit, OperationFailed, RequestRefused
+from tycostream.transports.admin import AdminEndpoint
 from tycostream.transports.door import Door
 from tycostream.transports.graphql_request import Refused, guard, media_type, parameters_of
 from tycostream.transports.requests import RunningRequest
@@ -62,10 +63,10 @@ class GraphQLEndpoint:
             media = media_type(request)
             guard(request, self._operations.authenticator.cookies)
             session = await self._operations.authenticator.authenticate(_credentials(request))
-            with RunningRequest(self._operations.authenticator, session):
+            with RunningRequest(self._operations, session) as running:
                 own = self._operations.limiter.of(session.role).message_bytes_max
                 parameters = await parameters_of(request, own or self._settings().message_bytes_max)
-                return await self._answer(parameters, media, session)
+                return await self._answer(parameters, media, running)
         except TooMany as too_many:
             return too_many_response(too_many, media)
         except RequestError as unknown:
@@ -87,17 +88,21 @@ class GraphQLEndpoint:
             and (UI / "index.html").exists()
         )
 
-    async def _answer(self, parameters: dict[str, Any], media: str, session: Session) -> Response:
+    async def _answer(self, parameters: dict[str, Any], media: str, running: RunningRequest) -> Response:
         # by the GraphQL-over-HTTP text a refused request is 400 in the new media type and 200 in the old, as Hasura's
         refused = 400 if media == GRAPHQL else 200
         try:
             plan = self._operations.prepare(
-                parameters["query"], parameters.get("operationName"), parameters.get("variables"), session
+                parameters["query"],
+                parameters.get("operationName"),
+                parameters.get("variables"),
+                running.session,
             )
+            running.name, running.plan = parameters.get("operationName") or "", plan
             if plan.subscription:
                 hint = "connect to the same path with the subprotocol graphql-transport-ws"
                 raise RequestError("not-supported", "subscriptions need a WebSocket", hint=hint)
-            return _result(await self._operations.query(plan, session), media)
+            return _result(await self._operations.query(plan, running.session), media)
         except InvalidRequest as invalid:
             return errors_response(invalid.errors, refused, media)
         except TooMany as error:
@@ -158,8 +163,16 @@ class _Pages(StaticFiles):
         return response
 
 
+class Served(Operations, Protocol):
+    """What the port needs of the core: operations, and what operators may ask."""
+
+    @property
+    def admin(self) -> Administration:
+        """See Administration."""
+
+
 def make_app(
-    operations: Operations,
+    operations: Served,
     settings: ServerSettings,
     emit: Emit,
     *,
@@ -200,6 +213,7 @@ def make_app(
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/v1/version", version),
+        *AdminEndpoint(operations.admin, settings, emit).routes(),
         *extra_routes,
     ]
     if UI.exists():

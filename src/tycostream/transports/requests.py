@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
-from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.denied import expired, revoked
 from tycostream.auth.expiry import Expiry
 from tycostream.auth.session import Session
+from tycostream.graphql.plan import Plan
+from tycostream.live.clients import RunningOperation, running_operation
 from tycostream.live.deadline import Interruptible
+from tycostream.live.operations import Operations
+from tycostream.live.subscriber import Told
 
 
 class RunningRequest(Interruptible):
-    """A context around what is done for a session: the error that ends it is raised from it at the moment the session does."""
+    """A context around what is done for a session, and a Client as long: the error that ends it is raised from it at the moment the session does."""
 
-    def __init__(self, authenticator: Authenticator, session: Session) -> None:
+    transport = "http"
+    unsent_bytes = 0
+
+    def __init__(self, operations: Operations, session: Session) -> None:
         super().__init__()
-        self._authenticator = authenticator
+        self._clients = operations.clients
+        self._authenticator = operations.authenticator
         self.session = session
+        self.client_ip = session.client_ip
+        self.since_s = operations.authenticator.now_s
+        self.name = ""
+        self.plan: Plan | None = None  # once it is known
+        self._number = ""
         self._expiry: Expiry | None = None
         self._unwatch: Callable[[], None] = _nothing
         self._api = session.token is not None and session.token.api
@@ -36,6 +48,7 @@ class RunningRequest(Interruptible):
         except BaseException:
             self._leave()
             raise
+        self._number = self._clients.enter(self)
         return self
 
     def __exit__(
@@ -45,9 +58,19 @@ class RunningRequest(Interruptible):
         super().__exit__(kind, raised, where)
 
     def _leave(self) -> None:
+        self._clients.leave(self._number)
         self._unwatch()
         if self._expiry is not None:
             self._expiry.cancel()
+
+    def operations(self) -> Iterator[RunningOperation]:
+        """See Client."""
+        if self.plan is not None:
+            yield running_operation("", self.name, self.plan, self.since_s, Told(0, 0), waiting=False)
+
+    def revoke(self) -> None:
+        """See Client."""
+        self.end(revoked(api=self._api))
 
 
 def _nothing() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.credentials import Credentials, of_payload
 from tycostream.auth.denied import Denied, Reason
 from tycostream.auth.expiry import Expiry
-from tycostream.auth.session import Session
+from tycostream.auth.session import Session, time_text
 from tycostream.errors import RequestError, TooMany
 from tycostream.live.framing import Sink
 from tycostream.observe.events import Emit, OperationFailed
@@ -26,16 +25,6 @@ def changed_session() -> RequestError:
         "the session that this operation was started with is another one now",
         hint="subscribe again: it is planned for the new session",
     )
-
-
-def time_text(at_s: float | None) -> str | None:
-    """A time of day in ISO 8601, in UTC; None for never, and for what no calendar has."""
-    if at_s is None:
-        return None
-    try:
-        return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 class ClientSession:
@@ -167,6 +156,10 @@ class ClientSession:
 
     def _revoked(self) -> None:
         self._sink.abort(4403, "Forbidden: the token was revoked")
+
+    def revoke(self) -> None:
+        """Somebody revoked it."""
+        self._sink.abort(4403, "Forbidden: the session was revoked")
 
     def _void(self) -> None:
         self._sink.abort(1012, "authentication was configured anew: connect again")

@@ -210,6 +210,7 @@ class WebSocketShell(asyncio.Protocol):
         self._connection = Connection(
             self._operations,
             self,
+            self._clock,
             self._emit,
             config=self._config,
             headers=credentials if verdict.cookies else credentials.without_cookies(),
@@ -312,6 +313,11 @@ class WebSocketShell(asyncio.Protocol):
         """See Sink."""
         if self._transport is not None and not self._closing:
             self._transport.write(data)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """See Socket."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def abort(self, code: int, reason: str) -> None:
         """See Sink."""

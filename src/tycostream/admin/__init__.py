@@ -1,0 +1,1 @@
+"""What operators ask a running server, and tell it."""
