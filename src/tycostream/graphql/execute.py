@@ -43,6 +43,7 @@ from tycostream.graphql.rights import Permits, Rights
 from tycostream.graphql.roles import PermissionMisfit, permissions_of, permitted
 from tycostream.graphql.schema import NO_SOURCES, build_schema
 from tycostream.graphql.source import compiled_sources
+from tycostream.graphql.suggestions import Meant
 from tycostream.graphql.trusted import ANY_DOCUMENT, DocumentId, TrustedDocuments
 from tycostream.graphql.wording import translated
 from tycostream.rows import RowType
@@ -135,7 +136,7 @@ class Planner:
         except RequestError as error:
             raise InvalidRequest([error]) from None
         except GraphQLError as error:
-            raise InvalidRequest([translated(error)]) from None
+            raise InvalidRequest([translated(error, Meant(self.schema))]) from None
         except RecursionError:
             raise InvalidRequest(
                 [RequestError("validation-failed", "the document or its variables are nested too deeply")]
@@ -181,9 +182,10 @@ class Planner:
         if weight.introspected and not self._introspection:
             raise introspection_refused(self._role)
         check_introspection(document)
-        errors = validate(self.schema, document, _RULES, max_errors=_ERRORS_MAX)
+        errors = validate(self.schema, document, _RULES, max_errors=_ERRORS_MAX, hide_suggestions=True)
         if errors:
-            raise InvalidRequest([translated(error, document) for error in errors])
+            meant = Meant(self.schema)
+            raise InvalidRequest([translated(error, meant, document) for error in errors])
         self._documents[query] = document, weight
         self._cached_characters += len(query)
         while len(self._documents) > self._cache_size or self._cached_characters > _CACHED_CHARACTERS_MAX:
@@ -238,7 +240,11 @@ class Planner:
 
     def _variables(self, operation: OperationDefinitionNode, given: Mapping[str, object]) -> VariableValues:
         result = get_variable_values(
-            self.schema, operation.variable_definitions or (), dict(given), max_errors=_ERRORS_MAX
+            self.schema,
+            operation.variable_definitions or (),
+            dict(given),
+            max_errors=_ERRORS_MAX,
+            hide_suggestions=True,
         )
         if isinstance(result, list):
             raise InvalidRequest(

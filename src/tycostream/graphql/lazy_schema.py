@@ -43,6 +43,7 @@ class LazySchema(GraphQLSchema):
     ) -> None:
         super().__init__(directives=directives, assume_valid=True)
         self.sources = sources
+        self.shared = share
         query = _RootFields(sources, SourceTypes.query_fields)
         subscription = _RootFields(sources, SourceTypes.subscription_fields)
         self.query_type = _RootType("query_root", query if query else {_NONE: _no_query()})

@@ -25,14 +25,16 @@ from graphql import (
 )
 
 from tycostream.errors import RequestError
+from tycostream.graphql.suggestions import Meant
 
-_UNKNOWN_FIELD: Final = re.compile(r"Cannot query field '([^']*)' on type '([^']*)'\.(.*)", re.DOTALL)
+_UNKNOWN_FIELD: Final = re.compile(r"Cannot query field '([^']*)' on type '([^']*)'\.")
 _UNKNOWN_INPUT: Final = re.compile(
-    r"Expected value of type '([^']*)' not to include unknown field '([^']*)'(.*)", re.DOTALL
+    r"Expected value of type '([^']*)' not to include unknown field '([^']*)'.*", re.DOTALL
 )
-_UNKNOWN_ARGUMENT: Final = re.compile(
-    r"Unknown argument '([^']*)' on field '[^']*?([^'.]*)'\.(.*)", re.DOTALL
-)
+_UNKNOWN_ARGUMENT: Final = re.compile(r"Unknown argument '([^']*)' on field '([^'.]*)\.([^']*)'\.")
+_UNKNOWN_TYPE: Final = re.compile(r"Unknown type '([^']*)'\.")
+_NO_VALUE: Final = re.compile(r"Value '([^']*)' does not exist in '([^']*)' enum\.")
+_NOT_A_VALUE: Final = re.compile(r"Enum '([^']*)' cannot represent non-enum value: \"?([^\"]*)\"?\.")
 _NULL: Final = re.compile(r"Expected value of non-null type '(.*)!' not to be None\.")
 _COMPARING: Final = ("_comparison_exp", "_cast_exp")
 _OPERATORS: Final = "docs/operators.md has the operators of each type, and why there are no others"
@@ -40,19 +42,26 @@ _MESSAGE_MAX: Final = 1000
 _DIGITS_SHOWN_MAX: Final = 40
 
 
-def translated(error: GraphQLError, document: DocumentNode | None = None) -> RequestError:
+def translated(error: GraphQLError, meant: Meant, document: DocumentNode | None = None) -> RequestError:
     """The error for the client: code ``validation-failed``, a path, a suggestion as the hint."""
     message, hint = error.message, ""
     path = path_of(document, error.nodes[0]) if document is not None and error.nodes else "$"
     if match := _UNKNOWN_FIELD.fullmatch(message):
-        message, hint = f"field '{match[1]}' not found in type: '{match[2]}'", match[3].strip()
+        message = f"field '{match[1]}' not found in type: '{match[2]}'"
+        hint = meant.field(match[2], match[1])
     elif match := _UNKNOWN_INPUT.fullmatch(message):
         message = f"field '{match[2]}' not found in type: '{match[1]}'"
-        suggestion = re.search(r"Did you mean .*\?", match[3])
-        hint = suggestion[0] if suggestion else _OPERATORS if match[1].endswith(_COMPARING) else ""
+        hint = meant.field(match[1], match[2]) or (_OPERATORS if match[1].endswith(_COMPARING) else "")
         path = path if path.endswith(f".{match[2]}") else f"{path}.{match[2]}"
     elif match := _UNKNOWN_ARGUMENT.fullmatch(message):
-        message, hint = f"'{match[2]}' has no argument named '{match[1]}'", match[3].strip()
+        message = f"'{match[3]}' has no argument named '{match[1]}'"
+        hint = meant.argument(match[2], match[3], match[1])
+    elif match := _UNKNOWN_TYPE.fullmatch(message):
+        hint = meant.type(match[1])
+    elif match := _NO_VALUE.fullmatch(message):
+        hint = meant.value(match[2], match[1])
+    elif match := _NOT_A_VALUE.fullmatch(message):
+        hint = meant.value(match[1], match[2])
     elif message.startswith("Int cannot represent") and error.nodes:
         non_negative = (
             "non-negative " if path.endswith((".args.limit", ".args.offset", ".args.batch_size")) else ""
