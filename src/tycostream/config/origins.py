@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -40,9 +41,15 @@ def matches(pattern: str, origin: Origin) -> bool:
     """Whether an entry of ``cors.origins`` lets an origin in. ``*.`` is one label, as in a certificate."""
     if pattern == "*":
         return True
-    allowed = parse_origin(pattern)
+    allowed = _pattern(pattern)
     if not allowed.host.startswith(_ANY_LABEL):
         return allowed == origin
     label, dot, rest = origin.host.partition(".")
     same = (allowed.scheme, allowed.port) == (origin.scheme, origin.port)
     return bool(label and dot) and same and rest == allowed.host.removeprefix(_ANY_LABEL)
+
+
+@functools.lru_cache(maxsize=256)
+def _pattern(text: str) -> Origin:
+    """One of the configuration's: looked at for every request of a page."""
+    return parse_origin(text)

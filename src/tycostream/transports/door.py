@@ -24,18 +24,21 @@ from tycostream.transports.origin import Verdict, allowed_headers, judge
 from tycostream.transports.responses import errors_response, too_many_response
 
 # What an answer carries if it says nothing else: it is no page, is in no frame, and no other site's page may embed it.
-_HEADERS: Final = {
-    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",  # for browsers that do not know frame-ancestors
-    "cache-control": "no-store",
-}
-_TLS_HEADERS: Final = {"strict-transport-security": "max-age=31536000"}
+_HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),  # for browsers that do not know frame-ancestors
+    (b"cache-control", b"no-store"),
+)
+_TLS_HEADERS: Final = (*_HEADERS, (b"strict-transport-security", b"max-age=31536000"))
 _FOR_ALL: Final = ("/healthz",)  # says nothing but that the process is there
 # Besides what pages of other origins may read anyway.
-_EXPOSED: Final = "Retry-After, WWW-Authenticate"
+_EXPOSED: Final = b"Retry-After, WWW-Authenticate"
 
 
 class Door:
@@ -64,7 +67,8 @@ class Door:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _dress(MutableHeaders(scope=message), verdict, server.cors, secure=secure)
+                message["headers"] = raw = list(message.get("headers", ()))
+                _dress(raw, verdict, server.cors, secure=secure)
             await send(message)
 
         app, refusal = self._app, None
@@ -110,14 +114,17 @@ def _preflight(requested: str, verdict: Verdict, cors: CorsConfig) -> Response:
     return answer
 
 
-def _dress(headers: MutableHeaders, verdict: Verdict, cors: CorsConfig, *, secure: bool) -> None:
-    """The headers that every answer has, where it does not say otherwise itself."""
-    for name, value in (_HEADERS | _TLS_HEADERS if secure else _HEADERS).items():
-        headers.setdefault(name, value)
-    headers.add_vary_header("Origin")
+def _dress(raw: list[tuple[bytes, bytes]], verdict: Verdict, cors: CorsConfig, *, secure: bool) -> None:
+    """The headers that every answer has, where it does not say otherwise itself. ``raw``: names in lower case."""
+    named = {name for name, _ in raw}
+    raw += [pair for pair in (_TLS_HEADERS if secure else _HEADERS) if pair[0] not in named]
+    if b"vary" in named:
+        MutableHeaders(raw=raw).add_vary_header("Origin")
+    else:
+        raw.append((b"vary", b"Origin"))
     if verdict.origin is None or verdict.refusal is not None:
         return
-    headers["access-control-allow-origin"] = verdict.origin
+    raw.append((b"access-control-allow-origin", verdict.origin.encode("latin-1")))
     if cors.credentials:
-        headers["access-control-allow-credentials"] = "true"
-    headers["access-control-expose-headers"] = _EXPOSED
+        raw.append((b"access-control-allow-credentials", b"true"))
+    raw.append((b"access-control-expose-headers", _EXPOSED))
