@@ -48,6 +48,7 @@ class Watched:
 
     async def write(self, script: Script[T]) -> T:
         self.writes += 1
+        await self.go.wait()
         if self.away is not None:
             raise self.away
         return await self.store.write(script)
@@ -345,3 +346,15 @@ async def test_closing_while_somebody_waits(world: World) -> None:
     await world.store.asked.wait()
     await world.tokens.close()
     assert await asking is Reason.UNAVAILABLE
+
+
+async def test_a_state_that_hangs_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CLOSE_MAX_S", 0.01)
+    world = World(tmp_path)
+    await world.tokens.session(await world.made())
+    world.store.go.clear()
+    await asyncio.wait_for(world.tokens.close(), 5)
+    assert [token.used_s for token in await world.other.read(listed())] == [None]
+    await world.other.close()

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 from websockets.exceptions import ConnectionClosed
 
+from tests.transports.test_expiring import Held
 from tests.transports.test_port import ITEMS, Port, drained, serving, subscribe
 from tests.transports.test_sessions import NEW, ROW, post
 from tycostream.cli import cli
@@ -134,6 +135,21 @@ async def test_revoked_by_another_process_its_connections_end(served: Served) ->
         assert json.loads(await other.recv())["type"] == "next"
     assert await served.refused(one) == ("access-denied", "the token was revoked")
     assert await served.names(two) == ["name 2"]
+
+
+async def test_a_query_over_http_that_goes_on_is_given_up_when_its_token_is_revoked(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = await served.reader("name 1")
+    held = Held(served.port, monkeypatch)
+    asking = asyncio.create_task(served.refused(headers))
+    await held.begun.wait()
+    await served.token("revoke", "name 1")
+    assert await asking == ("access-denied", "the token was revoked")
+    assert held.ended == ["cancelled"]
+    tokens = served.port.app.authenticator.tokens
+    assert tokens is not None
+    assert tokens._known.borne == frozenset()  # nothing is left of it
 
 
 async def test_a_token_that_expires_ends_its_connection(served: Served) -> None:

@@ -7,6 +7,7 @@ number of one row, the same question to SQLite and to PostgreSQL, so that there 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, TypeVar
@@ -37,6 +38,7 @@ _NOTE_EVERY_S: Final = 60.0
 _STALE_MAX_S: Final = 3600.0  # by then a revocation that we cannot hear of has had an hour
 _WANTED_MAX: Final = 20_000  # some 8 MB: ten thousand clients may come back at once, but who shows tokens that nobody made must not fill the memory
 _USES_MAX: Final = 10_000
+_CLOSE_MAX_S: Final = 2.0
 
 T = TypeVar("T")
 
@@ -111,7 +113,9 @@ class Tokens:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
-        await self._note_uses()
+        with contextlib.suppress(TimeoutError):  # a state that is away must not hold up the end
+            async with asyncio.timeout(_CLOSE_MAX_S):
+                await self._note_uses()
         await self._store.close()
 
     # looking up
