@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from tycostream.cli.admin import revoke_sessions, sessions, state
 from tycostream.cli.check import check
 from tycostream.cli.cleanup import cleanup
 from tycostream.cli.common import cli, config_cli
@@ -18,8 +19,9 @@ from tycostream.cli.serve import serve
 from tycostream.cli.token import create, list_tokens, revoke, token_cli
 from tycostream.errors import TycoError
 
-for command in (demo, init, check, dev, serve, schema, cleanup):
+for command in (demo, init, check, dev, serve, schema, cleanup, sessions, state):
     cli.command()(command)
+cli.command("revoke")(revoke_sessions)
 config_cli.command("json-schema")(config_json_schema)
 metadata_cli.command("import")(import_metadata)
 metadata_cli.command("export")(export_metadata)
