@@ -462,6 +462,15 @@ async def test_a_token_of_the_role_admin_may(port: Port) -> None:
     assert (await get(port, "state", shown(role="admin"))).status_code == 200
 
 
+async def test_a_secret_is_not_guessed_here_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(monkeypatch, YAML + "limits: {wrong_secrets_per_ip: 2/h}\n") as port:
+        for status in (401, 401, 429):
+            answer = await get(port, "state", {"X-Hasura-Admin-Secret": "wrong"})
+            assert answer.status_code == status
+        assert int(answer.headers["retry-after"]) > 60
+        assert (await get(port, "state")).status_code == 429, "not even the right one is looked at"
+
+
 async def test_a_form_of_another_page_revokes_nothing(port: Port) -> None:
     async with httpx2.AsyncClient() as client:
         answer = await client.post(

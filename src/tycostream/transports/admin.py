@@ -18,10 +18,10 @@ from tycostream.auth.credentials import Credentials
 from tycostream.auth.denied import Denied, Reason
 from tycostream.config.loopback import is_loopback
 from tycostream.config.model import ServerSettings
-from tycostream.errors import RequestError, StateError
+from tycostream.errors import RequestError, StateError, TooMany
 from tycostream.observe.events import Emit, OperationFailed, RequestRefused
 from tycostream.transports.graphql_request import Refused, body_of, guard
-from tycostream.transports.responses import JSON, errors_response
+from tycostream.transports.responses import JSON, errors_response, too_many_response
 
 _NAMES: Final = frozenset(each.name for each in fields(Wanted))
 _DECODER: Final = msgspec.json.Decoder(RevokeRequest)
@@ -66,6 +66,8 @@ class AdminEndpoint:
         except StateError as error:
             said = RequestError("state-unavailable", error.message, hint=error.hint)
             return errors_response([said], 503, JSON, {"retry-after": "1"})
+        except TooMany as error:
+            return too_many_response(error)
         except RequestError as error:
             return self._refused(request, 400, error)
         except Exception as error:
@@ -97,6 +99,8 @@ class AdminEndpoint:
             if denied.reason is Reason.UNAVAILABLE:
                 raise Refused(503, denied, {"retry-after": "1"}) from None
             raise Refused(401, denied, {"www-authenticate": "Bearer"}) from None
+        except TooMany:
+            raise
         except RequestError as error:
             raise Refused(401, error, {"www-authenticate": "Bearer"}) from None
         if not session.admin:
