@@ -262,6 +262,26 @@ async def test_who_may_not_make_tables_is_told_what_to_grant(database: str) -> N
         admin.execute("DROP ROLE keeper")
 
 
+async def test_a_table_that_an_earlier_version_did_not_have_is_made(database: str) -> None:
+    store = open_state(database)
+    await store.write(add(ALICE, "digest of alice"))
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute("DROP TABLE tycostream_revocations")
+        other = open_state(database)
+        assert await other.read(listed()) == [ALICE]
+        row = admin.execute("SELECT to_regclass('tycostream_revocations') IS NOT NULL").fetchone()
+        assert row == (True,)
+        admin.execute("DELETE FROM tycostream_state")
+    with pytest.raises(StateError) as error:
+        await open_state(database).read(listed())
+    assert error.value.code == "state-broken"
+    assert error.value.hint.startswith(
+        "DROP TABLE tycostream_state, tycostream_tokens, tycostream_revocations"
+    )
+    await store.close()
+    await other.close()
+
+
 async def test_an_address_where_nobody_is_and_no_password_in_the_error(unused_tcp_port: int) -> None:
     store = open_state(f"postgresql://u:hunter22@127.0.0.1:{unused_tcp_port}/x")
     with pytest.raises(StateError) as error:

@@ -13,7 +13,7 @@ from tycostream.config.model import DatabaseConfig
 from tycostream.engines.libpq import Connection, open_connection, translate
 from tycostream.errors import Action, StateError, UpstreamError
 from tycostream.state.base import Rows, Script
-from tycostream.state.schema import PRESENT, expect, make
+from tycostream.state.schema import NAMES, PRESENT, expect, make
 
 T = TypeVar("T")
 _TIMEOUT_S: Final = 5.0
@@ -85,7 +85,9 @@ class PostgresState:
 async def _make(connection: Connection) -> None:
     # asked first: who may use the tables need not be allowed to make them
     found = await (
-        await connection.execute(b"SELECT to_regclass('tycostream_tokens') IS NOT NULL")
+        await connection.execute(
+            b"SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) AS name", (list(NAMES),)
+        )
     ).fetchone()
     if found is None or not found[0]:
         try:
@@ -105,7 +107,7 @@ async def _make(connection: Connection) -> None:
         raise StateError(
             "state-broken",
             "the table tycostream_state is empty",
-            hint="drop tycostream_state and tycostream_tokens",
+            hint=f"DROP TABLE {', '.join(NAMES)}: they are made anew, without tokens",
         )
     expect(row[0])
 

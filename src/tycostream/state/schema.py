@@ -9,6 +9,7 @@ from tycostream.errors import StateError
 from tycostream.state.base import Script
 
 VERSION: Final = 1
+NAMES: Final = ("tycostream_state", "tycostream_tokens", "tycostream_revocations")
 PRESENT: Final = "SELECT version FROM tycostream_state"
 _TABLES: Final = (
     # one row. `life` says which state this is: a copy that was made anew is another one. `revision` counts what others
