@@ -398,6 +398,8 @@ class App:
         try:
             plan = self.planner_of(session.role).plan(query, operation_name, variables, session)
         except InvalidRequest as invalid:
+            for error in invalid.errors:
+                self.limiter.note(session.role, error)
             raise InvalidRequest([self._explained(error, session) for error in invalid.errors]) from None
         return plan if plan.for_admin else dataclasses.replace(plan, permissions=self._permissions_number)
 
@@ -428,8 +430,12 @@ class App:
         """See Operations."""
         self._expect_permitted(plan)
         limit_s = self.limiter.of(session.role).time_limit.total_seconds()
-        with self.limiter.answering(session), Deadline(self._clock, limit_s, too_slow(limit_s)):
-            return await self.hub.query(plan)
+        try:
+            with self.limiter.answering(session), Deadline(self._clock, limit_s, too_slow(limit_s)):
+                return await self.hub.query(plan)
+        except RequestError as error:
+            self.limiter.note(session.role, error)
+            raise
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         """See Operations."""
@@ -446,6 +452,7 @@ class App:
         """See Operations."""
         self._expect_permitted(plan)
         subscriber = self.hub.subscribe(plan, outbox, operation_id, on_end)
+        subscriber.failed = functools.partial(self.limiter.note, session.role)
         limit = self.limiter.of(session.role).first_result_limit
         if limit is not None:
             subscriber.expect_first(self._clock, limit.total_seconds())

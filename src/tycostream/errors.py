@@ -97,12 +97,16 @@ class StateError(TycoError):
 class RequestError(TycoError):
     """A client's request is refused. Rendered as Hasura does: message, and extensions with path and code.
 
-    ``path`` is a JSON path such as ``$.selectionSet.trades.args.where``.
+    ``path`` is a JSON path such as ``$.selectionSet.trades.args.where``. ``limit`` is the name of the setting that
+    refuses it, if one does: it is counted.
     """
 
-    def __init__(self, code: str, message: str, *, path: str = "$", detail: str = "", hint: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, *, path: str = "$", detail: str = "", hint: str = "", limit: str = ""
+    ) -> None:
         super().__init__(code, message, detail=detail, hint=hint)
         self.path = path
+        self.limit = limit
 
     def to_graphql(self) -> dict[str, object]:
         """The entry of a response's ``errors`` list."""
@@ -115,7 +119,7 @@ class RequestError(TycoError):
 
 
 class TooMany(RequestError):
-    """A client asks too often, or for too much at once. ``limit`` is the setting's name.
+    """A client asks too often, or for too much at once.
 
     ``retry_after_s``: whole seconds, at least 1. ``busy``: it is all clients together that are too many.
     """
@@ -130,11 +134,10 @@ class TooMany(RequestError):
         retry_after_s: float = 1,
         busy: bool = False,
     ) -> None:
-        self.limit = limit
         self.retry_after_s = max(1, math.ceil(retry_after_s))
         self.busy = busy
         told = advice or f"try again in {self.retry_after_s} s"
-        super().__init__(code, message, hint=f"{told}; limits.{limit} is the limit")
+        super().__init__(code, message, hint=f"{told}; limits.{limit} is the limit", limit=limit)
 
     def to_graphql(self) -> dict[str, object]:
         """See RequestError; ``extensions.retry_after`` is for who sees no header."""

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tycostream.auth.limiter import Limiter, network
-from tycostream.auth.session import Session
+from tycostream.auth.session import Session, Token
 from tycostream.config.limits import LimitsConfig
-from tycostream.errors import TooMany
+from tycostream.errors import RequestError, TooMany
 from tycostream.observe.events import Event, LimitReached
 from tycostream.testing.clock import FakeClock
 
@@ -60,6 +60,21 @@ def test_a_user_is_the_session_variable_of_the_configuration() -> None:
     world.limiter.operation(Session("user", {"org-id": "1", "user-id": "a"}))
     world.refused(world.limiter.operation, Session("user", {"org-id": "1", "user-id": "b"}))
     world.limiter.operation(Session("user", {"org-id": "2", "user-id": "a"}))
+
+
+def test_who_is_named_by_a_token_only_is_that_user() -> None:
+    world = World(operations_per_user="1/h")
+    world.limiter.operation(Session("user", token=Token("1", "sub-a"), client_ip="10.0.0.1"))
+    world.refused(world.limiter.operation, Session("user", token=Token("2", "sub-a"), client_ip="10.0.0.2"))
+    world.limiter.operation(Session("user", token=Token("3", "sub-b"), client_ip="10.0.0.1"))
+
+
+def test_what_others_refuse_by_a_limit_is_told_once() -> None:
+    world = World()
+    world.limiter.note("user", RequestError("validation-failed", "too deep", limit="depth_limit"))
+    world.limiter.note("user", RequestError("validation-failed", "no such field"))
+    world.limiter.note("user", TooMany("limit-exceeded", "told already", limit="queries_at_once"))
+    assert world.events == [LimitReached("depth_limit", "user")]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,9 @@ def test_one_more_than_the_limit_is_refused(setting: str, message: str) -> None:
     assert error["extensions"]["code"] == "validation-failed"
     assert error["extensions"]["path"] == case.path
     assert f"limits.{setting} is the limit" in error["extensions"]["hint"]
+    with pytest.raises(InvalidRequest) as caught:
+        made.plan(*case.over[:1], None, case.over[1], Session())
+    assert [each.limit for each in caught.value.errors] == [setting]
     planner().plan(*case.over[:1], None, case.over[1], Session())  # and by default it is allowed
 
 

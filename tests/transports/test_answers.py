@@ -8,7 +8,7 @@ import pytest
 
 from tycostream.errors import RequestError
 from tycostream.live.outbox import Outbox, Ticker
-from tycostream.observe.events import Event, OperationFailed
+from tycostream.observe.events import Event, LimitReached, OperationFailed
 from tycostream.testing.clock import FakeClock
 from tycostream.testing.scripted import LineFraming, RecordingSink
 from tycostream.transports.answers import Answer, Answers
@@ -94,7 +94,9 @@ async def test_what_a_connection_may_not_hold_is_refused_and_what_breaks_is_not_
     assert "the result has 101 bytes; a connection may hold 100" in text
     assert "the source failed" in text
     assert "secret" not in text
-    assert [type(event) for event in rig.events] == [OperationFailed]
+    limit, failed = sorted(rig.events, key=lambda event: type(event).__name__)
+    assert limit == LimitReached("outbox_bytes_max")
+    assert isinstance(failed, OperationFailed)
     assert sorted(rig.ended) == [0, 1, 2]
 
 

@@ -428,6 +428,40 @@ async def test_a_stream_of_nothing_has_no_first_result_to_wait_for(monkeypatch: 
         assert json.loads(await ws.recv())["payload"] == {"data": {"items_stream": [{"id": 7}]}}
 
 
+async def test_a_refused_upgrade_leaves_no_place_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with limited(monkeypatch, "connections: 3, connections_per_ip: 3") as port:
+        for headers in ({"Origin": "https://evil.example"}, {"X-Forwarded-For": "10.0.0.1, nothing"}):
+            for _ in range(4):
+                with contextlib.suppress(InvalidStatus):
+                    async with websockets.connect(
+                        port.ws + ("?x" if "Origin" in headers else ""), additional_headers=headers
+                    ) as ws:
+                        await closed(ws)
+        connections = port.app.limiter.connections
+        while connections.open or connections.turned_away:
+            await asyncio.sleep(0.005)
+        assert (len(connections.addresses), len(connections.users)) == (0, 0)
+        assert reached(port) == []
+
+
+async def test_each_limit_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = (
+        "depth_limit: 2, live_rows_limit: 2, rows_limit: 2, token_limit: 60, list_limit: 2, value_limit: 9"
+    )
+    deep = "{items_aggregate {nodes {id}}}"
+    many = "{items {id}}"
+    wide = "{items(where: {id: {_in: [1, 2, 3]}}) {id}}"
+    long = "{" + " ".join(f"a{n}: __typename" for n in range(40)) + "}"
+    expected = [(deep, "depth_limit"), (many, "rows_limit"), (wide, "list_limit"), (long, "token_limit")]
+    async with limited(monkeypatch, limits) as port, socket(port, shown()) as ws:
+        for n, (query, _) in enumerate(expected):
+            assert "errors" in (await post(port, shown(), query)).json()
+            assert "message" in (await ask(ws, query, str(n)))[0]
+        assert reached(port) == [LimitReached(limit, "user") for _, limit in expected for _ in range(2)]
+        assert (await ask(ws, LIVE, "live"))[0]["extensions"]["code"] == "result-too-large"
+        assert reached(port)[-1] == LimitReached("live_rows_limit", "user")
+
+
 async def test_limits_of_a_reload_hold_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
     async with limited(monkeypatch, "operations_per_user: 1/h") as port, socket(port, shown()) as ws:
         assert await ask(ws) == ROW

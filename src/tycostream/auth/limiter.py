@@ -19,7 +19,7 @@ from tycostream.auth.session import Session
 from tycostream.clock import Clock
 from tycostream.config.limits import LimitsConfig, OwnLimits
 from tycostream.config.rates import Rate
-from tycostream.errors import TooMany
+from tycostream.errors import RequestError, TooMany
 from tycostream.observe.events import Emit, LimitReached
 
 _PREFIX: Final = "x-hasura-"
@@ -63,9 +63,9 @@ class Limiter:
     # who
 
     def client(self, session: Session) -> Hashable:
-        """Whom a session counts for: its user; the address that it comes from, if it names none."""
-        user = session.variables.get(self._user)
-        if user is None:
+        """Whom a session counts for: the user that it names; the address that it comes from, if it names none."""
+        user = session.variables.get(self._user) or session.user
+        if not user:
             return "ip", network(session.client_ip)
         return "user", user if len(user) <= _KEY_CHARACTERS_MAX else sha256(user.encode()).digest()
 
@@ -73,7 +73,8 @@ class Limiter:
 
     def request(self, client_ip: str) -> None:
         """A request came in. TooMany if its address sends too many."""
-        self._take("requests_per_ip", self._limits.requests_per_ip, network(client_ip))
+        if self._limits.requests_per_ip is not None:
+            self._take("requests_per_ip", self._limits.requests_per_ip, network(client_ip))
 
     def operation(self, session: Session) -> None:
         """An operation is to start. TooMany if its user, address or role starts too many.
@@ -82,9 +83,13 @@ class Limiter:
         takes nothing from the others.
         """
         limits, role = self.of(session.role), session.role
-        self._take("operations_per_ip", limits.operations_per_ip, (role, network(session.client_ip)), role)
-        self._take("operations_per_user", limits.operations_per_user, (role, self.client(session)), role)
-        self._take("operations_per_role", limits.operations_per_role, role, role)
+        if limits.operations_per_ip is not None:
+            key = role, network(session.client_ip)
+            self._take("operations_per_ip", limits.operations_per_ip, key, role)
+        if limits.operations_per_user is not None:
+            self._take("operations_per_user", limits.operations_per_user, (role, self.client(session)), role)
+        if limits.operations_per_role is not None:
+            self._take("operations_per_role", limits.operations_per_role, role, role)
 
     def secret(self, client_ip: str) -> None:
         """An admin secret is to be looked at. TooMany if its address was wrong too often.
@@ -103,11 +108,10 @@ class Limiter:
         if rate is not None:
             self._buckets["wrong_secrets_per_ip"].take(network(client_ip), rate)
 
-    def _take(self, name: str, rate: Rate | None, key: Hashable, role: str = "") -> None:
-        if rate is not None:
-            wait_s = self._buckets[name].take(key, rate)
-            if wait_s:
-                raise self._too_often(name, rate, wait_s, role)
+    def _take(self, name: str, rate: Rate, key: Hashable, role: str = "") -> None:
+        wait_s = self._buckets[name].take(key, rate)
+        if wait_s:
+            raise self._too_often(name, rate, wait_s, role)
 
     def _too_often(self, name: str, rate: Rate, wait_s: float, role: str = "") -> TooMany:
         # Hasura's words
@@ -143,6 +147,11 @@ class Limiter:
         """``error``, told to whoever counts."""
         self._emit(LimitReached(error.limit, role))
         return error
+
+    def note(self, role: str, error: RequestError) -> None:
+        """Tell of an error that others made, if a limit is its reason."""
+        if error.limit and not isinstance(error, TooMany):
+            self._emit(LimitReached(error.limit, role))
 
 
 def network(client_ip: str) -> str:

@@ -79,4 +79,4 @@ class Budget:
 
 def _refusal(message: str, path: str, setting: str, advice: str = "") -> RequestError:
     hint = f"{advice}limits.{setting} is the limit"
-    return RequestError("validation-failed", message, path=path, hint=hint)
+    return RequestError("validation-failed", message, path=path, hint=hint, limit=setting)

@@ -207,8 +207,13 @@ class Planner:
             if "nested too deeply" in error.message:
                 raise RecursionError from None
             if "tokens. Parsing aborted" in error.message:
-                said, hint = f"the document has more than {most} tokens", "limits.token_limit is the limit"
-                raise RequestError("validation-failed", said, path="$.query", hint=hint) from None
+                raise RequestError(
+                    "validation-failed",
+                    f"the document has more than {most} tokens",
+                    path="$.query",
+                    hint="limits.token_limit is the limit",
+                    limit="token_limit",
+                ) from None
             raise RequestError(
                 "validation-failed", "not a valid graphql query", path="$.query", detail=error.message
             ) from None

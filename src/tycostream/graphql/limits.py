@@ -135,6 +135,7 @@ def check_weight(weight: Weight, limits: RoleLimits) -> None:
                 f"the document {said.format(most)}",
                 path="$.query",
                 hint=f"ask for less in one document; limits.{name} is the limit",
+                limit=name,
             )
     if weight.introspected > INTROSPECTION_FIELDS_MAX:
         raise _introspects()
@@ -186,6 +187,7 @@ def introspection_refused(role: str) -> RequestError:
         "not-supported",
         f'introspection is disabled for role: "{role}"',
         hint="introspection.disabled_for_roles says for whom",
+        limit="introspection",
     )
 
 
@@ -206,14 +208,17 @@ def check_variables(variables: Mapping[str, object], limits: RoleLimits) -> None
             f"the variables hold more than {limits.value_limit} values",
             path="$.variables",
             hint="ask for less in one request; limits.value_limit is the limit",
+            limit="value_limit",
         )
 
 
 def too_many_rows(most: int, path: str, *, live: bool) -> RequestError:
     """The error of an operation whose result has more rows than a plan's ``rows_max``; ``path`` is the root's."""
+    limit = "live_rows_limit" if live else "rows_limit"
     return RequestError(
         "result-too-large",
         f"the result has more than {most} rows, with those nested in it",
         path=path,
-        hint=f"ask for fewer with where: or limit:; limits.{'live_' if live else ''}rows_limit is the limit",
+        hint=f"ask for fewer with where: or limit:; limits.{limit} is the limit",
+        limit=limit,
     )

@@ -67,7 +67,10 @@ class TrustedDocuments:
         """RequestError, in Hasura's words, if the role may not run it."""
         if self._allowed is not None and _normal(document) not in self._allowed:
             raise RequestError(
-                "validation-failed", "query is not allowed", detail="query is not in any of the allowlists"
+                "validation-failed",
+                "query is not allowed",
+                detail="query is not in any of the allowlists",
+                limit="allowlist",
             )
 
 

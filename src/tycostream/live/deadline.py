@@ -12,7 +12,8 @@ from tycostream.errors import RequestError
 def too_slow(limit_s: float) -> RequestError:
     """The error of a query that takes longer than it may."""
     said = f"the query took longer than {limit_s:g} s"
-    return RequestError("time-limit-exceeded", said, hint="ask for less; limits.time_limit is the limit")
+    hint = "ask for less; limits.time_limit is the limit"
+    return RequestError("time-limit-exceeded", said, hint=hint, limit="time_limit")
 
 
 class Interruptible:

@@ -90,4 +90,5 @@ def too_large(size: int, bytes_max: int) -> RequestError:
         "result-too-large",
         f"the result has {size or 'more'} bytes; a connection may hold {bytes_max}",
         hint="ask for less with limit and where, or subscribe to the change feed, which is sent in parts",
+        limit="outbox_bytes_max",
     )

@@ -31,6 +31,7 @@ class BaseSubscriber:
         self._timer: Timer | None = None
         self._first: Timer | None = None  # until its first result is sent, if that may take only so long
         self._on_end = on_end
+        self.failed: Callable[[RequestError], None] | None = None  # is told of the error that ends it
 
     def expect_first(self, clock: Clock, limit_s: float) -> None:
         """End it with an error unless its first result is sent within a time."""
@@ -78,6 +79,8 @@ class BaseSubscriber:
         if not self.ended:
             self.cancel()
             self.outbox.control(self.outbox.framing.error(self.operation_id, [error]))
+            if self.failed is not None:
+                self.failed(error)
             self._on_end()
 
     @property
@@ -105,6 +108,7 @@ def too_late(limit_s: float) -> RequestError:
         "time-limit-exceeded",
         f"the subscription had no result for {limit_s:g} s",
         hint="ask for less, or try again; limits.first_result_limit is the limit",
+        limit="first_result_limit",
     )
 
 

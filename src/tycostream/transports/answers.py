@@ -10,7 +10,7 @@ from tycostream.errors import RequestError
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_subscriber import too_large
 from tycostream.live.subscriber import Told
-from tycostream.observe.events import Emit, OperationFailed
+from tycostream.observe.events import Emit, LimitReached, OperationFailed
 
 _STARTED_MAX: Final = (
     4  # answers held for one connection at a time: each may be as large as the outbox's bound
@@ -98,7 +98,9 @@ class Answer:
         try:
             payload = await self._query()
             if len(payload) > outbox.bytes_max:
-                raise too_large(len(payload), outbox.bytes_max)
+                refused = too_large(len(payload), outbox.bytes_max)
+                self._answers.emit(LimitReached(refused.limit))
+                raise refused
             self._frames = wire_id.join(framing.next_parts([payload], len(wire_id))) + framing.complete(
                 wire_id
             )
