@@ -34,6 +34,9 @@ OPEN: dict[str, tuple[int, str] | None] = {
     "/readyz": (200, '{"ready":true}'),
     "/v1/version": None,
     "/graphiql": None,  # files of GraphiQL
+    "/v1/admin/sessions": None,
+    "/v1/admin/state": None,
+    "/v1/admin/revoke": None,
 }
 OPEN_IN_THE_DEMO = {"/demo", "/demo/static"}
 
@@ -66,6 +69,17 @@ async def test_what_nobody_gets(port: Port) -> None:
                 if method not in ("GET", "POST", "HEAD"):
                     assert answer.status_code in (307, 404, 405), (method, path)
         assert (await client.get("/v1/version")).json().keys() == {"version"}
+
+
+async def test_nobody_administers(port: Port) -> None:
+    async with httpx2.AsyncClient(base_url=port.url) as client:
+        for answer in (
+            await client.get("/v1/admin/sessions"),
+            await client.get("/v1/admin/state"),
+            await client.post("/v1/admin/revoke", json={"role": "admin"}),
+        ):
+            assert answer.status_code == 401
+            assert answer.json()["errors"][0]["extensions"]["code"] == "access-denied"
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/v1/graphql"])
@@ -119,7 +133,9 @@ async def test_nobody_asks_anything_of_the_api(port: Port, path: str) -> None:
         "/admin",
         "/v1/metadata",
         "/v1/query",
-        "/v1/admin/state",
+        "/v1/admin",
+        "/v1/admin/",
+        "/v1/admin/nope",
         "/console",
         "/graphql/",
         "//graphql",
