@@ -7,6 +7,7 @@ has one such address has them all. Each role has rates of its own, so one role's
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 from collections.abc import Hashable, Iterator
 from hashlib import sha256
@@ -154,6 +155,7 @@ class Limiter:
             self._emit(LimitReached(error.limit, role))
 
 
+@functools.lru_cache(maxsize=4096)
 def network(client_ip: str) -> str:
     """What an address counts as: itself, and of IPv6 its /64. What is no address counts as it is written."""
     if ":" not in client_ip:
