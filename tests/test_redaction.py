@@ -184,6 +184,8 @@ async def over_http(server: Served) -> None:
                     server.heard.add(f"{answer.status_code} {dict(answer.headers)} {answer.text}")
         for path in (
             "/readyz",
+            "/v1/admin/sessions",
+            "/v1/admin/state",
             "/healthz",
             "/v1/version",
             "/graphql?api_key=CANARY-address",
