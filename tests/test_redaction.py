@@ -49,6 +49,7 @@ auth:
     - {{type: HS256, key: "{key}"}}
     - {{type: HS256, key_file: {key_file}, header: {{type: Cookie, name: session}}}}
     - {{jwk_url: "http://127.0.0.1:1/keys?api_key=CANARY-keys-address", header: {{type: CustomHeader, name: X-Token}}}}
+limits: {{wrong_secrets_per_ip: 1000/s}}
 state: "postgresql://u:CANARY-state@127.0.0.1:1/x"
 server:
   port: 0
