@@ -4,8 +4,8 @@
 
 In one process, without sockets or a database. ``users`` users, each with a session of his own, of ``desks`` different
 entitlements (``where: {desk: {_eq: X-Hasura-Desk}}``), follow the changes of one table; each change concerns one desk.
-``plain`` is the same fan-out without a predicate: as many clients as a desk has users, of admin, who all see every
-change. ``inherited`` is a role of two, of which the second sees one more column in its rows: a masked cell. ``related``
+``plain`` is the same fan-out without a predicate: a table for each desk, and as many clients of admin, each of whom sees
+all of one. ``filtered`` asks for a desk by ``where``, as admin. ``inherited`` is a role of two, of which the second sees one more column in its rows: a masked cell. ``related``
 sees the rows of desks that it owns, through a relationship. ``plan_us`` is what it takes to plan one user's subscription.
 
 Rounds take turns, and a ratio is the median of those of each round.
@@ -35,7 +35,8 @@ from tycostream.rows import Batch, Change, Column, Position, Row, RowType
 from tycostream.scalars import SCALARS
 from tycostream.testing.clock import FakeClock
 
-QUERY = "subscription { trades_changes(snapshot: false) { phase cursor changes { operation row { id desk symbol price qty note } } } }"
+ROW = "operation row { id desk symbol price qty note }"
+QUERY = f"subscription {{ trades_changes(snapshot: false) {{ phase cursor changes {{ {ROW} }} }} }}"
 SEEN = ["id", "desk", "symbol", "price", "qty"]
 MINE = {"desk": {"_eq": "X-Hasura-Desk"}}
 ROLES: dict[str, dict[str, Any]] = {
@@ -44,7 +45,7 @@ ROLES: dict[str, dict[str, Any]] = {
     "noted": {"columns": [*SEEN, "note"], "where": {"symbol": {"_eq": "S1"}} | MINE},
     "owner": {"columns": [*SEEN, "note"], "where": {"of": {"owner": {"_eq": "X-Hasura-Owner"}}}},
 }
-KINDS = {"trader": "trader", "inherited": "both", "related": "owner"}
+KINDS = {"filtered": "admin", "trader": "trader", "inherited": "both", "related": "owner"}
 
 
 def table(source: str, **columns: str) -> RowType:
@@ -72,10 +73,16 @@ def planner(role: str) -> Planner:
     return Planner((TRADES, DESKS), sources=SOURCES, role=role, inherited={"both": ("part", "noted")})
 
 
-class World:
-    """A hub with its clients."""
+def table_of(desk: int) -> str:
+    """Where each desk has a table of its own."""
+    return f"trades_{desk}"
 
-    def __init__(self, desks: int, rows: int) -> None:
+
+class World:
+    """A hub with its clients. ``apart``: each desk has a table of its own."""
+
+    def __init__(self, desks: int, rows: int, *, apart: bool = False) -> None:
+        self.apart = apart
         self.clock = FakeClock()
         self.hub = Hub(self.clock, silent, CursorBox(), outbox_bytes_max=1 << 24)
         for row_type in (TRADES, DESKS):
@@ -83,15 +90,18 @@ class World:
         self.rows: list[Row] = [
             (n, n % desks, f"S{n % 7}", Decimal("101.25"), n % 900, "a note") for n in range(rows)
         ]
-        self.hub.load("trades", self.rows, Position("bench", 0, 0))
+        for n in range(desks) if apart else ():
+            self.hub.add_source(RowType(table_of(n), TRADES.columns, key=(0,)), LiveConfig())
+            self.hub.load(table_of(n), self.rows[n::desks], Position("bench", 0, 0))
+        self.hub.load("trades", [] if apart else self.rows, Position("bench", 0, 0))
         self.hub.load("desks", [(n, n) for n in range(desks)], Position("bench", 0, 0))
         self.offset = 0
         self.chance = random.Random(1)
 
-    def follow(self, made: Planner, session: Session) -> float:
+    def follow(self, made: Planner, session: Session, query: str = QUERY) -> float:
         """One more client; gives the seconds of CPU that its plan took."""
         started = time.process_time()
-        plan = made.plan(QUERY.replace("changes {", "changes  {"), None, {}, session)
+        plan = made.plan(query, None, {}, session)
         spent = time.process_time() - started
         self.hub.subscribe(plan, self.hub.outbox(FRAMING, Nothing()), b"1", lambda: None)
         return spent
@@ -103,19 +113,27 @@ class World:
             self.offset += 1
             key = self.chance.randrange(len(self.rows))
             row = (*self.rows[key][:4], self.offset % 901, "a note")
-            batch = Batch(Position("bench", 0, self.offset), {"trades": [Change(key, None, row)]})
+            name = table_of(row[1]) if self.apart else "trades"
+            batch = Batch(Position("bench", 0, self.offset), {name: [Change(key, None, row)]})
             self.hub.apply(batch)
             self.clock.run()
         return 1e6 * (time.process_time() - started) / changes
 
 
-def peopled(role: str, users: int, desks: int) -> tuple[World, float]:
-    """A world of users of a role, and the median of what their plans took."""
-    world, made = World(desks, 20_000), planner(role)
+def peopled(kind: str, users: int, desks: int) -> tuple[World, float]:
+    """A world of users of a kind, and the median of what their plans took."""
+    apart = kind == "plain"
+    world, role = World(desks, 20_000, apart=apart), KINDS.get(kind, "admin")
+    made = planner(role)
+    if apart:
+        made = Planner([RowType(table_of(n), TRADES.columns, key=(0,)) for n in range(desks)])
     spent = []
     for n in range(users):
         variables = {"desk": str(n % desks), "owner": str(n % desks), "user-id": str(n)}
-        spent.append(world.follow(made, Session(role, variables)))
+        query = QUERY.replace("trades_changes", f"{table_of(n % desks)}_changes") if apart else QUERY
+        if kind == "filtered":
+            query = query.replace("(", f"(where: {{desk: {{_eq: {n % desks}}}}}, ")
+        spent.append(world.follow(made, Session(role, variables), query))
     world.clock.advance(1)
     world.run(200)
     return world, 1e6 * median(spent)
@@ -129,9 +147,8 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    each = given.users // given.desks
-    plain, _ = peopled("admin", each, given.desks)
-    worlds = {name: peopled(role, given.users, given.desks) for name, role in KINDS.items()}
+    plain, _ = peopled("plain", given.users, given.desks)
+    worlds = {kind: peopled(kind, given.users, given.desks) for kind in KINDS}
     gc.collect()
     gc.freeze()
     spent: dict[str, list[float]] = {name: [] for name in ("plain", *worlds)}
@@ -142,7 +159,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "users": given.users,
         "entitlements": given.desks,
-        "plain": {"change_us": round(median(spent["plain"]), 1), "clients": each},
+        "plain": {"cohorts": len(plain.hub._cohorts.known), "change_us": round(median(spent["plain"]), 1)},
     }
     for name, (world, plan_us) in worlds.items():
         ratios = [of / plain_us for of, plain_us in zip(spent[name], spent["plain"], strict=True)]

@@ -48,9 +48,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metadata": VALUES | {"config"},
     "testing": VALUES | {"config", "dataflow", "auth", "graphql", "live", "transports", "engines", "observe"},
     "upstreams": VALUES | {"config", "engines", "observe"},
+    "planners": VALUES | {"config", "auth", "graphql", "live", "observe"},
     "app": VALUES
     | {
         "admin",
+        "planners",
         "config",
         "dataflow",
         "auth",

@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
-import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
@@ -25,21 +22,19 @@ from graphql import GraphQLError
 from tycostream.admin.administration import Administration
 from tycostream.auth.authenticator import Authenticator
 from tycostream.auth.limiter import Limiter
-from tycostream.auth.permissions import granting
 from tycostream.auth.revocations import Revocations
 from tycostream.auth.session import ADMIN, Session
 from tycostream.auth.tokens import Tokens
 from tycostream.clock import Clock
 from tycostream.config.model import Config, ServerConfig, SourceConfig
-from tycostream.config.relationships import fields_of
 from tycostream.config.reload import Changes, applicable, compare
 from tycostream.engines.base import Engine
 from tycostream.errors import Action, ConfigError, RequestError, TycoError, UpstreamError
 from tycostream.graphql.execute import InvalidRequest, Planner
-from tycostream.graphql.plan import Plan
+from tycostream.graphql.plan import Plan, Request
 from tycostream.graphql.relationships import Resolved
 from tycostream.graphql.schema import presentable
-from tycostream.graphql.trusted import DocumentId, TrustedDocuments
+from tycostream.graphql.trusted import DocumentId
 from tycostream.graphql.type_names import TypeNames
 from tycostream.live.clients import Clients
 from tycostream.live.collector import walk_seldom
@@ -49,20 +44,18 @@ from tycostream.live.feed import Feed
 from tycostream.live.feeds import Feeds
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.hub import Hub
-from tycostream.live.live_source import SourceState, permitted_otherwise
+from tycostream.live.live_source import SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
 from tycostream.live.source_feed import SourceFeed
-from tycostream.observe.events import Emit, Event, OperationFailed, PermissionUnfit, RelationshipUnfit
+from tycostream.observe.events import Emit, Event, OperationFailed, RelationshipUnfit
+from tycostream.planners import Planners
 from tycostream.rows import RowType
 from tycostream.state.opening import open_state
 from tycostream.upstreams import Upstreams
 
-_UNKNOWN: Final = re.compile(r"field '([^']*)' not found in type: '([^']*)'")
-_OF_ROWS: Final = ("", "_bool_exp", "_order_by")  # types of a source that have its relationships as fields
-_PLANNERS_MAX: Final = 16  # besides those of the roles that the configuration names
+_MOVES_AT_ONCE: Final = 50  # operations that are planned again in one step
 _ADMIN: Final = Session()
-_WAITING: Final = "its database has not described it yet; /readyz says what it waits for"
 
 
 class App:
@@ -92,9 +85,7 @@ class App:
         self._row_types: dict[str, RowType] = {}
         self._relationships = Resolved(config.sources)
         self._type_names = TypeNames()
-        self._planners: OrderedDict[str, Planner] = OrderedDict()  # by role, as they were asked for
-        self._permissions_number = 0
-        self._unfit: set[PermissionUnfit] = set()
+        self._planners = Planners(config, self._row_types, emit)
         self._running = Feeds()
         self._feeds: dict[str, Feed] = {}
         for name in config.databases:
@@ -240,8 +231,9 @@ class App:
             if auth_differs:
                 self.authenticator.reconfigure(config.auth)
             self._relationships.reconfigure(config.sources)
+            self._planners.reconfigure(config, permissions=bool(changes.permissions or changes.roles))
             self._schema_changed(*config.sources, *changes.sources.removed)
-            self._follow_permissions(changes)
+            await self._follow_permissions(changes)
             for name in {*stopping, *starting, *former}:
                 work = self._exchange(stopping.get(name), former.get(name), starting.get(name))
                 task = asyncio.create_task(work, name=f"database {name}")
@@ -328,59 +320,27 @@ class App:
 
     def planner_of(self, role: str) -> Planner:
         """The planner of what a role sees of them. RequestError if none is known by now."""
-        if not self._row_types:
-            raise RequestError("source-not-ready", "no source is known yet", hint=_WAITING)
-        planner = self._planners.get(role)
-        if planner is None:
-            planner = self._planners[role] = self._make_planner(role)
-            self._tell_unfit(planner)
-        self._planners.move_to_end(role)
-        known = {each for source in self.config.sources.values() for each in source.permissions}
-        known |= self.config.inherited_roles.keys()
-        while len(self._planners) > len(known) + _PLANNERS_MAX:  # what sees nothing may have any name
-            self._planners.popitem(last=False)
-        return planner
+        return self._planners.of(role)
 
-    def _make_planner(self, role: str = ADMIN) -> Planner:
-        config = self.config
-        names = [name for name in config.sources if name in self._row_types]
-        if role != ADMIN and not any(self._shown_to(role, name) for name in names):
-            names = []
-        return Planner(
-            [self._row_types[name] for name in names],
-            sources=config.sources,
-            limits=config.limits,
-            stringify_numbers=config.server.stringify_numbers,
-            multi_root_subscriptions=config.server.multi_root_subscriptions,
-            role=role,
-            trusted=TrustedDocuments(config.query_collections, config.allowlist or None, role),
-            introspection=role not in config.introspection.disabled_for_roles,
-            inherited=config.inherited_roles,
-        )
+    async def _follow_permissions(self, changes: Changes) -> None:
+        """Nobody goes on seeing what a permission showed that is another one now, or gone: when this returns.
 
-    def _shown_to(self, role: str, source: str) -> bool:
-        """Whether a permission shows anything of a source to a role."""
-        return bool(granting(role, self.config.sources[source].permissions, self.config.inherited_roles))
-
-    def _tell_unfit(self, planner: Planner) -> None:
-        for misfit in planner.misfits:
-            event = PermissionUnfit(misfit.source, misfit.role, misfit.message)
-            if event not in self._unfit:
-                self._unfit.add(event)
-                self._emit(event)
-
-    def _follow_permissions(self, changes: Changes) -> None:
-        """Nobody goes on seeing what a permission showed that is another one now, or gone."""
-        if not changes.permissions:
+        Each operation is planned again. What comes out as it was is left alone, the others move to what they may see
+        now, and what may not be asked any more ends. That is a tenth of a millisecond each, so others have their turn.
+        """
+        if not changes.permissions and not changes.roles:
             return
-        self._permissions_number += 1
-        self._unfit.clear()
-        for name in changes.permissions:
-            self.hub.permit(name)
-
-    def _expect_permitted(self, plan: Plan) -> None:
-        if not plan.for_admin and plan.permissions != self._permissions_number:
-            raise permitted_otherwise()  # planned by the permissions of a moment ago
+        for n, operation in enumerate(self.hub.operations(changes.permissions, changes.roles)):
+            if n % _MOVES_AT_ONCE == _MOVES_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if operation.ended:
+                continue
+            try:
+                plan = self._planners.as_permitted(operation.plan)
+            except RequestError as error:
+                operation.fail(error)
+            else:
+                self.hub.move(operation, plan)
 
     def settings(self) -> ServerConfig:
         """The server's settings of now."""
@@ -396,39 +356,15 @@ class App:
         """See Operations."""
         self.limiter.operation(session)
         try:
-            plan = self.planner_of(session.role).plan(query, operation_name, variables, session)
+            return self._planners.plan(Request(query, operation_name, variables, session))
         except InvalidRequest as invalid:
             for error in invalid.errors:
                 self.limiter.note(session.role, error)
-            raise InvalidRequest([self._explained(error, session) for error in invalid.errors]) from None
-        return plan if plan.for_admin else dataclasses.replace(plan, permissions=self._permissions_number)
-
-    def _explained(self, error: RequestError, session: Session) -> RequestError:
-        """An unknown field that will be there once a database has described a source is not the client's mistake."""
-        match = _UNKNOWN.fullmatch(error.message)
-        name = self._awaited(match[1], match[2]) if match else None
-        if name is None or not (session.admin or self._shown_to(session.role, name)):
-            return error
-        said = f"the source {name!r} is not known yet"
-        return RequestError("source-not-ready", said, path=error.path, hint=_WAITING)
-
-    def _awaited(self, field: str, type_name: str) -> str | None:
-        """The source without which a type has not got a field that it will have."""
-        if type_name in ("query_root", "subscription_root"):
-            named = [name for name, each in self.config.sources.items() if field in each.root_fields.values()]
-        else:
-            named = [
-                each.target
-                for end in _OF_ROWS
-                if (source := self.config.sources.get(type_name.removesuffix(end))) is not None
-                for name, each in source.relationships.items()
-                if field in fields_of(name, each)
-            ]
-        return next((name for name in named if name not in self._row_types), None)
+            raise
 
     async def query(self, plan: Plan, session: Session = _ADMIN) -> bytes:
         """See Operations."""
-        self._expect_permitted(plan)
+        plan = self._planners.as_permitted(plan)
         limit_s = self.limiter.of(session.role).time_limit.total_seconds()
         try:
             with self.limiter.answering(session), Deadline(self._clock, limit_s, too_slow(limit_s)):
@@ -450,8 +386,7 @@ class App:
         session: Session = _ADMIN,
     ) -> Subscription:
         """See Operations."""
-        self._expect_permitted(plan)
-        subscriber = self.hub.subscribe(plan, outbox, operation_id, on_end)
+        subscriber = self.hub.subscribe(self._planners.as_permitted(plan), outbox, operation_id, on_end)
         subscriber.failed = functools.partial(self.limiter.note, session.role)
         limit = self.limiter.of(session.role).first_result_limit
         if limit is not None:

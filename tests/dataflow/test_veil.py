@@ -21,6 +21,7 @@ from tycostream.dataflow.predicate import (
     Unknown,
     conjunction,
     disjunction,
+    either,
     evaluate,
     negate,
     untrue,
@@ -70,6 +71,20 @@ def test_a_condition_through_a_veil_is_that_over_what_is_seen(
     looked = look(tuple(sorted(seen.items())))
     assert looked is not None
     assert looked(row) == shown
+
+
+@given(st.lists(predicates, max_size=3), rows)
+def test_either_is_a_disjunction(parts: list[Predicate], row: Row) -> None:
+    assert evaluate(either(parts), row) is evaluate(disjunction(parts), row)
+    assert evaluate(untrue(either(parts)), row) is evaluate(untrue(disjunction(parts)), row)
+
+
+def test_what_all_say_is_taken_out() -> None:
+    a, b, c = (Compare(place, "eq", 1) for place in range(3))
+    assert either([conjunction([a, b]), conjunction([a, c])]) == conjunction([a, disjunction([b, c])])
+    assert either([conjunction([a, b]), a, FALSE]) == a
+    assert either([a, TRUE]) == TRUE
+    assert either([]) == either([FALSE]) == FALSE
 
 
 def test_what_is_said_of_related_rows_stays() -> None:

@@ -203,6 +203,17 @@ class Side:
         except InvalidRequest as invalid:
             return [error.to_graphql() for error in invalid.errors]
 
+    def permit(self, granted: Granted, types: dict[str, RowType]) -> None:
+        """Have every client go on by other permissions."""
+        self.planner = _planner(granted, types)
+        for text, client in list(self.clients.items()):
+            plan = self.plan(f"subscription {{root: {text}}}")
+            if isinstance(plan, Plan):
+                self.hub.move(client.subscription, plan)
+            else:
+                client.subscription.cancel()
+                del self.clients[text]
+
     def apply(self, changes: dict[str, list[Change]]) -> None:
         self.offset += 1
         self.hub.apply(Batch(Position("life", 0, self.offset), changes))
@@ -243,10 +254,9 @@ class World:
         self.tables: dict[str, dict[int, Row]] = {"desks": {}, "trades": {}}
         for _ in range(8):
             self._change(self.random.choice(list(TYPES)))
-        self.granted = {name: self._permissions(name) for name in TYPES}
-        if self.random.random() < 0.15:
-            del self.granted["desks"]
-        self.keyless = "id" not in self._together("trades")["columns"]
+        self.keyless = self.random.random() < 0.3
+        self.shown = list(TYPES) if self.random.random() < 0.85 else ["trades"]
+        self.granted = {name: self._permissions(name) for name in self.shown}
         self.types = dict(TYPES)
         if self.keyless:
             first, *rest = TYPES["trades"].columns
@@ -259,9 +269,7 @@ class World:
     def _permissions(self, name: str) -> list[dict[str, Any]]:
         """One, or several; all or none of them show what joins need, for that is in the second world as it is."""
         columns = [column.name for column in TYPES[name].columns]
-        always = [
-            each for each in JOINED[name] if name == "desks" or each == "desk" or self.random.random() < 0.7
-        ]
+        always = [each for each in JOINED[name] if (name, each) != ("trades", "id") or not self.keyless]
         rest = [each for each in columns if each not in JOINED[name]]
         return [self._permission(name, always, rest) for _ in range(self.random.choice((1, 2, 2, 3)))]
 
@@ -355,6 +363,17 @@ class World:
             *(Change(None, None, row) for row in (come - gone).elements()),
         ]
 
+    def permit(self) -> None:
+        """Other permissions; what is not permitted any more ends on both sides."""
+        self.granted = {name: self._permissions(name) for name in self.shown}
+        before, self.seen = self.seen, self._seen()
+        net = {name: each for name in TYPES if (each := self._net(name, before[name], self.seen[name]))}
+        if net:
+            self.right.apply(net)
+        self.left.permit(self.granted, TYPES)
+        self.right.permit({name: [self._together(name)] for name in self.granted}, self.types)
+        assert self.left.clients.keys() == self.right.clients.keys()
+
     def subscribe(self, text: str) -> None:
         plans = [side.plan(f"subscription {{root: {text}}}") for side in (self.left, self.right)]
         for side, plan in zip((self.left, self.right), plans, strict=True):
@@ -385,6 +404,62 @@ def test_what_is_sent_depends_on_nothing_hidden(seed: int) -> None:
         moved = world.transaction()
         told = world.compare()
         assert moved or not any(told.values()), "hidden changes cause no message"
+
+
+def _state(text: str, messages: list[Any]) -> Any:
+    """What a client has, of all that it was sent."""
+    values = [next(iter(message["next"]["data"].values())) for message in messages]
+    if "_changes" not in text:
+        return values[-1]
+    rows: Counter[str] = Counter()
+    coming: Counter[str] | None = Counter()
+    for value in values:
+        if value["phase"] == "reset":
+            coming = Counter()
+        for change in value["changes"]:
+            into = coming if value["phase"] == "snapshot" and coming is not None else rows
+            into.update([json.dumps(change["row"])] if change["row"] else [])
+            into.subtract([json.dumps(change["old"])] if change.get("old") else [])
+        if value["phase"] == "ready" and coming is not None:
+            rows, coming = coming, None
+    assert not any(count < 0 for count in rows.values()), "nothing is taken away that was not given"
+    return +rows
+
+
+RELOADED = [text.replace("row {note}}", "row {note} old {note}}") for text in FEEDS]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_other_permissions_tell_the_difference(seed: int) -> None:
+    world = World(1000 + seed)
+    for text in (*world.random.sample(ASKED, 8), *RELOADED, *STREAMS):
+        world.subscribe(text)
+    world.compare()
+    for _ in range(6):
+        world.transaction()
+        world.compare()
+        told = {text: len(client.sink.messages()) for text, client in world.left.clients.items()}
+        world.permit()
+        for side in (world.left, world.right):
+            side.settle()
+        streams = [
+            {text: new for text, new in side.news().items() if "_stream" in text}
+            for side in (world.left, world.right)
+        ]
+        assert streams[0] == streams[1]
+        for text, client in world.left.clients.items():
+            messages = client.sink.messages()
+            fresh = Client(world.left.hub, world.left.plan(f"subscription {{root: {text}}}"))  # type: ignore[arg-type]
+            for side in (world.left, world.right):  # their clocks go together: so do the heartbeats
+                side.settle()
+            if "_stream" not in text:
+                assert _state(text, messages) == _state(text, fresh.sink.messages()), text
+            if "_changes" in text:
+                later: list[Any] = messages[told[text] :]
+                phases = [message["next"]["data"]["root"]["phase"] for message in later]
+                assert set(phases) <= {"live"}, "a difference, and no new snapshot"
+            fresh.subscription.cancel()
+        world.compare()
 
 
 def test_most_of_what_is_asked_is_answered() -> None:

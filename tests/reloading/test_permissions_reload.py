@@ -22,7 +22,7 @@ MINE: dict[str, Any] = {"columns": ["id", "n"], "where": {"n": {"_eq": "X-Hasura
 
 
 def configured(**permissions: dict[str, Any]) -> Config:
-    """The configuration with permissions of the role ``user``, by source. The loader would refuse them so far."""
+    """The configuration with permissions of the role ``user``, by source."""
     plain = configuration("items: {}, others: {}")
     sources = {
         name: SourceConfig.model_validate(
@@ -66,28 +66,86 @@ async def test_each_role_has_a_schema_of_its_own(served: World) -> None:
     assert len(served.app._planners) < 30, "roles that see nothing are not kept"
 
 
-async def test_a_reload_ends_what_is_seen_otherwise(served: World) -> None:
-    seen, all_of_it = client(served, feed("items")), client(served, live("items"), Session())
-    beside = client(served, live("others"), Session())
+async def test_a_reload_moves_what_is_seen_otherwise_by_the_difference(served: World) -> None:
+    seen, shown = client(served, feed("items")), client(served, live("items"))
+    all_of_it, beside = client(served, live("items"), Session()), client(served, live("others"), Session())
+    other = client(served, live("items"), Session("user", {"n": "8"}))
     await served.until(lambda: seen.read().rows == {1: {"id": 1, "n": 7}}, 0.01)
+    await served.until(lambda: bool(shown.read().shown and other.read().shown), 0.01)
     database = served.databases["postgresql://a/x"]
-    described = list(database.described)
+    described, quiet = list(database.described), len(other.sink.messages())
     planned = served.app.prepare("{items {id n}}", None, None, USER)
     changes = await served.reload(configured(items=MINE | {"where": {"id": {"_eq": 2}}}))
     assert changes.permissions == {"items"}
-    assert seen.ended == "source-changed"
+    served.clock.run()
+    assert seen.read().rows == {2: {"id": 2, "n": 8}}
+    assert seen.phases[-1] == "live", "one set with a delete and an insert, and no new snapshot"
+    assert "reset" not in seen.phases
+    await served.until(lambda: shown.read().shown == [{"id": 2, "n": 8}], 0.01)
+    assert len(other.read().sink.messages()) == quiet, "what shows the same is told nothing"
     assert (all_of_it.ended, beside.ended) == (None, None), "admin sees what it saw"
     assert database.described == described, "nothing is asked of a database"
+    assert await served.app.query(planned) == b'{"data":{"items":[{"id":2,"n":8}]}}', "planned a moment ago"
+    changed: list[tuple[Row | None, Row | None]] = [((1, 7, "x"), (1, 9, "x")), ((2, 8, "y"), (2, 9, "y"))]
+    served.databases["postgresql://a/x"].commit({"items": changed})
+    await served.until(lambda: seen.read().rows == {2: {"id": 2, "n": 9}}, 0.01)
+
+
+async def test_what_is_as_it_was_is_not_touched(served: World) -> None:
+    seen = client(served, feed("items"))
+    await served.until(lambda: seen.read().rows == {1: {"id": 1, "n": 7}}, 0.01)
+    cohort = served.app.hub.operations({"items"}, ())[0].cohort
+    await served.reload(configured(items={"columns": ["id", "n"], "where": {"n": {"_in": ["X-Hasura-N"]}}}))
+    before = len(seen.sink.messages())
+    await served.reload(configured(items=MINE | {"limit": 5}))
+    await served.reload(configured(items=MINE))
+    assert served.app.hub.operations({"items"}, ())[0].cohort is cohort
+    assert len(seen.sink.messages()) == before, "the same condition in other words"
+
+
+async def test_what_is_not_permitted_any_more_ends(served: World) -> None:
+    whole = {"columns": "*", "where": MINE["where"]}
+    await served.reload(configured(items=whole))
+    secret = client(served, "subscription {items {id secret}}")
+    plain = client(served, live("items"))
+    await served.until(lambda: bool(secret.read().shown and plain.read().shown), 0.01)
+    planned = served.app.prepare("{items {secret}}", None, None, USER)
+    await served.reload(configured(items=MINE))
+    assert (secret.ended, plain.ended) == ("permissions-changed", None)
     with pytest.raises(RequestError) as caught:
         await served.app.query(planned)
-    assert caught.value.message == "what this role may see is something else now"
-    assert caught.value.hint == "subscribe again with the new schema"
-    again = client(served, live("items"))
-    await served.until(lambda: again.read().shown == [{"id": 2, "n": 8}], 0.01)
+    said = "this operation is not permitted any more: field 'secret' not found in type: 'items'"
+    assert caught.value.message == said
+    assert caught.value.hint == "what this role may see was changed; fetch the schema again"
     await served.reload(configured())
-    assert again.ended == "source-changed"
+    assert plain.ended == "permissions-changed"
     with pytest.raises(InvalidRequest, match="field 'items' not found"):
         served.app.prepare("{items {id}}", None, None, USER)
+
+
+async def test_a_role_that_inherits_otherwise(served: World) -> None:
+    """Its operations move, and nobody else's: cells that it may not see any more are masked."""
+    both: dict[str, Any] = {
+        "some": {"columns": ["id", "n"]},
+        "more": {"columns": ["id", "n", "secret"], "where": {"id": {"_eq": 2}}},
+    }
+    plain = configured()
+    items = plain.sources["items"].model_dump(exclude_unset=True)
+    items |= {"name": "items", "permissions": both}
+    sources = plain.sources | {"items": SourceConfig.model_validate(items)}
+    of = plain.model_copy(update={"sources": sources})
+    await served.reload(of.model_copy(update={"inherited_roles": {"head": ("some", "more")}}))
+    session = Session("head")
+    seen = client(served, feed("items", columns="id n secret"), session)
+    await served.until(lambda: len(seen.read().rows) == 2, 0.01)
+    assert [row["secret"] for row in seen.rows.values()] == [None, "y"]
+    fields: Any = served.app.planner_of("head").schema.type_map["items"]
+    assert (str(fields.fields["secret"].type), str(fields.fields["id"].type)) == ("String", "Int!")
+    changes = await served.reload(of.model_copy(update={"inherited_roles": {"head": ("more",)}}))
+    assert changes.roles == {"head"}
+    served.clock.run()
+    assert seen.read().rows == {2: {"id": 2, "n": 8, "secret": "y"}}
+    assert "reset" not in seen.phases
 
 
 async def test_a_cursor_is_of_what_was_seen(served: World) -> None:

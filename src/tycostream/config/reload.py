@@ -91,6 +91,11 @@ class Changes:
         )
 
     @property
+    def roles(self) -> frozenset[str]:
+        """The roles that inherit otherwise than before; who inherits from them does too."""
+        return self.sections["inherited_roles"].names
+
+    @property
     def types(self) -> frozenset[str]:
         """The names of the types that differ: all that a column can be of."""
         return frozenset(

@@ -124,6 +124,20 @@ def disjunction(parts: Iterable[Predicate]) -> Predicate:
     return _junction(parts, Or, FALSE, TRUE)
 
 
+def either(parts: Iterable[Predicate]) -> Predicate:
+    """OR of ``parts``, with what all of them say taken out of it: an equality among that can be looked up then.
+
+    So (a AND b) OR (a AND c) is a AND (b OR c), and (a AND b) OR a is a.
+    """
+    said: list[set[Predicate]] = [
+        {*part.parts} if isinstance(part, And) else {part} for part in parts if part != FALSE
+    ]
+    if not said:
+        return FALSE
+    common = said[0].intersection(*said[1:])
+    return conjunction([*common, disjunction(conjunction(each - common) for each in said)])
+
+
 def _junction(
     parts: Iterable[Predicate], kind: type[And | Or], neutral: Predicate, absorbing: Predicate
 ) -> Predicate:

@@ -15,15 +15,19 @@ Same = Callable[[Row], Hashable]
 
 
 def alike(row_type: RowType, places: Sequence[int]) -> Same:
-    """A function of a row that gives equal values for rows with the same texts in ``places``, and only for those."""
+    """A function of a row that gives equal values for rows with the same texts in ``places``, and only for those.
+
+    NULLs are left out: a row looks the same to who does not see a column, and to who sees that there is nothing in it.
+    """
     columns = row_type.columns
     texts = [(place, columns[place].scalar.text if columns[place].scalar.loose else None) for place in places]
 
     def same(row: Row) -> Hashable:
         return tuple(
             [
-                row[place] if text is None or row[place] is None else (row[place], text(row[place]))
+                (place, row[place]) if text is None else (place, row[place], text(row[place]))
                 for place, text in texts
+                if row[place] is not None
             ]
         )
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol, cast
 
+from tycostream.auth.session import Session
 from tycostream.dataflow.order import Term
 from tycostream.dataflow.predicate import Predicate
 from tycostream.dataflow.relation import Aggregate, Join, Veil
 from tycostream.graphql.documents import Flawed, errors_of
+from tycostream.graphql.trusted import DocumentId
 from tycostream.rows import Cell, Row, RowType
 
 
@@ -235,6 +237,16 @@ class StaticRoot:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """An operation as it was asked for: what it takes to plan it again, where what it may see is something else."""
+
+    query: str | DocumentId
+    operation_name: str | None
+    variables: Mapping[str, object] | None
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled, bound operation."""
 
@@ -248,6 +260,7 @@ class Plan:
     # What it read of its session: names of variables, without prefix, with their texts. Not part of the key, for what came
     # of them is.
     variables: Mapping[str, str] = field(default_factory=dict, compare=False)
+    request: Request | None = field(default=None, compare=False)
     # What stands before each root's value.
     _heads: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
 
@@ -258,6 +271,13 @@ class Plan:
             for start, root in zip(starts, self.roots, strict=True)
         ]
         object.__setattr__(self, "_heads", tuple(heads))
+
+    def holds_for(self, session: Session) -> bool:
+        """Whether another session of the same client would have been given the same plan."""
+        asked = self.request.session if self.request is not None else session
+        return asked.role == session.role and all(
+            session.variables.get(name) == text for name, text in self.variables.items()
+        )
 
     @property
     def cohort_key(self) -> Hashable:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from tycostream.auth.permissions import Permission
 from tycostream.auth.session import Session
 from tycostream.dataflow.order import OrderBy, OrderVia, Term, total
-from tycostream.dataflow.predicate import TRUE, Predicate, conjunction, disjunction
+from tycostream.dataflow.predicate import TRUE, Predicate, conjunction, either
 from tycostream.dataflow.relation import Aggregate, Masked, Veil
 from tycostream.dataflow.veil import beyond_row, through, veil_of
 from tycostream.graphql.conditions import condition
@@ -56,7 +56,7 @@ class Rights:
         if self._permissions is None:
             return None
         name = source.row_type.source
-        found = disjunction(self._granted(name, self._permissions[name]))
+        found = either(self._granted(name, self._permissions[name]))
         return None if found == TRUE else found
 
     def _veil(self, source: Source) -> dict[int, Predicate]:
@@ -67,9 +67,9 @@ class Rights:
         if name not in self._veils:
             permission = self._permissions[name]
             conditions = self._granted(name, permission) if permission.masked else ()
-            in_sight = disjunction(conditions)
+            in_sight = either(conditions)
             seen = {
-                place: disjunction(
+                place: either(
                     each
                     for grant, each in zip(permission.grants, conditions, strict=True)
                     if place in grant.visible

@@ -43,7 +43,10 @@ class ChangeChunks(Generic[T]):
         cursor: str | None,
         *,
         resync: bool = False,
+        quiet: bool = False,
     ) -> None:
+        """``quiet``: of nothing in sight there is no chunk, rather than an empty one."""
+        self._quiet = quiet
         self._items = items
         self._encode = encode
         self._make = payload
@@ -118,6 +121,9 @@ class ChangeChunks(Generic[T]):
             self._last = len(self._chunks)
             self._items = ()
             self._at = 0
+            if self._quiet and not items and not self._chunks:
+                self._last = -1
+                return b""
         elif size < CHUNK_BYTES and len(items) < _ROWS_PER_CHUNK_MAX:
             self._open = items, encoded, size
             return b""

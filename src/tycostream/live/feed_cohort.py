@@ -17,9 +17,10 @@ from tycostream.live.cursor import CursorBox, plan_digest
 from tycostream.live.feed_subscriber import FeedSubscriber
 from tycostream.live.log_cohort import BROADCAST_CHANGES_MAX, LogCohort
 from tycostream.live.outbox import Outbox, Ticker
-from tycostream.rows import Change, Row
+from tycostream.live.standing import Images, Standing
+from tycostream.rows import Change, Key, Row
 
-Chunks = ChangeChunks[Row] | ChangeChunks[tuple[Row | None, Row | None]]
+Chunks = ChangeChunks[Row] | ChangeChunks[Key] | ChangeChunks[tuple[Row | None, Row | None]]
 
 
 class Finds(Protocol):
@@ -36,6 +37,12 @@ class Changes(Protocol):
     """What a cohort reads of its source."""
 
     log: Log
+
+    def images(self) -> Images:
+        """See Logged."""
+
+    def given(self, predicate: Predicate, /) -> list[Key] | None:
+        """See Logged."""
 
     @property
     def indexes(self) -> Finds:
@@ -202,6 +209,29 @@ class FeedCohort(LogCohort[FeedSubscriber]):
             resync=resync,
         )
         return chunks
+
+    def seen(self, row: Row) -> Row | None:
+        """See LogCohort."""
+        if self._match is not None and not self._match(row):
+            return None
+        return row if self._look is None else self._look(row)
+
+    def difference(self, standing: Standing) -> ChangeChunks[Key]:
+        """From what was seen by another plan to what is seen now: nothing at all if that is the same."""
+        rows, encoder = self._source.images(), self.encoder
+
+        def encode(key: Key) -> bytes | None:
+            row = rows.get(key)
+            old, new = standing.before(key), None if row is None else self.seen(row)
+            if old is None or new is None:
+                return None if old is new else encoder.change(old, new)
+            if self._unkeyed:
+                same = encoder.same(old) == encoder.same(new)
+                return None if same else encoder.change(old, None) + b"," + encoder.change(None, new)
+            return encoder.change(old, new) if encoder.differs(old, new) else None
+
+        keys = standing.keys(rows, self._source.given(self.predicate))
+        return ChangeChunks(keys, encode, self.payload, Phase.LIVE, self.head, self.cursor(), quiet=True)
 
     def cursor(self) -> str | None:
         """The cursor of the source's present position, if the selection asks for one."""

@@ -43,16 +43,24 @@ class FeedSubscriber(LogSubscriber):
     # how it starts
 
     def start(self) -> None:
-        """Begin at the cursor, with a snapshot, or now; RequestError CURSOR_EXPIRED if that cannot be."""
+        """Begin at the cursor, with a snapshot, or now; RequestError CURSOR_EXPIRED if that cannot be.
+
+        Where it came from another cohort: go on with the difference, or anew if that cannot be told.
+        """
+        if self._spoken:
+            if self._standing is None:
+                self._begin_snapshot(reset=True)
+            self.outbox.enqueue(self)
+            return
         after, snapshot = self._root.after, self._root.snapshot
         seq = None if after is None else self.cohort.seq_of(after)
         if seq is not None:
-            self._seq = seq
+            self.seq = seq
             net = self.cohort.net(seq)
             if net is not None:
                 self._take(net)
             else:
-                self._seq = self.cohort.head
+                self.seq = self.cohort.head
                 self._opening = [Phase.LIVE]
                 self._cursor = self.cohort.cursor()
         elif after is not None and not snapshot:
@@ -64,10 +72,22 @@ class FeedSubscriber(LogSubscriber):
         elif snapshot:
             self._begin_snapshot(reset=after is not None)
         else:
-            self._seq = self.cohort.head
+            self.seq = self.cohort.head
             self._opening = [Phase.READY]
             self._cursor = self.cohort.cursor()
         self.outbox.enqueue(self)
+
+    def move(self, cohort: FeedCohort, root: RootPlan) -> None:
+        """See LogSubscriber. In the middle of a set, or with a socket that takes nothing, it has to start again."""
+        midway = self._sending is not None and (self._place > 0 or self._sending.phase is Phase.SNAPSHOT)
+        opening = self._unbegun or any(phase is not Phase.LIVE for phase in self._opening)
+        if midway or opening or not self._spoken or not self.outbox.writable:
+            self._standing = None
+        elif self._standing is None:  # else it has moved already, and was told nothing since
+            self._standing = self.cohort.standing(self)
+        self._leave_for(cohort)
+        self._root = root
+        self._sending, self._opening, self._unbegun = None, [], False
 
     def _begin_snapshot(self, *, reset: bool) -> None:
         self._opening = [Phase.RESET] if reset else []
@@ -82,6 +102,9 @@ class FeedSubscriber(LogSubscriber):
 
     def _next_payload(self) -> bytes | None:
         cohort = self.cohort
+        if self._standing is not None:
+            standing, self._standing = self._standing, None
+            self._take(cohort.difference(standing))
         if self._opening and self._opening[0] is Phase.RESET:
             return self._empty(self._opening.pop(0))
         if self._unbegun:
@@ -101,14 +124,14 @@ class FeedSubscriber(LogSubscriber):
                 self._finish()
             if self._opening:
                 return self._empty(self._opening.pop(0))
-            if self._seq == cohort.head:
+            if self.seq == cohort.head:
                 break
-            if not cohort.on_log(self._seq):
+            if not cohort.on_log(self.seq):
                 self._begin_snapshot(reset=True)
                 return self._next_payload()
-            net = cohort.net(self._seq)
+            net = cohort.net(self.seq)
             if net is None:
-                self._seq = cohort.head
+                self.seq = cohort.head
                 break
             self._take(net)
         if self.told_stale is not cohort.stale:
@@ -122,7 +145,7 @@ class FeedSubscriber(LogSubscriber):
         assert chunks is not None
         chunks.leave(self._place)
         self.cohort.release(chunks)
-        self._seq = chunks.to_seq
+        self.seq = chunks.to_seq
         if chunks.phase is Phase.SNAPSHOT:
             self._opening = [Phase.READY]
             self._cursor = chunks.cursor
@@ -135,8 +158,8 @@ class FeedSubscriber(LogSubscriber):
 
     def heartbeat(self) -> None:
         """Level and with nothing untold: a new cursor, so that it does not fall off the log."""
-        if not self._untold:
-            self._seq = self.cohort.head
+        if not self.untold:
+            self.seq = self.cohort.head
             self._opening = [Phase.LIVE]
             self._cursor = self.cohort.cursor()
             self.cohort.leave_head(self)

@@ -7,8 +7,9 @@ subscriber reads in ``subscribe`` is the state before the next ``apply``, whole.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
@@ -35,16 +36,18 @@ from tycostream.live.live_source import (
     as_told,
     changed,
     failed,
-    permitted_otherwise,
+    permitted_no_more,
     related_otherwise,
     removed,
 )
+from tycostream.live.log_cohort import LogCohort
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.meter import Meter
 from tycostream.live.nested import Nesting
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
+from tycostream.live.reading import expect_snapshot, read_by
 from tycostream.live.rendering import LiveRoot, Rendering
 from tycostream.live.slices import Discard, Slices
 from tycostream.live.targets import Push
@@ -136,12 +139,46 @@ class Hub:
             if any((name, join) in steps for join in gone):
                 self._cohorts.fail(cohort, related_otherwise(name))
 
-    def permit(self, name: str) -> None:
-        """Who may see what of a source is something else now: operations of all but admin that read it end."""
-        source = self.sources.get(name)
-        for cohort in self._cohorts.reading(source) if source is not None else ():
-            if not cohort.plan.for_admin:
-                self._cohorts.fail(cohort, permitted_otherwise())
+    def operations(self, names: Collection[str], roles: Collection[str]) -> list[Subscriber]:
+        """The running subscriptions of all but admin that read one of these sources; any at all if ``roles`` differ."""
+        sources = {self.sources[name] for name in names if name in self.sources}
+        return [
+            member
+            for cohort, read in self._cohorts.sources.items()
+            if not cohort.plan.for_admin and (roles or not sources.isdisjoint(read))
+            for member in cohort.members
+        ]
+
+    def move(self, subscriber: Subscriber, plan: Plan) -> None:
+        """Go on by another plan of the same operation, which sees something else: the difference is told, and no more.
+
+        A subscription whose result would be the same is not touched. It ends if it cannot go on by that plan.
+        """
+        if subscriber.ended or plan.cohort_key == subscriber.cohort.key:
+            subscriber.plan = plan
+            return
+        roots = [root for root in plan.roots if isinstance(root, RootPlan)]
+        before = [root for root in subscriber.plan.roots if isinstance(root, RootPlan)]
+        try:
+            if [(root.source, root.mode) for root in roots] != [(root.source, root.mode) for root in before]:
+                raise permitted_no_more("its fields are others now")
+            sources = read_by(self.sources, self._joins, roots)
+            for source in self.sources.values():
+                source.waiting.pop(subscriber, None)
+            cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)
+            self._cohorts.stop_linger(cohort)
+            subscriber.plan = plan
+            if isinstance(subscriber, QuerySubscriber):
+                assert isinstance(cohort, QueryCohort)
+                subscriber.move(cohort)
+                self._start(subscriber, sources, subscriber.start)
+            else:
+                subscriber.move(cohort, roots[0])
+                self._start(subscriber, sources, functools.partial(self._start_following, subscriber))
+        except RequestError as error:
+            subscriber.fail(as_told(error, plan))
+        except Exception as error:
+            self._cohorts.quarantine(subscriber, error)
 
     def _retire(self, source: LiveSource, error: RequestError) -> None:
         del self.sources[source.row_type.source]
@@ -170,7 +207,8 @@ class Hub:
             self._cohorts.evict(source)
             source.indexes.expire(source.config.linger.total_seconds(), source.router.names)
             for cohort in self._cohorts.reading(source):
-                if isinstance(cohort, FeedCohort):
+                # once: how many other sources its permission reads is nobody's business
+                if isinstance(cohort, FeedCohort) and cohort.source_name == source.row_type.source:
                     cohort.heartbeat()
             source.heartbeat = self._clock.call_later(period_s, beat)
 
@@ -309,9 +347,9 @@ class Hub:
                 await self._slices.run(static.text.step)
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
         try:
-            sources = self._read_by(roots)
+            sources = read_by(self.sources, self._joins, roots)
             for source in sources:
-                _expect_snapshot(source, roots[0])
+                expect_snapshot(source, roots[0])
         except RequestError as error:
             raise as_told(error, plan) from None
         cohort = self._cohorts.known.get(plan.cohort_key)
@@ -394,7 +432,7 @@ class Hub:
         """Start a subscription. Its cohort is found or made; what it gets first is made when its socket can take it."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
         try:
-            sources = self._read_by(roots)
+            sources = read_by(self.sources, self._joins, roots)
         except RequestError as error:
             raise as_told(error, plan) from None
         cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)
@@ -408,6 +446,7 @@ class Hub:
         else:
             follower = cohort.follower(roots[0], outbox, operation_id, self._policy(plan, sources), on_end)
             subscriber, start = follower, functools.partial(self._start_following, follower)
+        subscriber.plan = plan
         try:
             self._start(subscriber, sources, start)
         except BaseException:
@@ -441,40 +480,14 @@ class Hub:
         if sight is None:
             follower.start()
         else:
-            sight.begin(functools.partial(self._start_waiting, follower, follower.start))
+            sight.begin(functools.partial(self._start_sighted, follower, follower.cohort))
+
+    def _start_sighted(self, follower: LogSubscriber, cohort: LogCohort[Any]) -> None:
+        if follower.cohort is cohort:  # else it has moved on to another one meanwhile
+            self._start_waiting(follower, follower.start)
 
     def _policy(self, plan: Plan, sources: Sequence[LiveSource]) -> Coalesce | None:
         floor_ms = max((source.config.coalesce // timedelta(milliseconds=1) for source in sources), default=0)
         if plan.coalesce is None:
             return Coalesce(floor_ms) if floor_ms else None
         return Coalesce(max(plan.coalesce.ms, floor_ms), plan.coalesce.strategy)
-
-    def _read_by(self, roots: Sequence[RootPlan]) -> list[LiveSource]:
-        """All sources that an operation reads: each root's own, in their order, then the others."""
-        sources = [self._source(root.source, root.row_type) for root in roots]
-        sources += [self._source(read.source, read) for root in roots for read in root.reads]
-        for root in roots:
-            for name, join in root.steps:
-                if join not in self._joins.get(name, (join,)):
-                    raise related_otherwise(name)  # planned by the schema of a moment ago
-        return list(dict.fromkeys(sources))
-
-    def _source(self, name: str, row_type: RowType | None) -> LiveSource:
-        source = self.sources.get(name)
-        if source is None:
-            raise removed(name)
-        if row_type is not None and row_type.layout != source.row_type.layout:
-            raise changed(name)  # planned by the schema of a moment ago
-        if source.state is SourceState.FAILED:
-            raise failed(source)
-        return source
-
-
-def _expect_snapshot(source: LiveSource, root: RootPlan) -> None:
-    if source.state is SourceState.STARTING:
-        raise RequestError(
-            "source-not-ready",
-            f"the source {source.row_type.source!r} has no snapshot yet",
-            path=f"$.selectionSet.{root.response_key}",
-            hint="try again shortly; /readyz says what it waits for",
-        )

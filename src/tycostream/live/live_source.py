@@ -10,6 +10,7 @@ from typing import Final
 from tycostream.clock import Timer
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Log
+from tycostream.dataflow.predicate import Predicate
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store
 from tycostream.errors import RequestError, TycoError
@@ -19,8 +20,9 @@ from tycostream.live.fragments import FragmentCaches
 from tycostream.live.indexes import Indexes
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.query_subscriber import QuerySubscriber
+from tycostream.live.standing import Images, Snapshots
 from tycostream.live.targets import Push
-from tycostream.rows import RowType
+from tycostream.rows import Key, RowType
 
 WAITING_MIN: Final = 64  # so many may wait before those that have ended are looked for
 Subscriber = LogSubscriber | QuerySubscriber
@@ -56,6 +58,15 @@ class LiveSource:
         None  # which rows it has: another one is another history, whatever the positions say
     )
     heartbeat: Timer | None = None
+    _snapshots: Snapshots = field(default_factory=Snapshots)
+
+    def images(self) -> Images:
+        """See Logged."""
+        return self._snapshots.at(self.store.version, self.store.rows)
+
+    def given(self, predicate: Predicate) -> list[Key] | None:
+        """See Logged."""
+        return self.store.given(predicate)
 
     def wait(self, subscriber: Subscriber, start: Callable[[], None]) -> None:
         """Start ``subscriber`` when the source is loaded; those that ended meanwhile are dropped now and then."""
@@ -104,12 +115,12 @@ def as_told(error: RequestError, plan: Plan) -> RequestError:
     )
 
 
-def permitted_otherwise() -> RequestError:
-    """What may be seen is not what the operation was planned for."""
+def permitted_no_more(why: str) -> RequestError:
+    """What may be seen was changed, and the operation asks for what may not be."""
     return RequestError(
-        "source-changed",
-        "what this role may see is something else now",
-        hint="subscribe again with the new schema",
+        "permissions-changed",
+        f"this operation is not permitted any more: {why}",
+        hint="what this role may see was changed; fetch the schema again",
     )
 
 

@@ -8,11 +8,13 @@ from typing import Any, Generic, Protocol, TypeVar
 from tycostream.clock import Clock, Timer
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import Predicate
+from tycostream.dataflow.unkeyed import Same
 from tycostream.graphql.plan import Coalesce, Plan, RootPlan, with_stale
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox, Ticker
+from tycostream.live.standing import Images, Standing
 from tycostream.live.subscriber import Told, offer_all
-from tycostream.rows import Change
+from tycostream.rows import Change, Key, Row
 
 BROADCAST_CHANGES_MAX = 200  # a larger transaction is sliced: members pull it in shared chunks
 M = TypeVar("M", bound=LogSubscriber)
@@ -22,6 +24,12 @@ class Logged(Protocol):
     """What such a cohort reads of its source."""
 
     log: Log
+
+    def images(self) -> Images:
+        """All rows that it has, as they are at the head of the log."""
+
+    def given(self, predicate: Predicate, /) -> list[Key] | None:
+        """The keys of the rows for which ``predicate`` may hold, if they are few and can be looked up; None: all may."""
 
 
 class LogCohort(Generic[M]):
@@ -41,6 +49,7 @@ class LogCohort(Generic[M]):
         on_empty: Callable[[LogCohort[Any]], None],
     ) -> None:
         self.key = plan.cohort_key
+        self.same: Same | None = None  # see Moves
         self.predicate = predicate
         self.clock = clock
         self.plan = plan
@@ -160,6 +169,26 @@ class LogCohort(Generic[M]):
     def on_log(self, seq: int) -> bool:
         """Whether what happened since ``seq`` can still be told."""
         return seq >= self._logged.log.floor
+
+    def seen(self, row: Row) -> Row | None:
+        """The row as it is seen, if it is in sight."""
+        raise NotImplementedError
+
+    def standing(self, member: M) -> Standing | None:
+        """What ``member`` has seen where it stands; None if the log does not reach back so far."""
+        seq = self._seq_of(member)
+        if not self.on_log(seq):
+            return None
+        changes, _ = self._logged.log.net(seq)
+        changed = {key: old for key, old, _ in changes}
+        return Standing(
+            self._logged.images(), changed, self.seen, self.same, self._logged.given(self.predicate)
+        )
+
+    def _seq_of(self, member: M) -> int:
+        if member in self.at_head:
+            return self._base_seq if self._published else self.head
+        return self.head if member in self._pacing and not member.untold else member.seq
 
     def join_head(self, member: M) -> None:
         """``member`` has everything up to the head."""

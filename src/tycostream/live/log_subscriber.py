@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tycostream.graphql.plan import Coalesce, Strategy
+from tycostream.graphql.plan import Coalesce, RootPlan, Strategy
 from tycostream.live.outbox import Outbox
+from tycostream.live.standing import Standing
 from tycostream.live.subscriber import BaseSubscriber, Told
 
 if TYPE_CHECKING:
@@ -33,20 +34,34 @@ class LogSubscriber(BaseSubscriber):
         self.paced = coalesce is not None and coalesce.ms > 0
         self.cohort = cohort
         self._coalesce = coalesce
-        self._seq = 0  # it has everything up to here; of no meaning while it is at the head
+        self.seq = 0  # it has everything up to here; of no meaning while it is at the head
         self._first_s: float | None = None  # debounce: when the first untold change came
         self._last_s = float("-inf")  # throttle: when the last set was sent
-        self._untold = False
+        self.untold = False
         self._entered: Told | None = None  # what its cohort had told at the head when it came there
+        self._spoken = False  # whether anything was sent
+        self._standing: Standing | None = None  # what it had seen in the cohort that it came from
         cohort.members.add(self)
 
     def start(self) -> None:
         """Begin where its operation asks for; RequestError if that cannot be."""
         raise NotImplementedError
 
+    def move(self, cohort: Any, root: RootPlan) -> None:
+        """Go on in another cohort of its kind, by ``root``; ``start`` follows, and tells the difference."""
+        raise NotImplementedError
+
+    def _leave_for(self, cohort: LogCohort[Any]) -> None:
+        self.stop_timer()
+        self.outbox.forget(self)
+        self.left()
+        self.cohort = cohort
+        self._first_s, self.untold = None, False
+        cohort.members.add(self)
+
     def fall_behind(self, seq: int) -> None:
         """It has everything up to ``seq`` and must pull the rest."""
-        self._seq = seq
+        self.seq = seq
         self.outbox.enqueue(self)
 
     def pull(self) -> bytes | None:
@@ -54,6 +69,7 @@ class LogSubscriber(BaseSubscriber):
         payload = None if self.ended else self._next_payload()
         if not payload:
             return payload
+        self._spoken = True
         self.messages_told += 1
         return self.framed(payload, self.cohort.stale)
 
@@ -90,9 +106,9 @@ class LogSubscriber(BaseSubscriber):
     def published(self, base_seq: int) -> None:
         """Something came after ``base_seq`` while this paced member was level; its policy says when it is told."""
         assert self._coalesce is not None
-        if not self._untold:
-            self._untold = True
-            self._seq = base_seq  # until now it was level with the head, wherever that was
+        if not self.untold:
+            self.untold = True
+            self.seq = base_seq  # until now it was level with the head, wherever that was
         clock = self.cohort.clock
         now, ms = clock.monotonic(), self._coalesce.ms
         period = ms / 1000
@@ -115,14 +131,14 @@ class LogSubscriber(BaseSubscriber):
     def _due(self) -> None:
         self._timer = None
         self._first_s = None
-        self._untold = False
+        self.untold = False
         self.cohort.leave_head(self)
         self.outbox.enqueue(self)
 
     def hurry(self) -> None:
         """The staleness changed: tell now, with whatever else waits."""
-        if not self._untold:
-            self._seq = self.cohort.head
+        if not self.untold:
+            self.seq = self.cohort.head
         self.stop_timer()
         self._due()
 

@@ -23,6 +23,9 @@ class Subscription(Protocol):
     def cancel(self) -> None:
         """The client ended it, or is gone. Idempotent; nothing is sent for it afterwards."""
 
+    def keeps(self, session: Session) -> bool:
+        """Its client is another session now, of the same user: whether it goes on as it is, for that sees the same."""
+
     def fail(self, error: RequestError) -> None:
         """The server ends it with an error, its last message. Idempotent."""
 

@@ -300,6 +300,10 @@ class QueryCohort:
         member.wanted = None
         return self.version, self._payload
 
+    def shown(self, member: QuerySubscriber) -> bytes | None:
+        """The result that ``member`` has, if it is the newest one."""
+        return self._payload if member.version and member.version == self.version else None
+
     def _wake(self) -> None:
         """Let those that waited for a result pull it."""
         waiting, self._waiting = self._waiting, {}

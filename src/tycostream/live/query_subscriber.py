@@ -31,12 +31,23 @@ class QuerySubscriber(BaseSubscriber):
         self.paced = coalesce_ms > 0
         self._period_s = coalesce_ms / 1000
         self._last_s = float("-inf")
+        self._shown: bytes | None = None  # what it showed in the cohort that it came from
         cohort.members.add(self)
 
     def start(self) -> None:
         """Get the result as it is."""
         self.cohort.hydrate()
         self.outbox.enqueue(self)
+
+    def move(self, cohort: QueryCohort) -> None:
+        """Go on in another cohort; ``start`` follows. It gets that one's result unless it has the same already."""
+        self._shown = self.cohort.shown(self)
+        self.stop_timer()
+        self.outbox.forget(self)
+        self.cohort.leave(self)
+        self.cohort = cohort
+        self.version, self.wanted = 0, None
+        cohort.members.add(self)
 
     def fall_behind(self) -> None:
         """There is a newer result; get it when the socket and the policy allow."""
@@ -74,6 +85,10 @@ class QuerySubscriber(BaseSubscriber):
             self.fail(cohort.refused or too_large(len(payload), self.outbox.bytes_max))
             return None
         self.version = version
+        shown, self._shown = self._shown, None
+        if payload == shown and self.told_stale is cohort.stale:
+            cohort.at_head[self] = None
+            return None
         self.messages_told += 1
         self.rows_told += cohort.rows
         self._last_s = cohort.clock.monotonic()

@@ -20,6 +20,7 @@ from tycostream.dataflow.veil import look
 from tycostream.live.backlinks import Backlink, Linked
 from tycostream.live.live_source import LiveSource
 from tycostream.live.slices import Discard, Slices
+from tycostream.live.standing import Images, Snapshots
 from tycostream.rows import Change, Key, Position, Row
 
 _ROWS_PER_STEP: Final = 2000
@@ -61,6 +62,7 @@ class Sight:
         self._unsettled = unsettled
         self._failed = failed
         self._seen: dict[Key, Row] = {}
+        self._snapshots = Snapshots()
         self._pending: dict[Key, Row | None] = {}  # what was in sight before the batch in progress
         self._begun = self._looking = self.ready_now = self.closed = False
         self._waiting: list[Callable[[], None]] = []
@@ -95,6 +97,14 @@ class Sight:
     def rows(self, _: Predicate) -> list[Row]:
         """See Indexes: the rows in sight."""
         return list(self._seen.values())
+
+    def images(self) -> Images:
+        """See Logged."""
+        return self._snapshots.at(self.log.head, self._seen)
+
+    def given(self, _: Predicate) -> list[Key] | None:
+        """See Logged."""
+        return None
 
     # how it begins
 

@@ -17,7 +17,9 @@ from tycostream.live.live_source import LiveSource
 from tycostream.live.log_cohort import BROADCAST_CHANGES_MAX, LogCohort, Logged
 from tycostream.live.outbox import Outbox, Ticker
 from tycostream.live.slices import Discard, Slices
+from tycostream.live.standing import Standing
 from tycostream.live.stream_batches import Batches, NestedRows
+from tycostream.live.stream_entering import Entering
 from tycostream.live.stream_replay import StreamReplay
 from tycostream.live.stream_scan import StreamScan
 from tycostream.live.stream_subscriber import Read, Reading, StreamSubscriber
@@ -63,12 +65,13 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         self._fragment: Callable[[Key, Row], bytes] = (
             (lambda _, row: encoder.row(row)) if self._nested is None else self._nested.write
         )
-        self._moves = Moves(source.row_type, root.order[0], _same(root, source.row_type, bind))
+        self.same = _same(root, source.row_type, bind)
+        self._moves = Moves(source.row_type, root.order[0], self.same)
         self._lows = Lows()
         self._batches = Batches(
             plan, encoder, root.stream.batch_size, None if self._nested is None else self._nested.effort
         )
-        match = None if predicate == TRUE else compile_predicate(predicate)
+        self._match = match = None if predicate == TRUE else compile_predicate(predicate)
         self._replay = StreamReplay(
             logged, self._moves, match, self._batches, self._fragment, kept=self._nested is None
         )
@@ -130,6 +133,25 @@ class StreamCohort(LogCohort[StreamSubscriber]):
             self._slices.add(Discard(*self._source.fragments.give_back(self._encoder)))
 
     # what subscribers call
+
+    def seen(self, row: Row) -> Row | None:
+        """See LogCohort: whether it is in sight; which cells of it are, who writes it knows."""
+        return row if self._match is None or self._match(row) else None
+
+    def entering(self, standing: Standing, ahead: SortKey | None, initial: SortKey | None) -> Entering:
+        """What rises for a reader that comes from another cohort, and stood there."""
+        return Entering(
+            standing,
+            self._logged.images(),
+            self._logged.given(self.predicate),
+            self.seen,
+            self.same,
+            self._moves,
+            self._batches,
+            self._fragment,
+            ahead=ahead,
+            initial=initial,
+        )
 
     def join_head(self, member: StreamSubscriber) -> None:
         """See LogCohort."""

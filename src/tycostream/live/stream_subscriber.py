@@ -10,6 +10,7 @@ from tycostream.errors import RequestError
 from tycostream.graphql.plan import Coalesce, RootPlan
 from tycostream.live.log_subscriber import LogSubscriber
 from tycostream.live.outbox import Outbox
+from tycostream.live.stream_entering import Entering
 
 if TYPE_CHECKING:
     from tycostream.live.stream_cohort import StreamCohort
@@ -63,10 +64,27 @@ class StreamSubscriber(LogSubscriber):
         self.initial = cohort.initial(stream.initial)
         self._place = 0
         self._ahead: SortKey | None = None
+        self._begun = False
+        self._entering: Entering | None = None
+
+    def move(self, cohort: StreamCohort, root: RootPlan) -> None:
+        """See LogSubscriber. Where the log has forgotten where it stood, it reads all rows again."""
+        if self._begun and self._standing is None:
+            self._standing = self.cohort.standing(self)
+            if self._standing is None or self._entering is not None:
+                self._standing, self._ahead = None, ()
+        self._leave_for(cohort)
+        self._entering, self._place = None, 0
 
     def start(self) -> None:
-        """Begin with the rows as they are, or with what happens from now on."""
-        self._seq = self.cohort.head
+        """Begin with the rows as they are, or with what happens from now on; or go on in another cohort."""
+        if self._begun:
+            if self._standing is None:
+                self.seq = self.cohort.head
+            self.outbox.enqueue(self)
+            return
+        self._begun = True
+        self.seq = self.cohort.head
         self._ahead = None if self._now else ()
         self.outbox.enqueue(self)
 
@@ -79,11 +97,21 @@ class StreamSubscriber(LogSubscriber):
 
     def _read(self) -> bytes | None:
         cohort = self.cohort
-        stood = Reading(self._seq, self._place, self._ahead)
+        if self._standing is not None:
+            standing, self._standing = self._standing, None
+            self._entering = cohort.entering(standing, self._ahead, self.initial)
+            self.seq = cohort.head
+        if self._entering is not None:
+            payload = self._entering.next()
+            if payload is not None:
+                self.rows_told += self._entering.rows
+                return payload
+            self._entering = None
+        stood = Reading(self.seq, self._place, self._ahead)
         payload, reading, rows = cohort.replayed(stood, self.initial)
         if payload is None and reading.ahead is not None:
             payload, reading, rows = cohort.scanned(self, reading)
-        self._seq, self._place, self._ahead = reading
+        self.seq, self._place, self._ahead = reading
         self.rows_told += rows
         if payload is not None or self._ahead is not None:
             return payload

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from dataclasses import replace
+from typing import Final, NamedTuple, Protocol, TypeVar
 
+from tycostream.auth.session import Session
 from tycostream.clock import Clock, Timer
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import with_stale
+from tycostream.graphql.plan import Plan, with_stale
 from tycostream.live.outbox import Outbox
+
+NOTHING: Final = Plan(True, (), None)
 
 
 class Told(NamedTuple):
@@ -24,6 +28,7 @@ class BaseSubscriber:
     def __init__(self, outbox: Outbox, operation_id: bytes, on_end: Callable[[], None]) -> None:
         self.outbox = outbox
         self.operation_id = operation_id
+        self.plan = NOTHING  # what it was planned as, for this client; set at once by who makes it
         self.ended = False
         self.told_stale = False  # what the client last heard of its source's staleness; nothing is good news
         self.messages_told = 0
@@ -64,6 +69,14 @@ class BaseSubscriber:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def keeps(self, session: Session) -> bool:
+        """See Subscription."""
+        if not self.plan.holds_for(session):
+            return False
+        if self.plan.request is not None:  # what it is planned again for, if what it may see changes
+            self.plan = replace(self.plan, request=replace(self.plan.request, session=session))
+        return True
 
     def cancel(self) -> None:
         """The client ended it, or its connection is gone. Idempotent."""

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from tycostream.auth.session import Session
 from tycostream.errors import RequestError
+from tycostream.graphql.plan import Plan
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_subscriber import too_large
 from tycostream.live.subscriber import Told
@@ -27,10 +29,14 @@ class Answers:
         self._waiting: dict[Answer, None] = {}
 
     def answer(
-        self, wire_id: bytes, query: Callable[[], Awaitable[bytes]], on_end: Callable[[], None]
+        self,
+        wire_id: bytes,
+        query: Callable[[], Awaitable[bytes]],
+        on_end: Callable[[], None],
+        plan: Plan | None = None,
     ) -> Answer:
         """Answer ``query`` when the socket takes bytes and others are done. ``on_end``: its last message is queued."""
-        answer = Answer(self, wire_id, query, on_end)
+        answer = Answer(self, wire_id, query, on_end, plan)
         self.outbox.enqueue(answer)
         return answer
 
@@ -63,7 +69,9 @@ class Answer:
         wire_id: bytes,
         query: Callable[[], Awaitable[bytes]],
         on_end: Callable[[], None],
+        plan: Plan | None,
     ) -> None:
+        self._plan = plan
         self._answers = answers
         self._wire_id = wire_id
         self._query = query
@@ -112,6 +120,10 @@ class Answer:
             )
             self._frames = framing.error(wire_id, [RequestError("unexpected", "internal error")])
         outbox.enqueue(self)
+
+    def keeps(self, session: Session) -> bool:
+        """See Subscription."""
+        return self._plan is None or self._plan.holds_for(session)
 
     def cancel(self) -> None:
         """See Subscription: the client ended it, or is gone."""

@@ -47,7 +47,7 @@ class Socket(Sink, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An operation that goes on, and what it was planned as."""
+    """An operation that goes on, as its client knows it."""
 
     subscription: Subscription
     plan: Plan
@@ -144,9 +144,7 @@ class Connection:
             return
         session = self._client.session
         for operation_id, running in list(self._running.items()):
-            read = running.plan.variables
-            same = all(session.variables.get(name) == text for name, text in read.items())
-            if session.role != before.role or not same:
+            if not running.subscription.keeps(session):
                 self._running.pop(operation_id, None)
                 running.subscription.fail(changed_session())
 
@@ -169,7 +167,7 @@ class Connection:
                 running = self._operations.subscribe(plan, self.outbox, wire_id, ender, session)
             else:
                 query = functools.partial(self._operations.query, plan, self._client.session)
-                running = self._answers.answer(wire_id, query, self._ender(request.id))
+                running = self._answers.answer(wire_id, query, self._ender(request.id), plan)
             if request.id in self.protocol.active:
                 named = request.operation_name or ""
                 self._running[request.id] = Running(running, plan, named, self._clock.time())
