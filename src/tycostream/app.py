@@ -173,7 +173,7 @@ class App:
         self._planners.clear()
         told = self._relationships.misfits
         for source, relationships in self._relationships.look(self._row_types, sources).items():
-            self.hub.relate(source, frozenset(each.join for each in relationships))
+            self.hub.relate(source, frozenset((each.join, each.many) for each in relationships))
             for misfit in self._relationships.misfits_of(source):
                 if misfit not in told:
                     self._emit(

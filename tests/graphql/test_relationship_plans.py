@@ -364,11 +364,12 @@ def test_a_plan_says_which_relationships_it_follows() -> None:
         "{fills(where: {trade: {parent: {}}}, order_by: {trade: {instrument: {symbol: asc}}}) {trade {fills {id}}}}"
     )
     assert found.steps == {
-        ("fills", TRADE),
-        ("trades", PARENT),
-        ("trades", INSTRUMENT),
-        ("trades", OF_TRADE),
+        ("fills", TRADE, None),
+        ("trades", PARENT, None),
+        ("fills", TRADE, False),
+        ("trades", INSTRUMENT, False),
+        ("trades", OF_TRADE, True),
     }
     feed = root("subscription {trades_changes(where: {_not: {parent: {}}}) {changes {row {id}}}}")
-    assert feed.steps == {("trades", PARENT)}
+    assert feed.steps == {("trades", PARENT, None)}
     assert root("{trades {id}}").steps == frozenset()

@@ -73,6 +73,29 @@ async def test_who_follows_a_relationship_that_is_another_one_is_told(served: Wo
     await shows(served, plain, [{"id": 1, "n": 2}, {"id": 2, "n": 7}])
 
 
+async def test_one_row_and_many_are_not_the_same(served: World) -> None:
+    following, beside = served.client(FOLLOWING), served.client(BESIDE)
+    ordered = served.client("subscription { items(order_by: [{other: {n: asc}}, {id: asc}]) { id } }")
+    counted = served.client(
+        "subscription { items(where: {all_aggregate: {count: {predicate: {_gt: 0}}}}) { id } }"
+    )
+    filtered = served.client("subscription { items(where: {other: {}, all: {}}) { id } }")
+    await shows(served, following, [{"id": 1, "other": {"id": 2, "n": 20}}, {"id": 2, "other": None}])
+    await shows(served, counted, [{"id": 2}])
+    await shows(served, filtered, [])
+    planned = served.app.prepare(FOLLOWING, None, None, Session())
+    await served.reload(
+        configuration(related("other: {array: others, on: {n: id}}, all: {object: others, on: {n: n}}"))
+    )
+    assert [each.ended for each in (following, beside, ordered, counted)] == ["source-changed"] * 4
+    assert filtered.ended is None  # that there is one is the same of one and of many
+    with pytest.raises(RequestError, match="a relationship of the source 'items' is another one now"):
+        await served.app.query(planned)
+    again = served.client("subscription { items(order_by: {id: asc}) { id other { id } all { id } } }")
+    expected = [{"id": 1, "other": [{"id": 2}], "all": None}, {"id": 2, "other": [], "all": {"id": 1}}]
+    await shows(served, again, expected)
+
+
 @pytest.mark.parametrize(
     "relationships",
     [

@@ -235,7 +235,7 @@ class Compiler:
                 *of_veil(root.source, root.veil),
             )
         )
-        names = {join.source for _, join in steps} - {root.source}
+        names = {step.join.source for step in steps} - {root.source}
         reads = tuple(self._rights.row_type(name) for name in sorted(names))
         return replace(root, steps=steps, reads=reads) if steps else root
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from tycostream.auth.session import Session
 from tycostream.dataflow.order import Term
@@ -103,7 +103,15 @@ class ChangeEncoder(Protocol):
         """The value of the root field: one change set."""
 
 
-Step = tuple[str, Join]  # a source, and where its rows lead
+Way = tuple[Join, bool]  # where rows lead, and whether to many: a relationship without its name
+
+
+class Step(NamedTuple):
+    """A source, and where its rows lead: to one row or to ``many``; None where it makes no difference."""
+
+    source: str
+    join: Join
+    many: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

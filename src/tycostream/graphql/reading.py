@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from tycostream.dataflow.order import OrderVia, Term
 from tycostream.dataflow.predicate import Aggregated, Predicate, leaves_of
 from tycostream.dataflow.relation import Aggregate, Masked, Veil, Via
-from tycostream.graphql.plan import AggregateEncoder, ChangeEncoder, Condition, Nested, RowEncoder, Step
+from tycostream.graphql.plan import AggregateEncoder, ChangeEncoder, Condition, Mode, Nested, RowEncoder, Step
 
 
 def steps_of(
@@ -25,7 +25,7 @@ def steps_of(
         if isinstance(nested, Condition):
             yield from _of_predicate(source, nested.predicate)
             continue
-        yield source, nested.join
+        yield Step(source, nested.join, nested.mode is not Mode.BY_PK)
         yield from steps_of(nested.join.source, nested.predicate, nested.order, nested.encoder)
 
 
@@ -47,7 +47,7 @@ def _nested_of(
 
 def _of_predicate(source: str, predicate: Predicate) -> Iterator[Step]:
     for leaf in leaves_of(predicate):
-        yield source, leaf.join
+        yield Step(source, leaf.join, True if isinstance(leaf, Aggregated) else None)
         yield from _of_predicate(leaf.join.source, leaf.predicate)
         if isinstance(leaf, Aggregated):
             yield from of_veil(leaf.join.source, leaf.aggregate.veil)
@@ -58,7 +58,7 @@ def _of_order(source: str, order: Iterable[Term]) -> Iterator[Step]:
         owner = source
         cell: int | Masked | Via | Aggregate = term.via if isinstance(term, OrderVia) else term.column
         while isinstance(cell, Via):
-            yield owner, cell.join
+            yield Step(owner, cell.join, isinstance(cell.cell, Aggregate))
             if cell.predicate is not None:
                 yield from _of_predicate(cell.join.source, cell.predicate)
             owner, cell = cell.join.source, cell.cell

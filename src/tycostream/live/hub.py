@@ -14,11 +14,10 @@ from typing import Any
 from tycostream.clock import Clock
 from tycostream.config.model import LiveConfig
 from tycostream.dataflow.log import Log
-from tycostream.dataflow.relation import Join
 from tycostream.dataflow.router import Router
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.errors import RequestError, TycoError
-from tycostream.graphql.plan import Coalesce, Plan, RootPlan, rows_of
+from tycostream.graphql.plan import Coalesce, Plan, RootPlan, Way, rows_of
 from tycostream.live.arrangements import Arrangements, root_view
 from tycostream.live.cohorts import Cohorts
 from tycostream.live.collector import keep_out, keep_pages
@@ -47,7 +46,7 @@ from tycostream.live.nested import Nesting
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_cohort import ROWS_AT_ONCE, QueryCohort
 from tycostream.live.query_subscriber import QuerySubscriber
-from tycostream.live.reading import expect_snapshot, read_by
+from tycostream.live.reading import expect_snapshot, leads, read_by
 from tycostream.live.rendering import LiveRoot, Rendering
 from tycostream.live.slices import Discard, Slices
 from tycostream.live.targets import Push
@@ -67,7 +66,7 @@ class Hub:
         self.outbox_bytes_max = outbox_bytes_max  # the largest of any connection from now on
         self._slices = Slices(clock)
         self.sources: dict[str, LiveSource] = {}
-        self._joins: dict[str, frozenset[Join]] = {}  # where each source's rows lead
+        self._ways: dict[str, frozenset[Way]] = {}  # where each source's rows lead
         self._nesting = Nesting(self.sources)
         self._cohorts = Cohorts(clock, emit, cursors, self._slices, self._nesting)
 
@@ -131,12 +130,12 @@ class Hub:
         if source is not None:
             self._retire(source, removed(name))
 
-    def relate(self, name: str, joins: frozenset[Join]) -> None:
+    def relate(self, name: str, ways: frozenset[Way]) -> None:
         """Where a source's rows lead now: operations that follow another way end with ``source-changed``."""
-        gone = self._joins.get(name, joins) - joins
-        self._joins[name] = joins
-        for cohort, steps in list(self._cohorts.steps.items()) if gone else ():
-            if any((name, join) in steps for join in gone):
+        before = self._ways.get(name, ways)
+        self._ways[name] = ways
+        for cohort, steps in list(self._cohorts.steps.items()) if before - ways else ():
+            if any(step.source == name and not leads(self._ways, step) for step in steps):
                 self._cohorts.fail(cohort, related_otherwise(name))
 
     def operations(self, names: Collection[str], roles: Collection[str]) -> list[Subscriber]:
@@ -162,7 +161,7 @@ class Hub:
         try:
             if [(root.source, root.mode) for root in roots] != [(root.source, root.mode) for root in before]:
                 raise permitted_no_more("its fields are others now")
-            sources = read_by(self.sources, self._joins, roots)
+            sources = read_by(self.sources, self._ways, roots)
             for source in self.sources.values():
                 source.waiting.pop(subscriber, None)
             cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)
@@ -347,7 +346,7 @@ class Hub:
                 await self._slices.run(static.text.step)
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
         try:
-            sources = read_by(self.sources, self._joins, roots)
+            sources = read_by(self.sources, self._ways, roots)
             for source in sources:
                 expect_snapshot(source, roots[0])
         except RequestError as error:
@@ -432,7 +431,7 @@ class Hub:
         """Start a subscription. Its cohort is found or made; what it gets first is made when its socket can take it."""
         roots = [root for root in plan.roots if isinstance(root, RootPlan)]
         try:
-            sources = read_by(self.sources, self._joins, roots)
+            sources = read_by(self.sources, self._ways, roots)
         except RequestError as error:
             raise as_told(error, plan) from None
         cohort = self._cohorts.of_plan(plan, roots, sources, bytes_max=self.outbox_bytes_max)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tycostream.dataflow.relation import Join
 from tycostream.errors import RequestError
-from tycostream.graphql.plan import RootPlan
+from tycostream.graphql.plan import RootPlan, Step, Way
 from tycostream.live.live_source import (
     LiveSource,
     SourceState,
@@ -17,20 +16,27 @@ from tycostream.live.live_source import (
 )
 from tycostream.rows import RowType
 
+Ways = Mapping[str, frozenset[Way]]  # where the rows of each source lead
 
-def read_by(
-    sources: Mapping[str, LiveSource], joins: Mapping[str, frozenset[Join]], roots: Sequence[RootPlan]
-) -> list[LiveSource]:
+
+def leads(ways: Ways, step: Step) -> bool:
+    """Whether rows lead there still; of a source of which nothing is said they do."""
+    there = ways.get(step.source)
+    shapes = (True, False) if step.many is None else (step.many,)
+    return there is None or any((step.join, many) in there for many in shapes)
+
+
+def read_by(sources: Mapping[str, LiveSource], ways: Ways, roots: Sequence[RootPlan]) -> list[LiveSource]:
     """All sources that an operation reads: each root's own, in their order, then the others.
 
-    ``joins``: where each source's rows lead. RequestError if one is not what it was planned for, or cannot be read.
+    RequestError if one is not what it was planned for, or cannot be read.
     """
     read = [_source(sources, root.source, root.row_type) for root in roots]
     read += [_source(sources, each.source, each) for root in roots for each in root.reads]
     for root in roots:
-        for name, join in root.steps:
-            if join not in joins.get(name, (join,)):
-                raise related_otherwise(name)  # planned by the schema of a moment ago
+        for step in root.steps:
+            if not leads(ways, step):
+                raise related_otherwise(step.source)  # planned by the schema of a moment ago
     return list(dict.fromkeys(read))
 
 
