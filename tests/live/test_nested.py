@@ -204,6 +204,33 @@ def test_a_live_result_of_more_rows_than_it_may_have_ends(world: World, query: s
     assert "live_rows_limit" in json.dumps(client.errors)
 
 
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize(
+    ("nested", "rows"),
+    [
+        ("trades { id }", 4),
+        ("trades { id of { id trades { id } } }", 16),
+        ("trades_aggregate { nodes { id } }", 4),
+    ],
+)
+@pytest.mark.parametrize("fewer", [0, 1])
+def test_rows_that_are_encoded_already_count(
+    world: World, nested: str, rows: int, fewer: int, warm: bool
+) -> None:
+    if warm:
+        world.subscribe(f"{{ root: desks {{ id {nested} }} }}")
+    asked = f"subscription {{ root: desks(order_by: {{n: desc}}) {{ id {nested} }} }}"
+    limited = planner({"live_rows_limit": rows - fewer})
+    client = Client(world.hub, limited.plan(asked, None, {}, Session()))
+    world.clock.run()
+    client.read()
+    if fewer:
+        assert f"more than {rows - fewer} rows, with those nested in it" in json.dumps(client.errors)
+    else:
+        assert len(client.shown) == 2
+        assert not client.errors
+
+
 def test_rows_that_multiply_are_refused_before_they_are_all_made(world: World) -> None:
     with pytest.raises(RequestError, match="more than 6 rows, with those nested in it"):
         answer(world.hub, LIMITED.plan(BACK_AND_FORTH, None, {}, Session()))
@@ -310,6 +337,29 @@ def test_who_cannot_be_told_of_nested_rows_ends_alone(world: World, monkeypatch:
     plain.read()
     assert "internal error" in json.dumps(nested.errors)
     assert plain.shown == [{"id": 1, "n": 3}, {"id": 2, "n": 9}]
+
+
+def test_a_stream_whose_nested_rows_cannot_be_followed_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = "subscription { root: desks_stream(batch_size: 5, cursor: [{initial_value: {id: 0}}]) { id trades { id } } }"
+    stream = Client(world.hub, PLANNER.plan(asked, None, {}, Session()))
+    world.clock.run()
+    stream.read()
+    cohort: Any = stream.subscription.cohort
+    (branch,) = cohort._nested._fragments.branches
+    monkeypatch.setattr(branch._groups, "_removed", lambda *_: 1 // 0)
+    world.put(trades=(10, None))
+    stream.read()
+    assert "internal error" in json.dumps(stream.errors)
+    monkeypatch.undo()
+    again = Client(world.hub, PLANNER.plan(asked, None, {}, Session()))
+    world.clock.run()
+    again.read()
+    assert json.loads(json.dumps(again.sink.messages()[-1]))["next"]["data"]["root"][0] == {
+        "id": 1,
+        "trades": [{"id": 11}],
+    }
 
 
 def test_a_row_that_is_looked_at_again_and_is_as_it_was_is_not_told(world: World) -> None:

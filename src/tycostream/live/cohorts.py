@@ -111,7 +111,7 @@ class Cohorts:
         ticker, clock = self.ticker, self._clock
         predicate = root.predicate if followed is source else TRUE
         if root.mode is Mode.STREAM:
-            return StreamCohort(
+            stream = StreamCohort(
                 plan,
                 root,
                 predicate,
@@ -124,6 +124,8 @@ class Cohorts:
                 bytes_max=bytes_max,
                 bind=self._nesting.related.bind,
             )
+            stream.listen(functools.partial(self.quarantine, stream))
+            return stream
         encoder = cast(ChangeEncoder, root.encoder)
         seen = replace(root, predicate=predicate, veil=root.veil if followed is source else ())
         return FeedCohort(plan, seen, encoder, followed, ticker, clock, self._cursors, self._linger)

@@ -52,14 +52,16 @@ class Allowance:
 class Effort:
     """How many rows were encoded or looked at so far: what a step of work is measured in; and who pays for the next ones.
 
-    What is kept already costs a result nothing but the bytes that it is copied into.
+    What is kept already is no work, but a result holds it all the same: its rows and bytes are paid for.
     """
 
     rows = 0
+    inside = 0  # rows that went into others so far
     paid_by: Allowance | None = None
 
     def nested(self, rows: int) -> None:
         """So many rows go into another one; TooMuch if there is no allowance for them."""
+        self.inside += rows
         paid_by = self.paid_by
         if paid_by is not None:
             paid_by.rows -= rows
@@ -99,7 +101,7 @@ class Fragments:
         self.branches: tuple[Branch, ...] = ()  # in the order of the encoder's; set once, by who made it
         self.effort = effort
         self._bytes_max = bytes_max
-        self._cache: dict[Key, tuple[Row, bytes]] = {}
+        self._cache: dict[Key, tuple[Row, bytes, int]] = {}  # with how many rows are in it, at any depth
         self._listeners: dict[Touched, Failed] = {}
         self.bytes = 0
 
@@ -112,16 +114,20 @@ class Fragments:
         """The row's JSON; a fragment is good as long as the key has the very same row, and was not touched."""
         hit = self._cache.get(key)
         if hit is not None and hit[0] is row:
+            if self.branches:
+                self._pay((hit,))
             return hit[1]
+        effort = self.effort
+        before = effort.inside
         if self.branches:
             fragment = self.encoder.row(row, *[branch.value(row) for branch in self.branches])
-            self.effort.joined(len(fragment))
+            effort.joined(len(fragment))
         else:
             fragment = self.encoder.row(row)
-        self.effort.rows += 1
+        effort.rows += 1
         if hit is not None:
             self.bytes -= len(hit[1])
-        self._cache[key] = (row, fragment)
+        self._cache[key] = (row, fragment, effort.inside - before)
         self.bytes += len(fragment)
         while self.bytes > self._bytes_max and self._cache:
             oldest = next(iter(self._cache))
@@ -131,10 +137,26 @@ class Fragments:
     def all(self, keys: Sequence[Key], rows: Sequence[Row]) -> list[bytes]:
         """``of`` each; those that are there without a call."""
         get, of = self._cache.get, self.of
-        return [
-            hit[1] if (hit := get(key)) is not None and hit[0] is row else of(key, row)
-            for key, row in zip(keys, rows, strict=True)
-        ]
+        if not self.branches:
+            return [
+                hit[1] if (hit := get(key)) is not None and hit[0] is row else of(key, row)
+                for key, row in zip(keys, rows, strict=True)
+            ]
+        hits = []
+        found = []
+        for key, row in zip(keys, rows, strict=True):
+            hit = get(key)
+            if hit is not None and hit[0] is row:
+                hits.append(hit)
+                found.append(hit[1])
+            else:
+                found.append(of(key, row))
+        self._pay(hits)
+        return found
+
+    def _pay(self, hits: Sequence[tuple[Row, bytes, int]]) -> None:
+        self.effort.nested(sum([inside for _, _, inside in hits]))
+        self.effort.joined(sum([len(fragment) for _, fragment, _ in hits]))
 
     def until(self, rows_done: int, keys: Sequence[Key], rows: Sequence[Row], at: int) -> int:
         """Have rows encoded from place ``at`` on, until ``effort`` has done so many; gives the place where it stopped."""

@@ -288,6 +288,9 @@ class _Encoding:
         if not self.captured:
             yield from self._warm_up()
             if not self.too_large:
+                self._allowance = replace(
+                    self._allowed
+                )  # all that it holds is paid for now, encoded just now or kept
                 with self._paying():
                     self._capture()
         if self.too_large:

@@ -7,7 +7,7 @@ from typing import Final
 
 from tycostream.graphql.limits import too_many_rows
 from tycostream.graphql.plan import Plan, RootPlan, RowEncoder
-from tycostream.live.fragments import Allowance, Effort, Fragments, TooMuch
+from tycostream.live.fragments import Allowance, Effort, Failed, Fragments, TooMuch
 from tycostream.live.outbox import CHUNK_BYTES
 from tycostream.live.query_subscriber import too_large
 from tycostream.rows import Key, Row
@@ -29,6 +29,17 @@ class NestedRows:
     def ready(self) -> bool:
         """Whether rows can be written now."""
         return self._fragments.ready
+
+    def listen(self, failed: Failed) -> None:
+        """``failed`` is told when what is kept of them is worth nothing, until ``unlisten``. What was sent stays sent."""
+        self._fragments.listen(self._touched, failed)
+
+    def unlisten(self) -> None:
+        """Undo ``listen``."""
+        self._fragments.unlisten(self._touched)
+
+    def _touched(self, keys: Iterable[Key]) -> None:
+        """A stream tells of rows that rise, and of no others."""
 
     @property
     def effort(self) -> Effort:

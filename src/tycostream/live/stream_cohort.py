@@ -13,6 +13,7 @@ from tycostream.dataflow.rises import Lows, Moves, beyond
 from tycostream.dataflow.unkeyed import Same, alike
 from tycostream.dataflow.veil import look
 from tycostream.graphql.plan import Coalesce, Plan, RootPlan, RowEncoder
+from tycostream.live.fragments import Failed
 from tycostream.live.live_source import LiveSource
 from tycostream.live.log_cohort import BROADCAST_CHANGES_MAX, LogCohort, Logged
 from tycostream.live.outbox import Outbox, Ticker
@@ -92,6 +93,11 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         """See LogCohort."""
         return StreamSubscriber(self, outbox, operation_id, coalesce, on_end, root)
 
+    def listen(self, failed: Failed) -> None:
+        """``failed`` is told when rows nested in those of the stream can be followed no more."""
+        if self._nested is not None:
+            self._nested.listen(failed)
+
     def initial(self, cell: Cell) -> SortKey | None:
         """A cursor's initial value as places begin with it; of None, which is before all, None."""
         return None if cell is None else self._moves.value(cell)
@@ -129,6 +135,7 @@ class StreamCohort(LogCohort[StreamSubscriber]):
         """See LogCohort."""
         self._close_scan()
         if self._nested is not None:
+            self._nested.unlisten()
             self._nested = None
             self._slices.add(Discard(*self._source.fragments.give_back(self._encoder)))
 
