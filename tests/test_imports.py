@@ -17,10 +17,11 @@ TEXTS = {
     "number_text",
     "string_text",
 }
-VALUES = {"rows", "scalars", "json_shape", "json_path", "errors", "clock"} | TEXTS
+VALUES = {"rows", "changes", "scalars", "json_shape", "json_path", "errors", "clock"} | TEXTS
 # Each room and what it may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "rows": {"scalars", "json_shape"},
+    "changes": {"rows"},
     "json_shape": {"scalars", "number_text"},
     "json_path": {"number_text"},
     "scalars": {"rows"} | TEXTS,

@@ -85,14 +85,14 @@ class Unread:
     cost as much as the new one. Only where a key has several rows must it be known which of them goes.
     """
 
-    __slots__ = ("_place", "_read")
+    __slots__ = ("_read", "_what")
 
-    def __init__(self, read: Callable[[int], Row], place: int) -> None:
-        self._read, self._place = read, place
+    def __init__(self, read: Callable[[Sequence[Any]], list[Row]], what: object) -> None:
+        self._read, self._what = read, what
 
     def row(self) -> Row:
-        """The row; ValueError (or another of the scalars' errors) if it does not parse."""
-        return self._read(self._place)
+        """The row; UpstreamError if it does not parse."""
+        return self._read((self._what,))[0]
 
 
 class Change(NamedTuple):
@@ -240,6 +240,12 @@ class RowType:
             if x is not y and x is not None and not same_text(x, y, self.columns[i].scalar.text):
                 return False
         return True
+
+    def all_identical(self, some: Sequence[Row], others: Sequence[Row]) -> bool:
+        """Whether as many rows are ``identical``, one by one."""
+        if not self._loose or some != others:
+            return some == others
+        return all(map(self.identical, some, others))
 
     def identity(self, row: Row) -> Hashable:
         """A hashable value that is equal for two rows exactly if they are ``identical``."""

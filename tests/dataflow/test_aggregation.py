@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from unittest.mock import patch
 
 from hypothesis import given
@@ -37,7 +38,7 @@ CELLS = st.tuples(st.none() | st.integers(0, 3), st.none() | st.sampled_from([0.
 STEPS = st.lists(st.tuples(st.integers(0, 6), st.none() | CELLS), max_size=25)
 
 
-def applied(store: Store, key: int, cells: tuple[object, ...] | None) -> list[Change]:
+def applied(store: Store, key: int, cells: tuple[object, ...] | None) -> Sequence[Change]:
     return store.apply([Change(key, store.rows.get(key), None if cells is None else (key, *cells))])
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from operator import itemgetter
+from itertools import compress
+from operator import eq, itemgetter
 from typing import Any, Final
 
+from tycostream.changes import Net, Turnover
 from tycostream.dataflow.difference import Difference, remove_identical
 from tycostream.dataflow.index import Index
 from tycostream.dataflow.predicate import Predicate, equality
@@ -16,6 +18,9 @@ from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unre
 
 _KEY: Final = itemgetter(0)  # of a change
 _GIVEN_MAX: Final = 10_000  # rows looked up in one step; beyond that a scan, which can be sliced, is as good
+# Rows of a batch that only go and are read, to compare them with those that are there. Of more the keys say enough: to
+# read them all is two fifths of what rows cost that come and go, and a stream that does not fit shows at a few.
+_COMPARED_MAX: Final = 4
 
 
 class Store:
@@ -134,15 +139,56 @@ class Store:
         keys = set(map(self.row_type.key_of, rows))
         return len(keys) == len(rows) and self.rows.keys().isdisjoint(keys)
 
-    def apply(self, changes: Sequence[Change]) -> list[Change]:
+    def apply(self, changes: Sequence[Change]) -> Sequence[Change]:
         """Apply an upstream batch; give its net effect, with old rows resolved."""
         self.version += 1
-        net = self._apply_plain(changes) if self.row_type.key and not self.surplus else None
+        net: Sequence[Change] | None = None
+        if self.row_type.key and not self.surplus:
+            net = (self._apply_turnover if self.row_type.watched else self._apply_plain)(changes)
         if net is None:
             net = self._apply_any(changes)
         for index in self.indexes.values():
             index.apply(net)
         return net
+
+    def _apply_turnover(self, changes: Sequence[Change]) -> Net | None:
+        """A batch of a watched source as they nearly all are: what goes is what is there. None, with nothing done, for any other.
+
+        This is ``_is_only`` for all its keys at once.
+        """
+        turnover = changes if isinstance(changes, Turnover) else Turnover.of(changes)
+        if turnover is None:
+            return None
+        rows, come, gone, only = self.rows, turnover.come, turnover.gone, turnover.only_gone
+        was, went = list(map(rows.get, come)), list(map(rows.get, only))
+        if [row is not None for row in was] != list(map(gone.__contains__, come)) or None in went:
+            return None
+        if not self._fits(turnover):
+            return None
+        rows.update(come)
+        for key in only:
+            del rows[key]
+        news = list(come.values())
+        if any(map(eq, was, news)):
+            identical = self.row_type.identical
+            other = [old is None or not identical(old, new) for old, new in zip(was, news, strict=True)]
+            keys, was, news = (
+                list(compress(come, other)),
+                list(compress(was, other)),
+                list(compress(news, other)),
+            )
+        else:
+            keys = list(come)
+        return Net(keys + only, was + went, news + [None] * len(only))
+
+    def _fits(self, turnover: Turnover) -> bool:
+        """Whether the rows that go are those that are there, as far as that costs little: their keys were found."""
+        rows = self.rows
+        if turnover.unread:
+            keys = turnover.only_gone[:_COMPARED_MAX]
+        else:
+            keys = list(turnover.gone)
+        return self.row_type.all_identical(turnover.images(keys), [rows[key] for key in keys])
 
     def _apply_plain(self, changes: Sequence[Change]) -> list[Change] | None:
         """A batch as they nearly all are: each key once, each row whole and found. None, with nothing done, for any other."""
@@ -150,37 +196,10 @@ class Store:
         if len(keys) > 1 and len(set(keys)) < len(keys):
             return None
         net: list[Change] = []
-        found = list(map(self.rows.get, keys))
-        if (self._plain_watched if self.row_type.watched else self._plain_keyed)(changes, found, net):
+        if self._plain_keyed(changes, list(map(self.rows.get, keys)), net):
             return net
         self._undo({key: old for key, old, _ in net})
         return None
-
-    def _plain_watched(
-        self, changes: Sequence[Change], found: Sequence[Row | None], net: list[Change]
-    ) -> bool:
-        """Whether each change fits the row that is ``found`` of its key; see ``_is_only``, of which this is the loop."""
-        rows, identical = self.rows, self.row_type.identical
-        for change, was in zip(changes, found, strict=True):
-            key, old, new = change
-            if was is None:
-                if old is not None or new is None:
-                    return False
-                rows[key] = new
-                net.append(change)
-            elif new is None:
-                if old is None or not identical(was, old):
-                    return False
-                del rows[key]
-                net.append(make_change((key, was, None)))  # not the image that came: one row less in memory
-            else:
-                image: object = old
-                if old is None or not (isinstance(image, Unread) or identical(was, old)):
-                    return False
-                rows[key] = new
-                if was != new or not identical(was, new):
-                    net.append(make_change((key, was, new)))
-        return True
 
     def _plain_keyed(self, changes: Sequence[Change], found: Sequence[Row | None], net: list[Change]) -> bool:
         """Whether no row came to another key, or without cells that did not change."""

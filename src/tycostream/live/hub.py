@@ -262,9 +262,9 @@ class Hub:
         self.meter.changes += count
         self._emit(BatchApplied(database, count, reached, self._clock.monotonic() - started))
 
-    def _stored(self, batch: Batch) -> list[tuple[LiveSource, list[Change]]]:
+    def _stored(self, batch: Batch) -> list[tuple[LiveSource, Sequence[Change]]]:
         """Every store's net of the batch, or none's."""
-        stored: list[tuple[LiveSource, list[Change]]] = []
+        stored: list[tuple[LiveSource, Sequence[Change]]] = []
         try:
             for name, changes in batch.changes.items():
                 source = self.sources.get(name)

@@ -13,6 +13,8 @@ from tycostream.errors import Action, UpstreamError
 from tycostream.rows import Change, Row, RowType, Unread
 
 _COPIES_MAX: Final = 1_000_000  # of one row: a multiset keeps each, and ten million equal rows are a mistake
+Update = tuple[Hashable, int, Row | Unread]
+"""A row of a key (None: of a source without one), and how often it comes, or goes."""
 TOO_LARGE: Final = "transaction-too-large"  # code of the error of too much that is not closed
 
 
@@ -24,7 +26,7 @@ def weight(wire_bytes: int, cells: int, rows: int = 1) -> int:
     return 200 * rows + wire_bytes + 50 * cells
 
 
-def net(row_type: RowType, updates: Iterable[tuple[Hashable, int, Row | Unread]]) -> list[Change]:
+def net(row_type: RowType, updates: Iterable[Update]) -> list[Change]:
     """The changes that updates of one moment, each (key, count, row), amount to: per key if there is one."""
     if not row_type.keyed:
         minus, plus = split(row_type, ((count, row) for _, count, row in updates))

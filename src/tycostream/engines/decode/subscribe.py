@@ -7,17 +7,19 @@ the end of the stream all that are left: nothing is given out before.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, repeat
-from operator import and_, not_
+from itertools import chain, compress, islice, repeat, zip_longest
+from operator import not_
 from typing import Final, cast
 
+from tycostream.changes import Turnover
 from tycostream.engines.decode.columnar import ColumnarReader, cut
 from tycostream.engines.decode.copytext import unescaped
-from tycostream.engines.decode.netting import TOO_LARGE, copies, net, unreadable, weight
+from tycostream.engines.decode.netting import TOO_LARGE, Update, copies, net, unreadable, weight
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import Change, Row, RowType, Unread, make_change
+from tycostream.rows import Change, Row, RowType, Unread
 
 _HEAD: Final = 3  # mz_timestamp, mz_progressed, mz_diff
 
@@ -41,7 +43,7 @@ class Closed:
     """Everything that happened at ``timestamp``, netted per key; ``size``: about how many bytes it takes."""
 
     timestamp: int
-    changes: list[Change]
+    changes: Sequence[Change]
     size: int = field(default=0, compare=False)
 
 
@@ -56,20 +58,37 @@ Item = Rows | SnapshotEnd | Closed | Frontier
 
 
 @dataclass(slots=True)
-class _Block:
-    """Updates of one count. ``keys``: of a source that has a key, and not of its snapshot; rows that go may be Unread then."""
+class _Open:
+    """What has come of a timestamp that is not closed: of a key a row each way, as nearly all is, and all else as ``updates``.
 
-    count: int
-    keys: Sequence[Hashable]
-    rows: Sequence[Row | Unread]
+    A row that goes is not read: ``gone`` says where its line begins in ``cells``.
+    """
+
+    come: dict[Hashable, Row] = field(default_factory=dict)
+    gone: dict[Hashable, int] = field(default_factory=dict)
+    cells: list[str] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    size: int = 0
 
 
 @dataclass(slots=True)
-class _Open:
-    """What has come of a timestamp that is not closed."""
+class _Singles:
+    """Updates of a source with a key, each of one row. The iterators give those that are next: that come, and that go."""
 
-    blocks: list[_Block] = field(default_factory=list)
-    size: int = 0
+    goes: list[bool]
+    keys_come: Iterator[Hashable]
+    rows_come: Iterator[Row]
+    keys_gone: Iterator[Hashable]
+
+
+@dataclass(slots=True)
+class _Read:
+    """Updates of one read, of all its timestamps: read a column at a time, given out in order."""
+
+    cells: list[str]
+    stamps: list[str]
+    sizes: list[int]  # bytes of each line
+    updates: _Singles | Iterator[Update]
 
 
 class SubscribeDecoder:
@@ -107,84 +126,132 @@ class SubscribeDecoder:
         """Take lines, their newlines included. UpstreamError if one does not read or breaks a promise."""
         if not lines:
             return
-        width, cells = self._width, cut(lines, self._width)
-        if cells is None:
+        width, found = self._width, cut(lines, self._width)
+        if found is None:
             wrong = next((line for line in lines if cut([line], width) is None), lines[0])
             raise _protocol(f"a line that is not {width} cells of text: {bytes(wrong[:80])!r}")
-        flags, start = cells[1::width], 0
-        if flags.count("f") + flags.count("t") != len(flags):
+        cells, backslashes = found
+        flags = cells[1::width]
+        marks = [place for place, flag in enumerate(flags) if flag == "t"]
+        if flags.count("f") + len(marks) < len(flags):
             raise _protocol(f"lines that are not {width} cells: {bytes(lines[0][:80])!r}")
-        for end in [place for place, flag in enumerate(flags) if flag == "t"] + [len(lines)]:
-            if end > start:
-                self._updates(cells[start * width : end * width], b"".join(lines[start:end]))
-            if end < len(lines):
-                self._progress(_number(cells[end * width]))
-            start = end + 1
+        read, ends = self._read(lines, cells, marks, backslashes)
+        start = 0
+        for end, mark in zip_longest(ends, marks):
+            while start < end:
+                start = self._run(read, start, end)
+            if mark is not None:
+                self._progress(_number(cells[mark * width]))
 
-    def _updates(self, cells: list[str], text: bytes) -> None:
-        """Take updates, ``text`` as they came. Their timestamps are mostly one."""
-        width, escaped = self._width, b"\\" in text
-        stamps = cells[::width]
-        if stamps.count(stamps[0]) == len(stamps):
-            self._at(stamps[0], cells, escaped, len(text))
-            return
-        places: dict[str, list[int]] = {}
-        for place, stamp in enumerate(stamps):
-            places.setdefault(stamp, []).append(place * width)
-        for stamp, starts in places.items():
-            some = [cell for start in starts for cell in cells[start : start + width]]
-            self._at(stamp, some, escaped, sum(map(len, some)))
+    def _read(
+        self, lines: Sequence[bytes | memoryview], cells: list[str], marks: Sequence[int], backslashes: int
+    ) -> tuple[_Read, list[int]]:
+        """The updates among the lines, and how many of them stand before each of the progress rows, ``marks``, and in all."""
+        width, sizes, ends = self._width, list(map(len, lines)), [place - i for i, place in enumerate(marks)]
+        updates, start = cells, 0
+        if marks:
+            updates = []
+            for mark in marks:
+                updates += cells[start * width : mark * width]
+                start = mark + 1
+                backslashes -= cells[mark * width : start * width].count("\\N")
+            updates += cells[start * width :]
+            for mark in reversed(marks):
+                del sizes[mark]
+        escaped = backslashes > 0
+        try:
+            read = _Read(updates, updates[::width], sizes, self._updates(updates, escaped))
+        except (ValueError, ArithmeticError, LookupError):
+            raise self._unreadable(updates) from None
+        return read, [*ends, len(sizes)]
 
-    def _at(self, stamp: str, cells: list[str], escaped: bool, size: int) -> None:
-        """Take the updates of one timestamp, of ``size`` bytes."""
+    def _updates(self, cells: list[str], escaped: bool) -> _Singles | Iterator[Update]:
+        """Updates, read; an error of ``Scalar.parse`` if a value does not read. Of rows that go only the key is read."""
+        counts, reader, row_type = cells[2 :: self._width], self._reader, self._row_type
+        if not row_type.keyed or counts.count("1") + counts.count("-1") < len(counts):
+            rows = reader.rows(cells, escaped)
+            return zip(map(row_type.key_of, rows), map(_number, counts), rows, strict=True)
+        columns = {i: reader.column(i, cells, escaped) for i in row_type.key}
+        first, *more = columns.values()
+        keys: Sequence[Hashable] = list(zip(first, *more, strict=True)) if more else first
+        goes = list(map("-1".__eq__, counts))
+        comes = list(map(not_, goes))
+        rows = reader.rows(cells, escaped, comes, columns)
+        return _Singles(goes, compress(keys, comes), iter(rows), compress(keys, goes))
+
+    def _run(self, read: _Read, start: int, end: int) -> int:
+        """Take the updates of one timestamp that are next, before ``end``; gives where the next ones begin."""
+        stamp, stamps = read.stamps[start], read.stamps[start:end]
+        if stamps.count(stamp) < len(stamps):
+            end = start + next(place for place, other in enumerate(stamps) if other != stamp)
         timestamp = _number(stamp)
         if not self._started or timestamp <= self._given:
             raise _protocol(f"an update at {timestamp} although {self._given} was closed")
-        snapshot = timestamp == self._snapshot_at
-        try:
-            blocks = self._blocks(cells, escaped, snapshot=snapshot)
-        except (ValueError, ArithmeticError, LookupError):
-            width, texts = self._width, unescaped(cells)
-            lines = (texts[start : start + width] for start in range(0, len(texts), width))
-            raise unreadable(
-                self._row_type, (tuple(line[at] for at in self._places) for line in lines)
-            ) from None
-        if snapshot:
-            for block in blocks:
-                self._snapshot_rows(block)
+        if timestamp == self._snapshot_at:
+            self._snapshot_rows(read, start, end)
         else:
-            self._keep(timestamp, blocks, weight(size, len(cells), len(cells) // self._width))
+            self._keep(timestamp, read, start, end)
+        return end
 
-    def _blocks(self, cells: list[str], escaped: bool, *, snapshot: bool) -> list[_Block]:
-        """The updates of one timestamp by their counts; an error of ``Scalar.parse`` if a value does not read."""
-        counts, keyed = cells[2 :: self._width], self._row_type.keyed and not snapshot
-        if not keyed or counts.count("1") + counts.count("-1") < len(counts):
-            rows = self._reader.rows(cells, escaped)
-            return _by_count(counts, list(map(self._row_type.key_of, rows)) if keyed else [], rows)
-        # as nearly all are; a key column is read once, for it also tells which rows need not be read at all
-        columns = {i: self._reader.column(i, cells, escaped) for i in self._row_type.key}
-        first, *more = columns.values()
-        keys = list(zip(first, *more, strict=True)) if more else first
-        replaced = _replaced(counts, keys)
-        if replaced is None:
-            return _by_count(counts, keys, self._reader.rows(cells, escaped, None, columns))
-        read, places = self._reader.later(cells, escaped), range(0, len(cells), self._width)
-        unread = [Unread(read, place) for place in compress(places, replaced)]
-        left = list(map(not_, replaced))
-        rows = self._reader.rows(cells, escaped, left, columns)
-        blocks = _by_count(list(compress(counts, left)), list(compress(keys, left)), rows)
-        return [*blocks, _Block(-1, list(compress(keys, replaced)), unread)]
-
-    def _keep(self, timestamp: int, blocks: list[_Block], size: int) -> None:
+    def _keep(self, timestamp: int, read: _Read, start: int, end: int) -> None:
         """Hold updates of a timestamp that is not closed."""
         held = self._open.get(timestamp)
         if held is None:
             held = self._open[timestamp] = _Open()
-        held.blocks += blocks
+        if isinstance(read.updates, _Singles):
+            self._keep_singles(held, read, read.updates, start, end)
+        else:
+            held.updates += islice(read.updates, end - start)
+        size = weight(sum(read.sizes[start:end]), (end - start) * self._width, end - start)
         held.size += size
         self._open_bytes += size
         if self._open_bytes > self._open_bytes_max:
             raise self._too_large()
+
+    def _keep_singles(self, held: _Open, read: _Read, singles: _Singles, start: int, end: int) -> None:
+        """Hold single updates; those among which a key has a second row that comes, or that goes, as any others."""
+        width, goes, base = self._width, singles.goes[start:end], len(held.cells)
+        going = goes.count(True)
+        coming = len(goes) - going
+        keys, rows = list(islice(singles.keys_come, coming)), list(islice(singles.rows_come, coming))
+        come = dict(zip(keys, rows, strict=True))
+        gone_keys, gone = list(islice(singles.keys_gone, going)), dict[Hashable, int]()
+        if going:
+            places = compress(range(base, base + len(goes) * width, width), goes)
+            gone = dict(zip(gone_keys, places, strict=True))
+            held.cells += read.cells[start * width : end * width]
+        if (
+            len(come) + len(gone) == len(goes)
+            and held.come.keys().isdisjoint(come)
+            and held.gone.keys().isdisjoint(gone)
+        ):
+            held.come = (
+                {**held.come, **come} if held.come else come
+            )  # a timestamp comes in one read, as a rule
+            held.gone = {**held.gone, **gone} if held.gone else gone
+            return
+        held.updates += zip(keys, repeat(1), rows)
+        places = compress(range(base, base + len(goes) * width, width), goes)
+        held.updates += [
+            (key, -1, Unread(self._images(held), place)) for key, place in zip(gone_keys, places, strict=True)
+        ]
+
+    def _images(self, held: _Open) -> Callable[[Sequence[int]], list[Row]]:
+        """How rows that go are read, should somebody ask: from where their lines begin in what is held."""
+
+        def read(places: Sequence[int]) -> list[Row]:
+            try:
+                return self._reader.at(held.cells, places)
+            except (ValueError, ArithmeticError, LookupError):
+                raise self._unreadable(held.cells) from None
+
+        return read
+
+    def _unreadable(self, cells: Sequence[str]) -> UpstreamError:
+        """The error of lines of which one does not read."""
+        width, texts = self._width, unescaped(cells)
+        lines = (texts[start : start + width] for start in range(0, len(texts), width))
+        return unreadable(self._row_type, (tuple(line[at] for at in self._places) for line in lines))
 
     def finish(self) -> None:
         """The stream has ended by itself: what is open is complete, for nothing more will come."""
@@ -216,17 +283,27 @@ class SubscribeDecoder:
             + ("make smaller transactions upstream" if count == 1 else "shorten `live.log.keep`"),
         )
 
-    def _snapshot_rows(self, block: _Block) -> None:
-        if block.count < 0:
-            raise UpstreamError(
-                "negative-count",
-                f"source {self._row_type.source}: the view holds a row {block.count} times",
-                action=Action.FAIL,
-                hint="the view retracts rows that were never there: look at its definition, or at the source's upstream",
-            )
-        rows = cast("Sequence[Row]", block.rows)  # of a snapshot all is read
-        each = copies(self._row_type, block.count)
-        self._snapshot += rows if each == 1 else [row for row in rows for _ in range(each)]
+    def _snapshot_rows(self, read: _Read, start: int, end: int) -> None:
+        """Take rows of the snapshot."""
+        updates = read.updates
+        if isinstance(updates, _Singles):
+            if True in updates.goes[start:end]:
+                raise self._negative(-1)
+            deque(islice(updates.keys_come, end - start), 0)
+            self._snapshot += islice(updates.rows_come, end - start)
+            return
+        for _, count, row in islice(updates, end - start):
+            if count < 0:
+                raise self._negative(count)
+            self._snapshot += repeat(cast("Row", row), copies(self._row_type, count))  # all of these are read
+
+    def _negative(self, count: int) -> UpstreamError:
+        return UpstreamError(
+            "negative-count",
+            f"source {self._row_type.source}: the view holds a row {count} times",
+            action=Action.FAIL,
+            hint="the view retracts rows that were never there: look at its definition, or at the source's upstream",
+        )
 
     def _progress(self, timestamp: int) -> None:
         if not self._started:
@@ -251,67 +328,21 @@ class SubscribeDecoder:
             for timestamp in sorted(time for time in self._open if time < end):
                 held = self._open.pop(timestamp)
                 self._open_bytes -= held.size
-                changes = self._net(held.blocks)
+                changes = self._net(held)
                 if changes:
                     self._items.append(Closed(timestamp, changes, held.size))
         if end - 1 > self._given:
             self._given = end - 1
             self._items.append(Frontier(end - 1))
 
-    # netting: what a timestamp amounts to
-
-    def _net(self, blocks: list[_Block]) -> list[Change]:
-        if self._row_type.keyed and (simple := self._net_simple(blocks)):
-            return simple
-        keys = (block.keys or repeat(None) for block in blocks)
-        each = zip(blocks, keys, strict=True)
-        return net(
-            self._row_type,
-            ((key, b.count, row) for b, some in each for key, row in zip(some, b.rows, strict=False)),
-        )
-
-    def _net_simple(self, blocks: list[_Block]) -> list[Change] | None:
-        """The net if no key has more than one row on a side, as all but always; None if one has."""
-        first = blocks[0]
-        if len(blocks) == 1 and first.count == 1 and len(set(first.keys)) == len(first.keys):
-            return list(map(make_change, zip(first.keys, repeat(None), cast("Sequence[Row]", first.rows))))
-        come: dict[Hashable, Row] = {}
-        gone: dict[Hashable, Row] = {}  # or Unread
-        sizes = {1: 0, -1: 0}
-        for block in blocks:
-            if block.count not in sizes:
-                return None
-            sizes[block.count] += len(block.keys)
-            (come if block.count == 1 else gone).update(
-                zip(block.keys, cast("Sequence[Row]", block.rows), strict=True)
-            )
-        if len(come) != sizes[1] or len(gone) != sizes[-1]:
-            return None
-        changes = list(map(make_change, zip(come, map(gone.get, come), come.values(), strict=True)))
-        only = gone if gone.keys().isdisjoint(come) else {key: gone[key] for key in gone if key not in come}
-        changes += map(make_change, zip(only, only.values(), repeat(None)))
-        return changes
-
-
-def _by_count(counts: Sequence[str], keys: list[Hashable], rows: list[Row]) -> list[_Block]:
-    """Rows, and their keys if the source has one, parted."""
-    if counts.count(counts[0]) == len(counts):
-        return [_Block(_number(counts[0]), keys, rows)]
-    blocks = []
-    for text in set(counts):
-        chosen = list(map(text.__eq__, counts))
-        blocks.append(_Block(_number(text), list(compress(keys, chosen)), list(compress(rows, chosen))))
-    return blocks
-
-
-def _replaced(counts: Sequence[str], keys: Sequence[Hashable]) -> list[bool] | None:
-    """Of updates that are each one row: which of them go as another row of their key comes. None if none do."""
-    goes = list(map("-1".__eq__, counts))
-    if True not in goes or False not in goes:
-        return None
-    come = set(compress(keys, map(not_, goes)))
-    replaced = list(map(and_, goes, map(come.__contains__, keys)))
-    return replaced if True in replaced else None
+    def _net(self, held: _Open) -> Sequence[Change]:
+        """What a timestamp amounts to."""
+        images = self._images(held)
+        if not held.updates:
+            return Turnover(held.come, held.gone, images, unread=True)
+        come = zip(held.come, repeat(1), held.come.values())
+        gone = ((key, -1, Unread(images, place)) for key, place in held.gone.items())
+        return net(self._row_type, chain(held.updates, come, gone))
 
 
 def _number(text: str) -> int:
