@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import filterfalse, repeat
-from typing import Any, Final, overload
+from typing import Any, overload
 
 from tycostream.rows import Change, Key, Row, Unread, make_change
 
@@ -13,9 +13,7 @@ class _Bulk(Sequence[Change]):
     """Changes that are made once, when they are asked for."""
 
     __slots__ = ("_made",)
-
-    def __init__(self) -> None:
-        self._made: list[Change] | None = None
+    _made: list[Change] | None
 
     def _make(self) -> list[Change]:
         raise NotImplementedError
@@ -54,9 +52,8 @@ class Turnover(_Bulk):
         *,
         unread: bool = False,
     ) -> None:
-        super().__init__()
         self.come, self.gone, self.unread = come, gone, unread
-        self._read = read
+        self._read, self._made = read, None
         self.only_gone: list[Key] = list(filterfalse(come.__contains__, gone))  # keys for which nothing comes
 
     @classmethod
@@ -97,10 +94,8 @@ class Net(_Bulk):
     __slots__ = ("keys", "news", "olds")
 
     def __init__(self, keys: list[Key], olds: list[Row | None], news: list[Row | None]) -> None:
-        super().__init__()
-        self.keys: Final = keys
-        self.olds: Final = olds
-        self.news: Final = news
+        self.keys, self.olds, self.news = keys, olds, news
+        self._made = None
 
     def __len__(self) -> int:
         return len(self.keys)

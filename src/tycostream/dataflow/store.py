@@ -182,13 +182,9 @@ class Store:
         return Net(keys + only, was + went, news + [None] * len(only))
 
     def _fits(self, turnover: Turnover) -> bool:
-        """Whether the rows that go are those that are there, as far as that costs little: their keys were found."""
-        rows = self.rows
-        if turnover.unread:
-            keys = turnover.only_gone[:_COMPARED_MAX]
-        else:
-            keys = list(turnover.gone)
-        return self.row_type.all_identical(turnover.images(keys), [rows[key] for key in keys])
+        """Whether rows that go, of keys that have one, are the ones that are there; see ``_COMPARED_MAX``."""
+        rows, keys = self.rows, turnover.only_gone[:_COMPARED_MAX] if turnover.unread else list(turnover.gone)
+        return not keys or self.row_type.all_identical(turnover.images(keys), [rows[key] for key in keys])
 
     def _apply_plain(self, changes: Sequence[Change]) -> list[Change] | None:
         """A batch as they nearly all are: each key once, each row whole and found. None, with nothing done, for any other."""
