@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tycostream.changes import Turnover
 from tycostream.dataflow.store import Store, duplicate_key
 from tycostream.errors import Action, UpstreamError
-from tycostream.rows import TRUNCATE, Change, Column, Row, RowType
+from tycostream.rows import TRUNCATE, Cell, Change, Column, Key, Row, RowType
 from tycostream.scalars import SCALARS
 
 COLUMNS = (Column("id", SCALARS["int8"], nullable=False), Column("n", SCALARS["numeric"]))
 WATCHED = RowType("watched", COLUMNS, key=(0,), watched=True)
 KEYED = RowType("keyed", COLUMNS, key=(0,))
 COPIES = RowType("copies", COLUMNS)
-ROWS = st.tuples(
-    st.integers(0, 4), st.sampled_from([None, *map(SCALARS["numeric"].parse, ("1", "1.0", "2"))])
-)
+NUMBERS = [*map(SCALARS["numeric"].parse, ("1", "1.0", "2"))]
+ROWS = st.tuples(st.integers(0, 4), st.sampled_from([None, *NUMBERS]))
 
 
 def image(row_type: RowType, row: Row) -> object:
@@ -131,3 +132,73 @@ def test_a_row_that_goes_must_be_the_one_that_is_there(wrong: Change) -> None:
     with pytest.raises(UpstreamError, match="never received"):
         store.apply([Change(4, None, (4, 1)), Change(2, (2, 1), (2, 2)), wrong])
     assert (store.rows, store.surplus) == (before, {})
+
+
+# in bulk, as SUBSCRIBE's decoder gives it
+
+
+def turnover(come: dict[Key, Row], gone: dict[Key, Row], asked: list[Row]) -> Turnover:
+    def read(rows: Sequence[Row]) -> list[Row]:
+        asked.extend(rows)
+        return list(rows)
+
+    return Turnover(come, gone, read, unread=True)
+
+
+BAGS = st.dictionaries(st.integers(0, 12), st.sampled_from(NUMBERS), max_size=12)
+
+
+@given(BAGS, st.lists(st.tuples(BAGS, st.sets(st.integers(0, 12))), max_size=4), st.booleans())
+def test_what_comes_and_goes_at_once_is_what_its_changes_are_one_by_one(
+    start: dict[int, Cell], batches: list[tuple[dict[int, Cell], set[int]]], crowded: bool
+) -> None:
+    bulk, single = Store(WATCHED), Store(WATCHED)
+    for store in (bulk, single):
+        store.fill([*start.items(), *([(99, None), (99, None)] if crowded else [])])
+        store.add_index((1,)).step()
+    for wanted, leaving in batches:
+        come: dict[Key, Row] = {key: (key, cell) for key, cell in wanted.items()}
+        gone = {key: row for key, row in single.rows.items() if key in leaving or (key in come and key != 99)}
+        changes = list(turnover(come, gone, []))
+        net = sorted(bulk.apply(turnover(come, gone, [])))
+        assert net == sorted(single.apply(changes)), "the same net"
+        assert all(old is None or new is None or not WATCHED.identical(old, new) for _, old, new in net)
+        assert contents(bulk) == contents(single)
+        for cell in NUMBERS:
+            assert set(bulk.indexes[1,].keys([cell])) == set(single.indexes[1,].keys([cell]))
+
+
+def test_of_many_rows_that_only_go_a_few_are_read_and_none_of_those_that_are_replaced() -> None:
+    store, asked = Store(WATCHED), list[Row]()
+    store.fill([(n, 1) for n in range(100)])
+    net = store.apply(turnover({n: (n, 2) for n in range(50)}, {n: (n, 1) for n in range(100)}, asked))
+    assert asked == [(n, 1) for n in range(50, 54)]
+    assert len(net) == 100
+    assert store.rows == {n: (n, 2) for n in range(50)}
+
+
+@pytest.mark.parametrize(
+    ("come", "gone"),
+    [
+        ({}, {1: (1, 7)}),
+        ({3: (3, 2)}, {3: (3, 1)}),
+        ({4: (4, 1)}, {9: (9, 1)}),
+    ],
+    ids=["another row", "replaced, never there", "gone, never there"],
+)
+def test_in_bulk_too_a_row_that_goes_must_be_there(come: dict[Key, Row], gone: dict[Key, Row]) -> None:
+    store = Store(WATCHED)
+    store.fill([(1, 1), (2, 1)])
+    before = dict(store.rows)
+    with pytest.raises(UpstreamError, match="never received"):
+        store.apply(turnover({5: (5, 1), 2: (2, 2), **come}, {2: (2, 1), **gone}, []))
+    assert (store.rows, store.surplus) == (before, {})
+
+
+def test_in_bulk_too_a_second_row_of_a_key_is_kept() -> None:
+    store = Store(WATCHED)
+    store.fill([(1, 1), (2, 1)])
+    assert not list(store.apply(turnover({1: (1, 2)}, {}, [])))
+    assert store.surplus == {1: [(1, 2)]}
+    assert list(store.apply(turnover({}, {1: (1, 1)}, []))) == [Change(1, (1, 1), (1, 2))]
+    assert store.surplus == {}
