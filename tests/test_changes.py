@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tycostream.changes import Net, Turnover
+from tycostream.changes import Net, Turnover, images
 from tycostream.rows import TRUNCATE, Change, Key, Row, Unread
 
 ROWS = st.none() | st.integers(0, 9)
-IMAGES = st.dictionaries(
-    st.integers(0, 5), st.tuples(ROWS, ROWS).filter(lambda images: images != (None, None)), max_size=6
+CHANGED = st.dictionaries(
+    st.integers(0, 5), st.tuples(ROWS, ROWS).filter(lambda pair: pair != (None, None)), max_size=6
 )
 
 
-def changes_of(images: dict[int, tuple[int | None, int | None]]) -> list[Change]:
+def changes_of(rows: dict[int, tuple[int | None, int | None]]) -> list[Change]:
     def row(key: int, cell: int | None) -> Row | None:
         return None if cell is None else (key, cell)
 
-    return [Change(key, row(key, old), row(key, new)) for key, (old, new) in images.items()]
+    return [Change(key, row(key, old), row(key, new)) for key, (old, new) in rows.items()]
 
 
 def read(change: Change) -> Change:
@@ -35,11 +35,11 @@ def by_key(changes: Sequence[Change]) -> dict[Key, Change]:
     return found
 
 
-@given(IMAGES)
+@given(CHANGED)
 def test_a_turnover_is_the_changes_that_it_was_made_of(
     images: dict[int, tuple[int | None, int | None]],
 ) -> None:
-    changes = changes_of(images)
+    changes = changes_of(rows)
     turnover = Turnover.of(changes)
     assert turnover is not None
     assert by_key(turnover) == by_key(changes)
@@ -85,6 +85,7 @@ def test_the_net_of_a_batch_is_a_sequence_of_changes_made_once() -> None:
     net = Net([1, 2, 3], [None, (2, "a"), (3, "a")], [(1, "b"), (2, "b"), None])
     made = [Change(1, None, (1, "b")), Change(2, (2, "a"), (2, "b")), Change(3, (3, "a"), None)]
     assert net[::2] == made[::2], "a sample"
+    assert list(images(net)) == list(images(made)) == [(old, new) for _, old, new in made]
     assert len(net) == 3
     assert list(net) == made
     assert net[1] is list(net)[1], "made once"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import filterfalse, repeat
 from typing import Any, overload
 
@@ -113,3 +113,10 @@ class Net(_Bulk):
 
     def _make(self) -> list[Change]:
         return list(map(make_change, zip(self.keys, self.olds, self.news, strict=True)))
+
+
+def images(changes: Sequence[Change]) -> Iterable[tuple[Row | None, Row | None]]:
+    """The row before and after of each, for those who can do without its key: no Change is made of a Net for it."""
+    if isinstance(changes, Net):
+        return zip(changes.olds, changes.news, strict=True)
+    return [(old, new) for _, old, new in changes]

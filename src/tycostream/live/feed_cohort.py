@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
+from tycostream.changes import images
 from tycostream.clock import Clock
 from tycostream.dataflow.log import Entry, Log
 from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate
@@ -109,7 +110,7 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         if self._look is None and not self._unkeyed:
             encoded = [
                 encoder.change(old, new)
-                for _, old, new in changes
+                for old, new in images(changes)
                 if old is None or new is None or encoder.differs(old, new)
             ]
         else:
