@@ -37,7 +37,7 @@ def by_key(changes: Sequence[Change]) -> dict[Key, Change]:
 
 @given(CHANGED)
 def test_a_turnover_is_the_changes_that_it_was_made_of(
-    images: dict[int, tuple[int | None, int | None]],
+    rows: dict[int, tuple[int | None, int | None]],
 ) -> None:
     changes = changes_of(rows)
     turnover = Turnover.of(changes)
