@@ -18,9 +18,9 @@ from tycostream.rows import TRUNCATE, UNCHANGED, Change, Key, Row, RowType, Unre
 
 _KEY: Final = itemgetter(0)  # of a change
 _GIVEN_MAX: Final = 10_000  # rows looked up in one step; beyond that a scan, which can be sliced, is as good
-# Rows of a batch that only go and are read, to compare them with those that are there. Of more the keys say enough: to
-# read them all is two fifths of what rows cost that come and go, and a stream that does not fit shows at a few.
-_COMPARED_MAX: Final = 4
+# Of the rows of a batch that only go: how many are read, to compare them with those that are there. Of more the keys say
+# enough: to read all is two fifths of what rows cost that come and go, and a stream that does not fit shows at the first.
+_COMPARED_MAX: Final = 2
 
 
 class Store:

@@ -337,6 +337,35 @@ def test_a_value_that_does_not_read_is_named() -> None:
     assert "`columns:`" in error.hint
 
 
+def test_a_row_that_goes_is_read_when_somebody_asks() -> None:
+    decoder = decoder_of("keyed")
+    fed(decoder, progress(1), line(1, A, 1), progress(2))
+    decoder.feed([line(2, (A[0], A[1], "no number", r"tab\tand"), -1), progress(3)])
+    (closed, _) = decoder.take()
+    assert isinstance(closed, Closed)
+    assert [(change.key, change.new) for change in closed.changes] == [(1, None)]
+    with pytest.raises(UpstreamError) as caught:
+        image(closed.changes[0])
+    assert (caught.value.code, caught.value.action) == ("value", Action.FAIL)
+    assert caught.value.message == "source view: column n holds a value that is not a numeric"
+
+
+def test_a_timestamp_may_come_in_many_reads_and_a_read_hold_many_timestamps() -> None:
+    rows = [(str(key), "x", str(key), "a" if key % 2 else None) for key in range(20)]
+    decoder, model = decoder_of("keyed"), Model(KEYED)
+    first = [progress(10), *[line(10, row, 1) for row in rows], progress(11)]
+    gone = [text for at, row in enumerate(rows) for text in (line(11 + at, row, -1), progress(12 + at))]
+    model.take(fed(decoder, *first, *gone[:7]))
+    assert model.rows == projected(dict.fromkeys(rows[3:], 1), "keyed"), "the fourth is not closed"
+    model.take(fed(decoder, *gone[7:]))
+    assert model.rows == {}
+    back = [line(50, row, count) for row in rows for count in (1, -1, 1)]
+    for start in range(0, len(back), 4):
+        assert fed(decoder, *back[start : start + 4]) == []
+    model.take(fed(decoder, progress(51)))
+    assert model.rows == projected(dict.fromkeys(rows, 1), "keyed")
+
+
 def test_a_negative_snapshot_is_the_views_fault() -> None:
     with pytest.raises(UpstreamError) as caught:
         fed(decoder_of(), progress(1), line(1, A, -2))

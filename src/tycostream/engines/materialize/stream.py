@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -318,8 +319,7 @@ class MaterializeStream:
         """Decode some lines; whether there may be more."""
         assert mine.decoder is not None
         get, lines, more = mine.pgconn.get_copy_data, list[memoryview](), True
-        for _ in range(self._budget):
-            size, data = get(1)
+        for size, data in map(get, repeat(1, self._budget)):
             if size <= 0:
                 more = False
                 if size < 0:
