@@ -321,6 +321,14 @@ async def test_attacks(text: str, reason: str, lenient: bool) -> None:
     assert code == ("invalid-headers" if text == "" else "invalid-jwt")
 
 
+@pytest.mark.parametrize(
+    "claims", [{"sub": "\ud800"}, {"jti": "a\udfff"}, {NAMESPACE: {**ROLES, "x-hasura-user-id": "\ud83d"}}]
+)
+async def test_half_a_character_is_no_text_that_could_be_told_to_anybody(claims: dict[str, Any]) -> None:
+    code, message = await refusal(issuer(), bearer(token(**claims)))
+    assert (code, message) == ("invalid-jwt", "Could not verify JWT: it holds half of a character")
+
+
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 @pytest.mark.parametrize("value", ["2000", True, None, [1], 1e400])
 async def test_a_time_that_is_none(name: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Verifier:
         if key is None:
             raise refused("no key of its issuer is for it", Reason.TOKEN_FORGED)
         claims = self._claims(token, key.key, key.algorithms)
+        _expect_text(claims)
         return claims, self._until(claims)
 
     def _claims(self, token: Unverified, key: Any, algorithms: tuple[str, ...]) -> Mapping[str, Any]:
@@ -109,6 +111,16 @@ class Verifier:
         if issued_s is not None and now_s < issued_s - leeway_s:
             raise refused("JWTIssuedAtFuture", Reason.TOKEN_NOT_YET)
         return None if expires_s is None else expires_s + leeway_s
+
+
+def _expect_text(claims: Mapping[str, Any]) -> None:
+    """Refuse halves of characters, which JSON can spell: no list of sessions and no log could be written with them in it."""
+    try:
+        json.dumps(claims, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise refused("it holds half of a character", Reason.CLAIMS_WRONG) from None
+    except RecursionError:
+        raise refused("it is nested too deeply", Reason.CLAIMS_WRONG) from None
 
 
 def time_of(claims: Mapping[str, Any], name: str) -> float | None:
