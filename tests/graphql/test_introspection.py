@@ -119,6 +119,18 @@ def test_old_answers_are_forgotten_by_their_size(monkeypatch: pytest.MonkeyPatch
     assert answer(planner, asked[1]) is not answers[1]
 
 
+def test_however_many_are_asked_for_few_are_kept() -> None:
+    planner = fresh()
+    query = "query ($name: String!) { __type(name: $name) { name } }"
+    plans = [planner.plan(query, None, {"name": f"none{n}"}, Session()) for n in range(200)]
+    answers = [plan.roots[0].text for plan in plans if isinstance(plan.roots[0], StaticRoot)]
+    for each in answers:
+        finish(each)  # type: ignore[arg-type]
+    again = [planner.plan(query, None, {"name": f"none{n}"}, Session()).roots[0] for n in (199, 0)]
+    assert [again[0].text is answers[199], again[1].text is answers[0]] == [True, False]  # type: ignore[union-attr]
+    assert len(planner._answers._answers) == 64
+
+
 def finish(found: Answer) -> None:
     while not found.step():
         pass

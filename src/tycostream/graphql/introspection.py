@@ -35,7 +35,8 @@ from tycostream.graphql.lazy_schema import LazySchema
 _PIECES_PER_STEP: Final = 60  # 3 ms where all types have yet to be made
 _PIECE_BYTES_MAX: Final = 2**20  # of a type other than the roots: selections within selections multiply
 _BYTES_MAX: Final = 256 * 2**20
-_KEPT_BYTES_MAX: Final = 64 * 2**20  # of answers that are kept; the newest is kept whatever its size
+_KEPT_MAX: Final = 64  # answers; tools ask for few, and a variable makes any number of small ones
+_KEPT_BYTES_MAX: Final = 64 * 2**20  # of those; the newest is kept whatever its size
 _META: Final = {"__schema": SchemaMetaFieldDef, "__type": TypeMetaFieldDef}
 
 
@@ -91,6 +92,8 @@ class Introspection:
         if answer is None:
             answer = self._answers[asked] = Answer(self._schema, asked)
         self._answers.move_to_end(asked)
+        if len(self._answers) > _KEPT_MAX:
+            self._answers.popitem(last=False)
         kept = 0
         for key in reversed(list(self._answers)):
             kept += self._answers[key].size
