@@ -158,10 +158,17 @@ class Process:
 class Fake(Process):
     """fakemz, whose `trades` has ``rows`` rows. Nothing changes before a ``rate`` command."""
 
-    def __init__(self, rows: int = 1000, seed: int = 1, **options: object) -> None:
-        cmd = ["./fakemz", "--port", UPSTREAM_PORT, "--ctl-port", CONTROL_PORT, "--quiet", "--rows", rows]
+    def __init__(
+        self,
+        rows: int = 1000,
+        seed: int = 1,
+        port: int = UPSTREAM_PORT,
+        control_port: int = CONTROL_PORT,
+        **options: object,
+    ) -> None:
+        cmd = ["./fakemz", "--port", port, "--ctl-port", control_port, "--quiet", "--rows", rows]
         super().__init__([*cmd, "--seed", seed, *flags(options)], TOOLS_CORE, cwd=HERE)
-        wait_for(lambda: port_open(CONTROL_PORT), "fakemz", self.process)
+        wait_for(lambda: port_open(control_port), "fakemz", self.process)
 
     def stats(self) -> Json:
         """What it has sent."""
@@ -213,9 +220,9 @@ class Server(Process):
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def control(command: str) -> Json:
+def control(command: str, port: int = CONTROL_PORT) -> Json:
     """Tell fakemz something; its answer to ``stats``, {} for other commands."""
-    with socket.create_connection(("127.0.0.1", CONTROL_PORT), 5) as sock:
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
         sock.sendall(command.encode() + b"\n")
         answer = sock.makefile().readline()
     return json.loads(answer) if answer.startswith("{") else {}
