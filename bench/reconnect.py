@@ -1,6 +1,6 @@
 """What it costs when everybody comes back at once: CPU time a reconnect, wall time, memory. JSON, never a test.
 
-    python bench/reconnect.py [--clients 10000] [--algorithm HS256 RS256] [--kind feed live]
+    python bench/reconnect.py [--clients 10000] [--algorithm HS256 RS256] [--kind feed live] [--storms 1]
 
 A server on one core; users with a token each, of 100 entitlements (``where: {symbol: {_eq: X-Hasura-Desk}}``), who each see
 10 rows. All connect, greet with their token, and subscribe; then every socket is reset and all come back at once, a feed
@@ -166,6 +166,8 @@ def storm(server: Server, crowd: Crowd) -> Json:
         "cpu_us_each": round(1e6 * cpu_s / count),
         "accepted_per_s": round(count / max(waits.accepted)),
         **last(waits),
+        "phases": dict(waits.phases),
+        "tried_again": waits.again,
         "rss_mb": round(server.rss_kb() / 1024, 1),
         "machine_load": round(os.getloadavg()[0], 1),
     }
@@ -180,12 +182,14 @@ def last(waits: Waits) -> Json:
     }
 
 
-def measured(algorithm: str, kind: str, clients: int) -> Json:
-    """One server, one storm to warm up and connect, one to reconnect."""
+def measured(algorithm: str, kind: str, clients: int, storms: int) -> Json:
+    """One server: all connect, and reconnect so many times."""
     secret = secrets.token_hex(16)
     with issuer(algorithm) as made, tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "tycostream.yaml"
-        config.write_text(CONFIG.format(upstream=UPSTREAM_PORT, secret=secret, issuer=json.dumps(made.config)))
+        config.write_text(
+            CONFIG.format(upstream=UPSTREAM_PORT, secret=secret, issuer=json.dumps(made.config))
+        )
         cmd = [sys.executable, "-m", "tycostream", "serve", "--config", str(config)]
         spec = Spec("reconnect", [*cmd, "--port", str(SERVER_PORT)], f"ws://127.0.0.1:{SERVER_PORT}/graphql")
         tokens = [made.token(number) for number in range(clients)]
@@ -194,11 +198,13 @@ def measured(algorithm: str, kind: str, clients: int) -> Json:
             result: Json = {"rss_before_mb": round(server.rss_kb() / 1024, 1)}
             result["connect"] = storm(server, crowd)
             result["standing"] = counted(secret)
-            control("burst 1000", CONTROL_PORT)
-            time.sleep(2)  # they take in what changed, and time goes by between the two
-            crowd.kill()
-            control("burst 1000", CONTROL_PORT)
-            result["reconnect"] = storm(server, crowd)
+            result["reconnect"] = []
+            for _ in range(storms):
+                control("burst 1000", CONTROL_PORT)
+                crowd.listen(4)  # a cursor is of the last message, so they take in what changed
+                crowd.kill()
+                control("burst 1000", CONTROL_PORT)
+                result["reconnect"].append(storm(server, crowd))
             result["standing_again"] = counted(secret)
             crowd.kill()
             result["left"] = gone(secret)
@@ -216,10 +222,13 @@ def gone(secret: str) -> Json:
 
 def main() -> None:
     """Print one JSON object a line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--algorithm", nargs="+", choices=("HS256", "RS256"), default=["HS256", "RS256"])
     parser.add_argument("--kind", nargs="+", choices=tuple(QUERIES), default=list(QUERIES))
+    parser.add_argument("--storms", type=int, default=1)
     given = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -229,7 +238,7 @@ def main() -> None:
     with sigterm_unwinds():
         for algorithm in given.algorithm:
             for kind in given.kind:
-                result = measured(algorithm, kind, given.clients)
+                result = measured(algorithm, kind, given.clients, given.storms)
                 save(Spec.own(), "reconnect", result)
                 print(json.dumps(result), flush=True)
 

@@ -13,13 +13,17 @@ import select
 import socket
 import struct
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 _ADDRESSES: Final = 8
 _MASK: Final = bytes(4)  # allowed, and it leaves the text as it is
 _CURSOR: Final = re.compile(rb'"cursor":"([^"]+)"')
+_PHASE: Final = re.compile(rb'"phase":"([^"]+)"')
 _CLOSE: Final = 8
+_PING: Final = 9
+_PONG: Final = bytes((0x8A, 0x80)) + _MASK
 
 
 def frame(message: object) -> bytes:
@@ -51,6 +55,8 @@ class Waits:
     accepted: list[float]
     let_in: list[float]
     first: list[float]
+    phases: Counter[str]  # of first messages, if they are of feeds
+    again: int = 0  # connections that the kernel reset, its queue being full, and that were tried once more
 
 
 class Client:
@@ -80,7 +86,7 @@ class Crowd:
 
     def connect(self, limit_s: float) -> Waits:
         """Everybody at once, until everybody has a first message. Lost, if somebody has none after ``limit_s``."""
-        waits = Waits([], [], [])
+        waits = Waits([], [], [], Counter())
         begin = time.monotonic()
         for number, client in enumerate(self.clients):
             self._begin(client, f"127.0.0.{1 + number % _ADDRESSES}")
@@ -90,6 +96,13 @@ class Crowd:
             for fd, event in self._epoll.poll(1.0):
                 self._handle(self._open[fd], event, waits, begin)
         return waits
+
+    def listen(self, for_s: float) -> None:
+        """Take in what comes."""
+        end, waits = time.monotonic() + for_s, Waits([], [], [], Counter())
+        while time.monotonic() < end:
+            for fd, event in self._epoll.poll(0.1):
+                self._handle(self._open[fd], event, waits, end)
 
     def kill(self) -> None:
         """Reset every connection, as a broken network path does: nobody says goodbye."""
@@ -120,12 +133,26 @@ class Crowd:
                 return
             data = sock.recv(65536)
         except OSError as error:
+            if client.awaited == "open":
+                self._try_again(client, waits)
+                return
             raise Lost(f"a client that waited for {client.awaited!r}: {error}") from None
         if not data:
             raise Lost(f"a client that waited for {client.awaited!r} was cut off")
         client.received += data
         for message in _messages(client):
             self._next(client, message, waits, time.monotonic() - begin)
+
+    def _try_again(self, client: Client, waits: Waits) -> None:
+        assert client.sock is not None
+        waits.again += 1
+        if waits.again > len(self.clients):
+            raise Lost("connections are reset without end")
+        del self._open[client.sock.fileno()]
+        self._epoll.unregister(client.sock)
+        address = client.sock.getsockname()[0]
+        client.sock.close()
+        self._begin(client, address)
 
     def _next(self, client: Client, message: bytes, waits: Waits, at_s: float) -> None:
         assert client.sock is not None
@@ -150,6 +177,7 @@ class Crowd:
             if client.awaited == "first":
                 client.awaited = "more"
                 waits.first.append(at_s)
+                waits.phases.update(text.decode() for text in _PHASE.findall(message))
 
 
 def _messages(client: Client) -> list[bytes]:
@@ -173,10 +201,13 @@ def _messages(client: Client) -> list[bytes]:
         if len(received) < begin + size:
             break
         text = bytes(received[begin : begin + size])
-        if received[0] & 0x0F == _CLOSE:
-            raise Lost(f"closed: {text!r}")
-        found.append(text)
+        kind = received[0] & 0x0F
         del received[: begin + size]
+        if kind == _CLOSE:
+            raise Lost(f"closed: {text!r}")
+        if kind == _PING:
+            assert client.sock is not None
+            client.sock.send(_PONG)
+        else:
+            found.append(text)
     return found
-
-

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+import struct
+import sys
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -126,6 +130,15 @@ async def test_a_subscription_from_snapshot_to_live(port: Port) -> None:
             {"operation": "update", "row": {"id": 0, "name": "zero"}},
             {"operation": "delete", "row": None},
         ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long the queue may be")
+async def test_as_many_may_wait_to_be_accepted_as_the_kernel_lets(port: Port) -> None:
+    [bound] = port.server._server.servers
+    [listening] = bound.sockets
+    told = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    [queue] = struct.unpack_from("I", told, 28)  # of a listening socket tcpi_sacked is the bound of its queue
+    assert queue == min(65535, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 
 
 async def test_several_operations_queries_and_errors_on_one_socket(port: Port) -> None:

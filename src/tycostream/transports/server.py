@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -17,6 +17,12 @@ from tycostream.observe.events import Emit
 
 if TYPE_CHECKING:
     from tycostream.transports.tls import TlsPort
+
+
+# The kernel takes net.core.somaxconn if that is less. When everybody comes back at once, who finds the queue full is not
+# told: his kernel tries again after 1, 3, 7, 15 and 31 seconds, however soon there is a place. Nothing is held for a
+# place that is not taken.
+_BACKLOG: Final = 65535
 
 
 class PortServer:
@@ -50,6 +56,7 @@ class PortServer:
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                backlog=_BACKLOG,  # asyncio and uvloop listen once more with it
                 proxy_headers=False,  # it would believe whatever stands in them; see caller.py
                 timeout_graceful_shutdown=5,
             ),
@@ -63,7 +70,7 @@ class PortServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((config.host, config.port))
-            self._socket.listen(2048)
+            self._socket.listen(_BACKLOG)
         except OSError as error:
             self._socket.close()
             raise TycoError(
