@@ -117,7 +117,8 @@ class AdminEndpoint:
             given[name] = value
         if "limit" in given:
             limit = given["limit"]
-            if not (limit.isascii() and limit.isdecimal() and 0 < int(limit[:9]) <= PAGE_MAX):
+            short = limit.isascii() and limit.isdecimal() and len(limit) <= len(str(PAGE_MAX))
+            if not short or not 0 < int(limit) <= PAGE_MAX:
                 raise RequestError("bad-request", f"limit is a number from 1 to {PAGE_MAX}")
             given["limit"] = int(limit)
         return self._admin.sessions(Wanted(**given))
