@@ -23,7 +23,7 @@ from tycostream.dataflow.predicate import (
     evaluate,
 )
 from tycostream.dataflow.relation import Join, Via
-from tycostream.graphql.plan import Mode, Nested, RootPlan
+from tycostream.graphql.plan import Mode, Nested, RootPlan, StaticRoot
 from tycostream.graphql.schema import print_sdl
 
 MINE = {"owner": {"_eq": "X-Hasura-User-Id"}}
@@ -316,6 +316,12 @@ def test_who_may_see_the_same_shares_a_cohort() -> None:
     assert key(**{"user-id": "7"}) != key(**{"user-id": "8"})
 
 
+def test_who_sees_nothing_can_ask_for_that() -> None:
+    (found,) = planner().plan("{no_queries_available}", None, None, Session("user")).roots
+    assert isinstance(found, StaticRoot)
+    assert found.value == b'"there is no source that this role may query"'
+
+
 @pytest.mark.parametrize(
     ("permission", "reason"),
     [
@@ -340,6 +346,14 @@ def test_who_may_see_the_same_shares_a_cohort() -> None:
         (
             {"columns": "*", "where": {"_exists": {"_table": "desks", "_where": {}}}},
             "`where` has _exists, which this version does not know",
+        ),
+        (
+            {"columns": "*", "where": {"_not": {"doc": {"_contains": {"of": "X-Hasura-User-Id"}}}}},
+            "`where` compares 'doc' by _contains with a value that has a variable inside it",
+        ),
+        (
+            {"columns": "*", "where": {"_not": {"tags": {"_contains": ["a", "X-Hasura-Tag"]}}}},
+            "`where` compares 'tags' by _contains with a value that has a variable inside it",
         ),
         ({"columns": "*", "where": {"qty": {"_eq": "x"}}}, "`where` compares 'qty' by _eq with 'x': "),
         ({"columns": "*", "where": {"qty": {"_eq": None}}}, "`where` compares 'qty' by _eq with None: "),

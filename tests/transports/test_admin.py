@@ -194,7 +194,13 @@ async def test_pages_and_filters(port: Port) -> None:
         ):
             found = await sessions(port, **parameters)
             assert [each["user"] for each in found["connections"]] == expected
-    for wrong in ({"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"limit": "0000000059999"}, {"nope": "1"}):
+    for wrong in (
+        {"limit": "0"},
+        {"limit": "1001"},
+        {"limit": "x"},
+        {"limit": "0000000059999"},
+        {"nope": "1"},
+    ):
         answer = await get(port, "sessions", **wrong)
         assert answer.status_code == 400
         assert answer.json()["errors"][0]["extensions"]["code"] == "bad-request"

@@ -26,6 +26,7 @@ from tycostream.graphql import inputs
 from tycostream.graphql.budget import Budget
 from tycostream.graphql.fields import Collector, Fields
 from tycostream.graphql.introspection import Introspection
+from tycostream.graphql.lazy_schema import NO_QUERIES
 from tycostream.graphql.naming import root_of
 from tycostream.graphql.plan import (
     AggregateEncoder,
@@ -125,6 +126,9 @@ class Compiler:
         if name.startswith("__"):
             return StaticRoot(key, self._introspection.answer(self._collector, nodes))
         field = root_type.fields[name]
+        if name == NO_QUERIES and not field.extensions:  # else a source is called so
+            told = msgspec.json.encode("there is no source that this role may query")
+            return StaticRoot(key, Written(told))
         owner, mode = root_of(field)
         source = self._sources[owner]
         path = f"$.selectionSet.{name}"  # Hasura's paths name fields, not aliases

@@ -111,6 +111,9 @@ class _Condition:
     ) -> Predicate | None:
         """None: it reads a variable, and there is no session."""
         variables = _variables_in(value)
+        if _buried(operator, value):
+            # as a plain text it would be unequal to everything, and beside _not let everybody see everything
+            raise Unfit(f"`where` compares {name!r} by {operator} with a value that has a variable inside it")
         if variables and self._session is None:
             return None
         try:
@@ -170,6 +173,15 @@ def _variables_in(value: Any) -> list[str]:
     if isinstance(value, (list, tuple)):
         return [name for inner in value for name in _variables_in(inner)]
     return []
+
+
+def _buried(operator: str, value: Any) -> bool:
+    """Whether a variable stands where none is read: inside a document or an array, rather than for it."""
+    if operator == "_cast":
+        casts = value.values() if isinstance(value, Mapping) else ()
+        return any(_buried(*each) for inner in casts if isinstance(inner, Mapping) for each in inner.items())
+    items = value if operator in LISTS and isinstance(value, (list, tuple)) else (value,)
+    return any(not isinstance(item, str) and bool(_variables_in(item)) for item in items)
 
 
 def _items(text: str) -> list[_Said]:

@@ -24,7 +24,7 @@ from tycostream.config.schema_names import owners
 from tycostream.graphql.plan import Mode
 from tycostream.graphql.source_types import SourceTypes
 
-_NONE: Final = "no_queries_available"
+NO_QUERIES: Final = "no_queries_available"  # the only field of queries for who sees nothing
 
 
 class LazySchema(GraphQLSchema):
@@ -46,7 +46,7 @@ class LazySchema(GraphQLSchema):
         self.shared = share
         query = _RootFields(sources, SourceTypes.query_fields)
         subscription = _RootFields(sources, SourceTypes.subscription_fields)
-        self.query_type = _RootType("query_root", query if query else {_NONE: _no_query()})
+        self.query_type = _RootType("query_root", query if query else {NO_QUERIES: _no_query()})
         self.subscription_type = _RootType("subscription_root", subscription) if subscription else None
         roots = [root for root in (self.query_type, self.subscription_type) if root is not None]
         fixed = {**self.type_map, **share, **{root.name: root for root in roots}}

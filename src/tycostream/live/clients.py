@@ -82,7 +82,8 @@ class Clients:
     def after(self, number: str = "") -> Iterator[tuple[str, Client]]:
         """All with their ids, or those that came after that one, whether or not it is still there."""
         _, _, place = number.rpartition("-")
-        passed = int(place[:20]) if place.isascii() and place.isdecimal() else 0  # no more digits are counted to
+        # nobody counts further than twenty digits, and Python reads no more than some thousand
+        passed = int(place[:20]) if place.isascii() and place.isdecimal() else 0
         for each, client in self._clients.items():
             if int(each.rpartition("-")[2]) > passed:
                 yield each, client
