@@ -48,6 +48,8 @@ from tycostream.live.live_source import SourceState
 from tycostream.live.operations import Subscription
 from tycostream.live.outbox import Outbox
 from tycostream.live.source_feed import SourceFeed
+from tycostream.live.subscriber import uncounted
+from tycostream.observe.audit import AuditLog
 from tycostream.observe.events import Emit, Event, OperationFailed, RelationshipUnfit
 from tycostream.planners import Planners
 from tycostream.rows import RowType
@@ -71,7 +73,9 @@ class App:
         self.config = config
         self._renew = renew
         self._clock = clock
-        self._emit = emit
+        self._log = emit
+        self._audit = AuditLog(config.audit, clock, emit)
+        self._emit = emit = self.emit
         self._settled = asyncio.Event()
         self.upstreams = Upstreams(config, clock, emit)
         self._cursors = CursorBox(config.server.cursor_key)
@@ -134,6 +138,12 @@ class App:
             await self.admin.close()
             await self.authenticator.close()
             await self.upstreams.close()
+            await self._audit.close()
+
+    def emit(self, event: Event) -> None:
+        """What every part of this process tells: to the log, and to the audit log."""
+        self._log(event)
+        self._audit.note(event)
 
     async def feeds_end(self) -> None:
         """Raise when a feed ends by itself."""
@@ -228,6 +238,7 @@ class App:
             self._settled.clear()
             stopping, starting = self._follow(changes, former)
             self._apply_settings(changes)
+            self._audit.reconfigure(config.audit)
             if auth_differs:
                 self.authenticator.reconfigure(config.auth)
             self._relationships.reconfigure(config.sources)
@@ -362,13 +373,15 @@ class App:
                 self.limiter.note(session.role, error)
             raise
 
-    async def query(self, plan: Plan, session: Session = _ADMIN) -> bytes:
+    async def query(
+        self, plan: Plan, session: Session = _ADMIN, count: Callable[[int], None] = uncounted
+    ) -> bytes:
         """See Operations."""
         plan = self._planners.as_permitted(plan)
         limit_s = self.limiter.of(session.role).time_limit.total_seconds()
         try:
             with self.limiter.answering(session), Deadline(self._clock, limit_s, too_slow(limit_s)):
-                return await self.hub.query(plan)
+                return await self.hub.query(plan, count)
         except RequestError as error:
             self.limiter.note(session.role, error)
             raise

@@ -28,6 +28,7 @@ SECTIONS = {
     "jwt": "JwtConfig",
     "claims_map": "ClaimConfig",
     "header": "HeaderConfig",
+    "audit": "AuditConfig",
     "permissions": "PermissionConfig",
     "allowlist": "AllowConfig",
     "introspection": "IntrospectionConfig",
@@ -77,7 +78,9 @@ def spelled(entry: dict[str, Any], required: bool) -> str:
 def test_every_setting_is_documented_with_its_default(section: str) -> None:
     shape = model(SECTIONS[section])
     required = (
-        shape.get("required", ()) if section in ("fields", "permissions", "relationships", "tls") else ()
+        shape.get("required", ())
+        if section in ("fields", "permissions", "relationships", "tls", "audit")
+        else ()
     )
     expected = {name: spelled(entry, name in required) for name, entry in shape["properties"].items()}
     if section == "per_role":  # of its own: the others are those of `limits`

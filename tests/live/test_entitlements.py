@@ -62,26 +62,3 @@ def test_users_of_equal_entitlements_share_a_cohort(role: str, query: str) -> No
     clock.advance(1)
     news = {n % DESKS for n, client in enumerate(clients) if len(client.sink.messages()) > told[n]}
     assert news == {3}
-
-
-def test_a_stream_without_a_key_is_not_shared_by_who_sees_other_cells() -> None:
-    permissions = {
-        "all": {"columns": ["desk"]},
-        "mine": {"columns": ["note"], "where": {"note": {"_is_null": False}} | MINE},
-    }
-    sources = {"trades": SourceConfig.model_validate({"name": "trades", "permissions": permissions})}
-    planner = Planner((TRADES,), sources=sources, role="both", inherited={"both": ("all", "mine")})
-    clock = FakeClock()
-    hub = Hub(clock, silent, CursorBox(["test"]), outbox_bytes_max=1 << 20)
-    hub.add_source(TRADES, LiveConfig())
-    hub.load("trades", [(1, 1, "before", "s")], Position("life", 0, 1))
-    query = "subscription {trades_stream(batch_size: 5, cursor: {initial_value: {desk: 0}}) {desk}}"
-    plans = [planner.plan(query, None, None, Session("both", {"desk": desk})) for desk in ("1", "2")]
-    sees, sees_not = (Client(hub, plan) for plan in plans)
-    clock.run()
-    told = [len(client.sink.messages()) for client in (sees, sees_not)]
-    change = Change(1, (1, 1, "before", "s"), (1, 1, "after", "s"))
-    hub.apply(Batch(Position("life", 0, 2), {"trades": [change]}))
-    clock.advance(1)
-    news = [len(client.sink.messages()) for client in (sees, sees_not)]
-    assert news == [told[0] + 1, told[1]], "to who does not see the cell that changed, nothing did"

@@ -21,6 +21,7 @@ from tests.oracle.shapes import (
 )
 from tycostream.auth.session import Session
 from tycostream.live.operations import Operations
+from tycostream.live.subscriber import uncounted
 from tycostream.testing.scripted import LineFraming, RecordingSink
 
 
@@ -55,7 +56,7 @@ Asked = TypeVar("Asked", bound=Asking)
 async def query(app: Operations, question: Asking) -> Any:
     """The answer to a one-shot query."""
     document, variables = question.graphql("query")
-    answer = await app.query(app.prepare(document, None, variables, Session()), Session())
+    answer = await app.query(app.prepare(document, None, variables, Session()), Session(), uncounted)
     return question.value(exact(answer)["data"])
 
 

@@ -75,8 +75,8 @@ class HubServer:
     ) -> Plan:
         return self._planner.plan(query, operation_name, variables, session)
 
-    async def query(self, plan: Plan, session: Session) -> bytes:
-        return await self._hub.query(plan)
+    async def query(self, plan: Plan, session: Session, count: Callable[[int], None]) -> bytes:
+        return await self._hub.query(plan, count)
 
     def outbox(self, framing: Framing, sink: Sink) -> Outbox:
         return self._hub.outbox(framing, sink)

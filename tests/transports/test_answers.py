@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -30,7 +31,7 @@ class Rig:
         self.ended: list[int] = []
 
     def ask(self, n: int) -> Answer:
-        async def query() -> bytes:
+        async def query(count: Callable[[int], None]) -> bytes:
             gate: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             self.gates.append(gate)
             return await gate

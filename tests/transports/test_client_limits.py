@@ -329,10 +329,10 @@ class Held:
         self.free, self.waiting = asyncio.Event(), 0
         monkeypatch.setattr(port.app.hub, "query", self._query)
 
-    async def _query(self, plan: Any) -> bytes:
+    async def _query(self, *given: Any) -> bytes:
         self.waiting += 1
         await self.free.wait()
-        return await self._real(plan)
+        return await self._real(*given)
 
     async def are(self, count: int) -> None:
         while self.waiting < count:

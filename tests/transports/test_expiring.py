@@ -65,7 +65,7 @@ class Held:
         self.ended: list[str] = []
         monkeypatch.setattr(port.app, "query", self._query)
 
-    async def _query(self, plan: Any, session: Any) -> bytes:
+    async def _query(self, *given: Any) -> bytes:
         self.begun.set()
         try:
             await self.free.wait()
@@ -73,7 +73,7 @@ class Held:
             self.ended.append("cancelled")
             raise
         self.ended.append("answered")
-        return await self._real(plan, session)
+        return await self._real(*given)
 
 
 async def test_a_query_on_a_websocket_is_given_up(

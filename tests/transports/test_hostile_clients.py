@@ -28,6 +28,7 @@ from tycostream.live.clients import Clients
 from tycostream.live.framing import Framing, Sink
 from tycostream.live.operations import Operations
 from tycostream.live.outbox import Outbox, Ticker
+from tycostream.live.subscriber import COMPLETED, Told
 from tycostream.observe.events import (
     ConnectionClosed,
     Event,
@@ -48,6 +49,9 @@ def subscribe(query: str, operation_id: str = "1") -> str:
 
 
 class ScriptedSubscription:
+    outcome = COMPLETED
+    told = Told(0, 0)
+
     def __init__(self, on_end: Callable[[], None]) -> None:
         self.on_end = on_end
         self.cancelled = False
@@ -82,7 +86,7 @@ class ScriptedOperations:
             raise RuntimeError("a secret of the inside")
         return Plan(query.startswith("subscription"), (), query)
 
-    async def query(self, plan: Plan, session: Session) -> bytes:
+    async def query(self, plan: Plan, session: Session, count: Callable[[int], None]) -> bytes:
         self.answered += 1
         return b'{"data":"' + b"x" * self.answer_bytes + b'"}'
 

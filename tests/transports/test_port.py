@@ -87,14 +87,14 @@ async def serving(
     clock = clock or SystemClock()
     app = App(config, clock, events.append)
     async with app.running():
-        http = make_app(app, app.settings, events.append)
+        http = make_app(app, app.settings, app.emit)
         server = PortServer(
             http,
-            http_class(app.settings, app.limiter, clock, events.append),
-            websocket_class(app, app.settings, clock, events.append),
+            http_class(app.settings, app.limiter, clock, app.emit),
+            websocket_class(app, app.settings, clock, app.emit),
             config.server,
             clock,
-            events.append,
+            app.emit,
         )
         url = await server.start()
         while not app.ready()[0]:

@@ -62,14 +62,14 @@ async def serving(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with app.running():
-        port = make_app(app, app.settings, log_sink, extra_routes=routes, examples=examples)
+        port = make_app(app, app.settings, app.emit, extra_routes=routes, examples=examples)
         server = PortServer(
             port,
-            http_class(app.settings, app.limiter, clock, log_sink),
-            websocket_class(app, app.settings, clock, log_sink),
+            http_class(app.settings, app.limiter, clock, app.emit),
+            websocket_class(app, app.settings, clock, app.emit),
             config.server,
             clock,
-            log_sink,
+            app.emit,
         )
         url = await server.start()
         try:

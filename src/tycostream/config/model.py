@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydantic import Field, model_validator
 
 from tycostream.config.access import AllowConfig, IntrospectionConfig, PermissionConfig
+from tycostream.config.audit import AuditConfig
 from tycostream.config.auth import AuthConfig
 from tycostream.config.door import CorsConfig, ForwardedHeader, TlsConfig
 from tycostream.config.limits import LimitsConfig
@@ -350,6 +351,9 @@ class Config(Model):
         None,
         repr=False,
         description="Where API tokens are kept: sqlite:///file, or a PostgreSQL that several servers share.",
+    )
+    audit: AuditConfig | None = Field(
+        None, description="What is written down of who did what; absent: nothing."
     )
     inherited_roles: dict[str, Names] = Field(
         default_factory=dict,

@@ -212,11 +212,8 @@ class Compiler:
         encoder = source.rows(self._selections.row(source, nodes, row_type.source, path), False)
         asked = self._selections.where(source, arguments, f"{path}.args")
         predicate = conjunction([asked, placed(source, order, self._rights)])
-        alike = self._rights.alike(source)
-        # rows without a key are told apart by all that is seen of them, whatever of it is selected
-        veil = () if alike is None else self._rights.veil(source, source.visible)
         # where it begins is not part of the key: from there on all have the same
-        shared = (row_type.source, Mode.STREAM, predicate, order, stream.batch_size, veil)
+        shared = (row_type.source, Mode.STREAM, predicate, order, stream.batch_size)
         return RootPlan(
             key,
             row_type.source,
@@ -228,8 +225,8 @@ class Compiler:
             key=(*shared, encoder.key, self._session.role),
             row_type=row_type,
             rows_max=self._rows_max,
-            veil=veil,
-            alike=alike,
+            veil=self._rights.veil(source, source.visible),
+            alike=self._rights.alike(source),
         )
 
     def _with_steps(self, root: RootPlan | StaticRoot) -> RootPlan | StaticRoot:

@@ -334,6 +334,11 @@ def kind_of(plan: Plan) -> str:
     return "feed" if Mode.CHANGES in modes else "stream" if Mode.STREAM in modes else "live"
 
 
+def sources_of(plan: Plan) -> tuple[str, ...]:
+    """The sources of its root fields, each once."""
+    return tuple(dict.fromkeys(root.source for root in plan.roots if isinstance(root, RootPlan)))
+
+
 _STALE: Final = {True: b',"extensions":{"stale":true}}', False: b',"extensions":{"stale":false}}'}
 
 

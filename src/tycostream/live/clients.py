@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tycostream.auth.denylist import concerns
 from tycostream.auth.session import Session
-from tycostream.graphql.plan import Plan, RootPlan, kind_of
+from tycostream.graphql.plan import Plan, kind_of, sources_of
 from tycostream.live.subscriber import Told
 from tycostream.state.revocations import About
 
@@ -31,8 +31,7 @@ def running_operation(
     number: str, name: str, plan: Plan, since_s: float, told: Told, *, waiting: bool
 ) -> RunningOperation:
     """One that runs by ``plan``."""
-    sources = [root.source for root in plan.roots if isinstance(root, RootPlan)]
-    return RunningOperation(number, name, kind_of(plan), list(dict.fromkeys(sources)), since_s, told, waiting)
+    return RunningOperation(number, name, kind_of(plan), sources_of(plan), since_s, told, waiting)
 
 
 class Client(Protocol):

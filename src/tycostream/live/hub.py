@@ -49,6 +49,7 @@ from tycostream.live.query_subscriber import QuerySubscriber
 from tycostream.live.reading import expect_snapshot, leads, read_by
 from tycostream.live.rendering import LiveRoot, Rendering
 from tycostream.live.slices import Discard, Slices
+from tycostream.live.subscriber import uncounted
 from tycostream.live.targets import Push
 from tycostream.observe.events import BatchApplied, Emit, FeedStateChanged
 from tycostream.rows import Batch, Change, Position, Row, RowType
@@ -339,8 +340,11 @@ class Hub:
         """A connection's way out. ``bytes_max``: at most ``outbox_bytes_max``, which it is if it is not said."""
         return Outbox(framing, sink, self._cohorts.ticker, bytes_max=bytes_max or self.outbox_bytes_max)
 
-    async def query(self, plan: Plan) -> bytes:
-        """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting."""
+    async def query(self, plan: Plan, count: Callable[[int], None] = uncounted) -> bytes:
+        """Answer a one-shot query with all its roots as they are at one moment; a small one without awaiting.
+
+        ``count`` is told how many rows it has.
+        """
         for static in plan.statics.values():
             if not static.text.step():  # what a schema says of itself can be fifty megabytes
                 await self._slices.run(static.text.step)
@@ -367,6 +371,7 @@ class Hub:
                 "the result is too large to be made at once",
                 hint="ask for less with limit and where, in nested lists too",
             )
+        count(rendering.rows)
         if done and not plan.lengthy:
             return rendering.payload(stale)
         if not done:

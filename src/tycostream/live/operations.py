@@ -30,6 +30,10 @@ class Subscription(Protocol):
         """The server ends it with an error, its last message. Idempotent."""
 
     @property
+    def outcome(self) -> str:
+        """How it ended, once it has: ``completed``, or the code of its error."""
+
+    @property
     def told(self) -> Told:
         """What it was sent."""
 
@@ -65,10 +69,10 @@ class Operations(Protocol):
         TooMany if the session's user, address or role starts too many.
         """
 
-    async def query(self, plan: Plan, session: Session) -> bytes:
+    async def query(self, plan: Plan, session: Session, count: Callable[[int], None]) -> bytes:
         """Answer a one-shot query: the whole payload as JSON, true at one moment. Raises RequestError.
 
-        ``session``: whose limits of time and of queries at once hold.
+        ``session``: whose limits of time and of queries at once hold. ``count`` is told how many rows it has.
 
         Over few rows it never awaits; over many it lets the event loop go on between slices. May be cancelled.
         """

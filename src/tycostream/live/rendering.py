@@ -145,6 +145,11 @@ class Rendering:
         return self._encoding.refused
 
     @property
+    def rows(self) -> int:
+        """How many it has, those nested in others apart, once it is captured."""
+        return self._encoding.rows
+
+    @property
     def captured(self) -> bool:
         """Whether it needs the views no more."""
         return self._encoding.captured
@@ -206,6 +211,7 @@ class _Encoding:
         self._todo: list[Sequence[bytes] | _Window] = []  # per root its value, or what it is to be made of
         self.captured = False
         self.bytes = 0
+        self.rows = 0
         self.too_large = False
         self.values: list[Sequence[bytes]] = []
         self._nested = [
@@ -224,6 +230,7 @@ class _Encoding:
             if root.plan.mode is not Mode.BY_PK and root.view.length > root.plan.rows_max:
                 self._refuse(root)
                 return
+            self.rows += 1 if root.encoder is None else root.view.length  # aggregates alone are one result
             if isinstance(root.view, Totals):
                 self._todo.append((totals_of(root.plan).value(root.view.cells(), ()),))
             elif self._followed(root, root.view):  # its pieces have all

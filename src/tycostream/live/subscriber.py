@@ -22,6 +22,13 @@ class Told(NamedTuple):
     rows: int
 
 
+COMPLETED: Final = "completed"
+
+
+def uncounted(rows: int) -> None:
+    """Who asks for a query's rows and not for their number."""
+
+
 class BaseSubscriber:
     """One client's operation on one connection."""
 
@@ -30,6 +37,7 @@ class BaseSubscriber:
         self.operation_id = operation_id
         self.plan = NOTHING  # what it was planned as, for this client; set at once by who makes it
         self.ended = False
+        self.outcome = COMPLETED  # see Subscription
         self.told_stale = False  # what the client last heard of its source's staleness; nothing is good news
         self.messages_told = 0
         self.rows_told = 0  # or changes; a row that is told again counts again
@@ -90,6 +98,7 @@ class BaseSubscriber:
     def fail(self, error: RequestError) -> None:
         """The server ends it with an error."""
         if not self.ended:
+            self.outcome = error.code
             self.cancel()
             self.outbox.control(self.outbox.framing.error(self.operation_id, [error]))
             if self.failed is not None:

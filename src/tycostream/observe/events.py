@@ -249,6 +249,66 @@ class OperationFailed:
     internal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client asked for. ``connection`` is its id in the admin API; ``document`` the SHA-256 of the text, ``name``
+    what the client calls the operation.
+    """
+
+    connection: str
+    transport: str
+    client_ip: str
+    role: str
+    user: str
+    token: str
+    name: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationStarted:
+    """An operation of a client began. ``operation`` is a number of this process: its end has the same one."""
+
+    operation: int
+    asked: Asked
+    kind: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationEnded:
+    """An operation ended. ``reason``: completed, client, disconnected, or the code of the error that ended it.
+
+    ``rows``: those sent, or changes, each as often as it was; rows nested in others do not count.
+    """
+
+    operation: int
+    asked: Asked
+    kind: str
+    sources: tuple[str, ...]
+    reason: str
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRefused:
+    """An operation was refused before it began: a field that the role has not, a limit, a document that is not allowed."""
+
+    asked: Asked
+    code: str
+    message: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditUnavailable:
+    """The audit log cannot be written."""
+
+    reason: str
+    hint: str
+
+
 Event = (
     FeedStateChanged
     | UpstreamNotice
@@ -276,9 +336,19 @@ Event = (
     | RequestRefused
     | LimitReached
     | OperationFailed
+    | OperationStarted
+    | OperationEnded
+    | OperationRefused
+    | AuditUnavailable
 )
 Emit = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
     """An Emit that tells nobody: for tests and tools."""
+
+
+def event_name(event: Event) -> str:
+    """What logs call an event: its class in small letters, operation_ended."""
+    words = [letter if letter.islower() else f"_{letter.lower()}" for letter in type(event).__name__]
+    return "".join(words).lstrip("_")

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from tycostream.observe.events import (
+    AuditUnavailable,
     Authenticated,
     BatchApplied,
     CertificateExpires,
@@ -21,7 +22,10 @@ from tycostream.observe.events import (
     KeysFetched,
     KeysUnavailable,
     LimitReached,
+    OperationEnded,
     OperationFailed,
+    OperationRefused,
+    OperationStarted,
     PermissionUnfit,
     RelationshipUnfit,
     RequestRefused,
@@ -29,6 +33,7 @@ from tycostream.observe.events import (
     SlotKeepsLog,
     SourceRerun,
     StateUnavailable,
+    event_name,
 )
 
 _threshold = logging.INFO
@@ -47,6 +52,10 @@ _LEVELS: Final = {
     StateUnavailable: logging.WARNING,
     CohortQuarantined: logging.ERROR,
     OperationFailed: logging.ERROR,
+    OperationStarted: logging.DEBUG,
+    OperationEnded: logging.DEBUG,
+    OperationRefused: logging.DEBUG,
+    AuditUnavailable: logging.ERROR,
 }
 
 
@@ -94,7 +103,7 @@ def log_sink(event: Event) -> None:
         level = _level(event)
     if level >= _threshold:
         structlog.get_logger().log(
-            level, _name(event), **{k: v for k, v in asdict(event).items() if v not in ("", None)}
+            level, event_name(event), **{k: v for k, v in asdict(event).items() if v not in ("", None)}
         )
 
 
@@ -111,8 +120,3 @@ def _level(event: Event) -> int:
             return logging.WARNING if event.warn else logging.DEBUG
         case _:
             return logging.INFO
-
-
-def _name(event: Event) -> str:
-    words = [letter if letter.islower() else f"_{letter.lower()}" for letter in type(event).__name__]
-    return "".join(words).lstrip("_")

@@ -11,12 +11,15 @@ from tycostream.errors import RequestError
 from tycostream.graphql.plan import Plan
 from tycostream.live.outbox import Outbox
 from tycostream.live.query_subscriber import too_large
-from tycostream.live.subscriber import Told
+from tycostream.live.subscriber import COMPLETED, Told
 from tycostream.observe.events import Emit, LimitReached, OperationFailed
 
 _STARTED_MAX: Final = (
     4  # answers held for one connection at a time: each may be as large as the outbox's bound
 )
+
+
+Query = Callable[[Callable[[int], None]], Awaitable[bytes]]  # its payload; it is given what counts its rows
 
 
 class Answers:
@@ -31,7 +34,7 @@ class Answers:
     def answer(
         self,
         wire_id: bytes,
-        query: Callable[[], Awaitable[bytes]],
+        query: Query,
         on_end: Callable[[], None],
         plan: Plan | None = None,
     ) -> Answer:
@@ -67,7 +70,7 @@ class Answer:
         self,
         answers: Answers,
         wire_id: bytes,
-        query: Callable[[], Awaitable[bytes]],
+        query: Query,
         on_end: Callable[[], None],
         plan: Plan | None,
     ) -> None:
@@ -79,11 +82,13 @@ class Answer:
         self._task: asyncio.Task[None] | None = None
         self._frames: bytes | None = None
         self.ended = False
+        self.outcome = COMPLETED  # see Subscription
+        self.rows = 0  # in its answer
 
     @property
     def told(self) -> Told:
-        """See Subscription: nothing, for with its answer it is over."""
-        return Told(0, 0)
+        """See Subscription: nothing, until it is over with its answer."""
+        return Told(1, self.rows) if self.ended and self.outcome == COMPLETED else Told(0, 0)
 
     @property
     def waiting(self) -> bool:
@@ -104,7 +109,7 @@ class Answer:
         outbox, wire_id = self._answers.outbox, self._wire_id
         framing = outbox.framing
         try:
-            payload = await self._query()
+            payload = await self._query(self._count)
             if len(payload) > outbox.bytes_max:
                 refused = too_large(len(payload), outbox.bytes_max)
                 self._answers.emit(LimitReached(refused.limit))
@@ -113,8 +118,10 @@ class Answer:
                 wire_id
             )
         except RequestError as error:
+            self.outcome = error.code
             self._frames = framing.error(wire_id, [error])
         except Exception as error:
+            self.outcome = "unexpected"
             self._answers.emit(
                 OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}")
             )
@@ -124,6 +131,9 @@ class Answer:
     def keeps(self, session: Session) -> bool:
         """See Subscription."""
         return self._plan is None or self._plan.holds_for(session)
+
+    def _count(self, rows: int) -> None:
+        self.rows = rows
 
     def cancel(self) -> None:
         """See Subscription: the client ended it, or is gone."""
@@ -138,6 +148,7 @@ class Answer:
     def fail(self, error: RequestError) -> None:
         """See Subscription."""
         if not self.ended:
+            self.outcome = error.code
             self.cancel()
             self._answers.outbox.control(self._answers.outbox.framing.error(self._wire_id, [error]))
             self._on_end()

@@ -19,6 +19,7 @@ from tycostream.live.clients import RunningOperation, running_operation
 from tycostream.live.framing import Sink
 from tycostream.live.operations import Operations, Subscription
 from tycostream.observe.events import Emit, LimitReached, OperationFailed
+from tycostream.transports.activity import Activity
 from tycostream.transports.answers import Answers
 from tycostream.transports.sessions import ClientSession, changed_session
 from tycostream.transports.wire.transport_ws import (
@@ -53,6 +54,11 @@ class Running:
     plan: Plan
     name: str
     since_s: float
+    activity: Activity
+
+    def ended(self, reason: str) -> None:
+        """It is over."""
+        self.activity.ended(reason, self.subscription.told.rows)
 
 
 class Connection:
@@ -113,6 +119,7 @@ class Connection:
                 ended = self._running.pop(operation_id, None)
                 if ended is not None:
                     ended.subscription.cancel()
+                    ended.ended("client")
             case Close(code, reason):
                 self._sink.abort(code, reason)
 
@@ -143,9 +150,8 @@ class Connection:
         if not self._may_stay():
             return
         session = self._client.session
-        for operation_id, running in list(self._running.items()):
+        for running in list(self._running.values()):
             if not running.subscription.keeps(session):
-                self._running.pop(operation_id, None)
                 running.subscription.fail(changed_session())
 
     def _pong(self, payload: Mapping[str, object]) -> None:
@@ -153,12 +159,14 @@ class Connection:
 
     def _start(self, request: Subscribe) -> None:
         wire_id = escaped(request.id)
+        activity = self._activity(request)
         try:
             if len(self._running) >= self._operations_max:
                 raise self._too_many()
             plan = self._operations.prepare(
                 request.query, request.operation_name, request.variables, self._client.session
             )
+            activity.began(plan)
             # active before it starts: a source that fails at once ends it again
             self.protocol.active.add(request.id)
             running: Subscription
@@ -170,14 +178,28 @@ class Connection:
                 running = self._answers.answer(wire_id, query, self._ender(request.id), plan)
             if request.id in self.protocol.active:
                 named = request.operation_name or ""
-                self._running[request.id] = Running(running, plan, named, self._clock.time())
+                self._running[request.id] = Running(running, plan, named, self._clock.time(), activity)
+            else:
+                activity.ended(running.outcome, running.told.rows)
         except InvalidRequest as invalid:
-            self._refuse(request.id, wire_id, invalid.errors)
+            self._refuse(request.id, wire_id, invalid.errors, activity)
         except RequestError as error:
-            self._refuse(request.id, wire_id, (error,))
+            self._refuse(request.id, wire_id, (error,), activity)
         except Exception as error:
             self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
-            self._refuse(request.id, wire_id, (RequestError("unexpected", "internal error"),))
+            self._refuse(request.id, wire_id, (RequestError("unexpected", "internal error"),), activity)
+
+    def _activity(self, request: Subscribe) -> Activity:
+        return Activity(
+            self._emit,
+            self._clock.monotonic,
+            connection=self.number,
+            transport=self.transport,
+            client_ip=self.client_ip,
+            session=self._client.session,
+            query=request.query,
+            name=request.operation_name or "",
+        )
 
     def _too_many(self) -> RequestError:
         self._emit(LimitReached("operations_max", self._client.session.role))
@@ -187,7 +209,10 @@ class Connection:
             hint="end some, or open another connection; server.operations_max is the limit",
         )
 
-    def _refuse(self, operation_id: str, wire_id: bytes, errors: tuple[RequestError, ...]) -> None:
+    def _refuse(
+        self, operation_id: str, wire_id: bytes, errors: tuple[RequestError, ...], activity: Activity
+    ) -> None:
+        activity.refused(errors)
         self.protocol.active.discard(operation_id)
         self._running.pop(operation_id, None)
         self.outbox.control(FRAMING.error(wire_id, errors))
@@ -195,7 +220,9 @@ class Connection:
     def _ender(self, operation_id: str) -> Callable[[], None]:
         def ended() -> None:
             self.protocol.active.discard(operation_id)
-            self._running.pop(operation_id, None)
+            running = self._running.pop(operation_id, None)
+            if running is not None:
+                running.ended(running.subscription.outcome)
 
         return ended
 
@@ -228,4 +255,5 @@ class Connection:
         running, self._running = self._running, {}
         for each in running.values():
             each.subscription.cancel()
+            each.ended("disconnected")
         self.outbox.close()

@@ -23,6 +23,7 @@ from tycostream.config.model import ServerSettings
 from tycostream.errors import RequestError, TooMany
 from tycostream.graphql.execute import InvalidRequest
 from tycostream.live.operations import Operations
+from tycostream.live.subscriber import COMPLETED
 from tycostream.observe.events import Emit, OperationFailed, RequestRefused
 from tycostream.transports.admin import AdminEndpoint
 from tycostream.transports.door import Door
@@ -91,6 +92,7 @@ class GraphQLEndpoint:
     async def _answer(self, parameters: dict[str, Any], media: str, running: RunningRequest) -> Response:
         # by the GraphQL-over-HTTP text a refused request is 400 in the new media type and 200 in the old, as Hasura's
         refused = 400 if media == GRAPHQL else 200
+        activity = running.asks(self._emit, parameters["query"], parameters.get("operationName") or "")
         try:
             plan = self._operations.prepare(
                 parameters["query"],
@@ -102,16 +104,23 @@ class GraphQLEndpoint:
             if plan.subscription:
                 hint = "connect to the same path with the subprotocol graphql-transport-ws"
                 raise RequestError("not-supported", "subscriptions need a WebSocket", hint=hint)
-            return _result(await self._operations.query(plan, running.session), media)
+            activity.began(plan)
+            payload = await self._operations.query(plan, running.session, activity.count)
+            activity.ended(COMPLETED, activity.rows)
+            return _result(payload, media)
         except InvalidRequest as invalid:
+            activity.refused(invalid.errors)
             return errors_response(invalid.errors, refused, media)
-        except TooMany as error:
-            return too_many_response(error, media)
         except RequestError as error:
+            activity.refused([error])
+            if isinstance(error, TooMany):
+                return too_many_response(error, media)
             return errors_response([error], refused, media)
         except Exception as error:
+            unexpected = RequestError("unexpected", "internal error")
+            activity.refused([unexpected])
             self._emit(OperationFailed("unexpected", "internal error", f"{type(error).__name__}: {error}"))
-            return errors_response([RequestError("unexpected", "internal error")], 500, media)
+            return errors_response([unexpected], 500, media)
 
 
 def _nobody(error: RequestError, media: str) -> Response:

@@ -9,10 +9,13 @@ from tycostream.auth.denied import expired, revoked
 from tycostream.auth.expiry import Expiry
 from tycostream.auth.session import Session
 from tycostream.graphql.plan import Plan
+from tycostream.graphql.trusted import DocumentId
 from tycostream.live.clients import RunningOperation, running_operation
 from tycostream.live.deadline import Interruptible
 from tycostream.live.operations import Operations
 from tycostream.live.subscriber import Told
+from tycostream.observe.events import Emit
+from tycostream.transports.activity import Activity
 
 
 class RunningRequest(Interruptible):
@@ -31,6 +34,7 @@ class RunningRequest(Interruptible):
         self.name = ""
         self.plan: Plan | None = None  # once it is known
         self._number = ""
+        self._activity: Activity | None = None
         self._expiry: Expiry | None = None
         self._unwatch: Callable[[], None] = _nothing
         self._api = session.token is not None and session.token.api
@@ -55,6 +59,8 @@ class RunningRequest(Interruptible):
         self, kind: type[BaseException] | None, raised: BaseException | None, where: TracebackType | None
     ) -> None:
         self._leave()
+        if self._activity is not None:  # and it was not answered
+            self._activity.ended("disconnected" if self._over is None else self._over.code, 0)
         super().__exit__(kind, raised, where)
 
     def _leave(self) -> None:
@@ -62,6 +68,20 @@ class RunningRequest(Interruptible):
         self._unwatch()
         if self._expiry is not None:
             self._expiry.cancel()
+
+    def asks(self, emit: Emit, query: str | DocumentId, name: str) -> Activity:
+        """What it asks for is known."""
+        self._activity = Activity(
+            emit,
+            lambda: self._authenticator.now_s,
+            connection=self._number,
+            transport=self.transport,
+            client_ip=self.client_ip,
+            session=self.session,
+            query=query,
+            name=name,
+        )
+        return self._activity
 
     def operations(self) -> Iterator[RunningOperation]:
         """See Client."""
