@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +67,26 @@ def test_whose_tokens_are_good_no_more(
     denylist.forget(100)
     assert len(denylist) == 0
     assert denylist._by == {}, "nothing is left"
+
+
+def test_a_session_is_asked_of_those_alone_that_name_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    denylist, asked = Denylist(), 0
+
+    def counted(*given: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return concerns(*given)
+
+    monkeypatch.setattr("tycostream.auth.denylist.concerns", counted)
+    for n in range(100):
+        for about in (
+            About(f"t{n}"),
+            About(user=f"u{n}"),
+            About(role=f"r{n}"),
+            About(variables={"org": f"{n}"}),
+        ):
+            denylist.add(Revocation(f"{about}", about, 5.0, 9.0))
+    token = Token("t1", "u2", 7.0)
+    assert not denylist.denies(Session("r3", {"org": "4", "team": "5"}, None, token), 8.0)
+    assert denylist.denies(Session("r", {"org": "4"}, None, Token("t", "u", 5.0)), 8.0)
+    assert asked == 1, "those that were issued later need not be asked either"

@@ -8,6 +8,7 @@ from tycostream.auth.session import Session
 from tycostream.state.revocations import About, Revocation
 
 MOST: Final = 100_000  # some 50 MB
+_VARIABLE: Final = "variable "
 
 
 def concerns(about: About, session: Session, connection: str = "") -> bool:
@@ -59,7 +60,8 @@ class Denylist:
         token = session.token
         if token is None:
             return False
-        names = [("token", token.id), *(("user", user) for user in _users(session)), ("", "")]
+        names = [("token", token.id), *(("user", user) for user in _users(session)), ("role", session.role)]
+        names += [(_VARIABLE + name, text) for name, text in session.variables.items()]
         return any(
             (token.issued_at_s is None or token.issued_at_s <= each.made_s)
             and now_s <= each.until_s
@@ -70,4 +72,11 @@ class Denylist:
 
 
 def _first(about: About) -> tuple[str, str]:
-    return ("token", about.token) if about.token else ("user", about.user) if about.user else ("", "")
+    if about.token:
+        return "token", about.token
+    if about.user:
+        return "user", about.user
+    if about.role or not about.variables:
+        return "role", about.role
+    name, text = min(about.variables.items())
+    return _VARIABLE + name, text
