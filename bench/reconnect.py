@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from harness import TOOLS_CORE, Fake, Json, Server, Spec, control, save, sigterm_unwinds
 from storm_client import Crowd, Waits
@@ -110,13 +109,10 @@ def issuer(algorithm: str) -> Iterator[Issuer]:
     server = http.server.HTTPServer(("127.0.0.1", 0), Published)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    pem = private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
     try:
-        yield Issuer(algorithm, server.server_port, public, pem)
+        yield Issuer(
+            algorithm, server.server_port, public, private
+        )  # read from a text it would be checked anew for each token
     finally:
         server.shutdown()
         server.server_close()
