@@ -1,6 +1,6 @@
 """Live aggregates over a large source: CPU per change, the time until the first result, memory. JSON, never a test.
 
-    make bench-aggregates                      # or: python bench/aggregates.py [--rows 1000000] [--groups 1000] [--changes 20000]
+    make bench-aggregates                      # or: python bench/aggregates.py [--rows 1000000] [--groups 1000] [--changes 20000] [--together 10]
 
 In one process, without sockets or a database. ``groups`` is one aggregate for each of so many symbols (``where: {symbol:
 {_eq: …}}``), ``whole`` one over all rows, each once with ``count`` and ``sum`` and once with more functions; ``nobody`` is what
@@ -63,8 +63,8 @@ def row(n: int, name: str, chance: random.Random, note: int = 0) -> Row:
     return (n, name, "buy", price, chance.randrange(1_000_000), 1_700_000_000_000_000 + n, note)
 
 
-def measured(kind: str, rows: int, groups: int, changes: int) -> dict[str, float]:
-    """One kind of aggregates, in a hub of its own."""
+def measured(kind: str, rows: int, groups: int, changes: int, together: int) -> dict[str, float]:
+    """One kind of aggregates, in a hub of its own; ``together``: changes a transaction."""
     over, fields = KINDS[kind]
     walk_seldom()  # as ``serve`` does
     chance = random.Random(7)
@@ -89,14 +89,17 @@ def measured(kind: str, rows: int, groups: int, changes: int) -> dict[str, float
     figures: dict[str, float] = {"made_s": round(made_s, 2), "memory_mb": round(held_kb / 1024)}
     done = 0
     for what in ("follow", "push"):
-        batches = []
+        edits = []
         for _ in range(changes):
             done += 1
             key = chance.randrange(rows)
             if chance.random() < 0.1:
                 names[key] = symbol(chance.randrange(groups), groups)
-            change = Change(key, None, row(key, names[key], chance, done))
-            batches.append(Batch(Position("bench", 0, done), {"trades": [change]}))
+            edits.append(Change(key, None, row(key, names[key], chance, done)))
+        batches = [
+            Batch(Position("bench", 0, done - changes + at + together), {"trades": edits[at : at + together]})
+            for at in range(0, changes, together)
+        ]
         Counting.messages = 0
         begin = time.process_time()
         for batch in batches:
@@ -116,10 +119,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--groups", type=int, default=1000)
     parser.add_argument("--changes", type=int, default=20_000)
+    parser.add_argument("--together", type=int, default=1, help="changes a transaction")
     parser.add_argument("--kind", choices=KINDS)
     options = parser.parse_args()
     kinds = [options.kind] if options.kind else list(KINDS)
-    figures = {kind: measured(kind, options.rows, options.groups, options.changes) for kind in kinds}
+    sizes = (options.rows, options.groups, options.changes, options.together)
+    figures = {kind: measured(kind, *sizes) for kind in kinds}
     json.dump(figures, sys.stdout, indent=2)
     print()
 

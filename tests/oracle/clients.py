@@ -34,6 +34,10 @@ class Asking(Protocol):
     """What a client asks."""
 
     @property
+    def session(self) -> Session:
+        """Who asks."""
+
+    @property
     def feed(self) -> bool:
         """Whether it is answered by changes, which the client folds."""
 
@@ -56,7 +60,8 @@ Asked = TypeVar("Asked", bound=Asking)
 async def query(app: Operations, question: Asking) -> Any:
     """The answer to a one-shot query."""
     document, variables = question.graphql("query")
-    answer = await app.query(app.prepare(document, None, variables, Session()), Session(), uncounted)
+    session = question.session
+    answer = await app.query(app.prepare(document, None, variables, session), session, uncounted)
     return question.value(exact(answer)["data"])
 
 
@@ -75,6 +80,11 @@ class Question:
     coalesce_ms: int | None = None
     distinct: int = 0  # of the order's first so many columns each combination once
     step: str | None = None  # of documents only this member
+
+    @property
+    def session(self) -> Session:
+        """See Asking."""
+        return Session()
 
     def value(self, data: Any) -> Any:
         """See Asking."""
@@ -122,12 +132,16 @@ class Question:
         if self.key is not None:
             types = self.table.columns
             same = [f"{c} = {literal(v, types[c])}" for c, v in zip(self.table.key, self.key, strict=True)]
-            return f"{select} WHERE {' AND '.join(same)}"
-        select += f" WHERE {where_sql(self.where, self.table)}"
+            return f"{select} WHERE {' AND '.join([*same, self.condition_sql()])}"
+        select += f" WHERE {self.condition_sql()}"
         if self.feed:
             return select
         limit = "ALL" if self.limit is None else self.limit
         return f"{select} {order_sql(self.order, self.table)} LIMIT {limit} OFFSET {self.offset}"
+
+    def condition_sql(self) -> str:
+        """Which rows it is about."""
+        return where_sql(self.where, self.table)
 
     def expected(self, texts: Sequence[str]) -> Any:
         """What a client shows if the SELECT gave these."""
@@ -205,8 +219,8 @@ class Client(Generic[Asked]):
         self._pending: Counter[str] | None = None
         self._read = 0
         document, variables = question.graphql("subscription", self.cursor)
-        plan = app.prepare(document, None, variables, Session())
-        self.subscription = app.subscribe(plan, outbox, b"1", self._ended, Session())
+        plan = app.prepare(document, None, variables, question.session)
+        self.subscription = app.subscribe(plan, outbox, b"1", self._ended, question.session)
         self.ended = False
 
     def _ended(self) -> None:

@@ -16,6 +16,7 @@ from tests.oracle.shapes import ORDERS, SIGNS, Where, comparisons, graphql_value
 from tests.oracle.tree_graphql import document
 from tests.oracle.tree_sql import select
 from tests.oracle.trees import Node, Relation, Tree
+from tycostream.auth.session import Session
 
 _SPREADS = ["stddev", "stddev_pop", "stddev_samp", "var_pop", "var_samp", "variance"]
 _SUMMED = ("integer", "bigint", "numeric")
@@ -32,6 +33,7 @@ class Question:
     coalesce_ms: int | None = None
 
     feed: ClassVar = False
+    session: ClassVar = Session()
 
     def __repr__(self) -> str:
         return f"Question({self.graphql('query')})"
@@ -65,6 +67,7 @@ class Feed:
     coalesce_ms: int | None = None
 
     feed: ClassVar = True
+    session: ClassVar = Session()
 
     def value(self, data: Any) -> Any:
         """See Asking."""
