@@ -41,6 +41,7 @@ VALUES = st.recursive(
 @example({"a": ["a\nb", {"b": "a\nb"}, [], {}]})
 @example({"a": {"b": [{"c": "x" * 100, "d": {"e": ["y" * 60, "z" * 60]}}]}})
 @example({"a" * 110: [], "b" * 110: {}})
+@example({"a": 0.00012067350464317514, "b": -0.00010000000000000005})
 @example({"a": 1e16, "b": 1e-07, "c": -0.0})
 def test_what_is_written_reads_back(tree: dict[str, Any]) -> None:
     assert read("\n".join([*block(tree), ""])) == tree

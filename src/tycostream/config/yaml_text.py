@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from tycostream.config.render import scalar, yaml_key
@@ -98,5 +99,8 @@ def _key(text: str) -> str:
 
 
 def _float(value: float) -> str:
-    # tree.py takes a number with an exponent for one only if it has a dot too
-    return re.sub(r"^(-?\d+)(?=e)", r"\1.0", repr(value))
+    # tree.py takes a number with an exponent for one only if it has a dot too, and one of many places for a text
+    text = repr(value)
+    if len(text.partition(".")[2]) > 18 and "e" not in text:
+        text = f"{Decimal(text):e}"
+    return re.sub(r"^(-?\d+)(?=e)", r"\1.0", text)
