@@ -70,7 +70,10 @@ paths = st.lists(
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(some=st.lists(values, min_size=1, max_size=6), path=paths)
 def test_a_member_is_the_servers(server: psycopg.Connection, some: list[str], path: list[str]) -> None:
-    nested = [*some, f"[{', '.join(some)}]", "{" + ", ".join(f'"a": {text}' for text in some) + "}"]
+    # of a key that is there twice PostgreSQL counts an index from the end in the first value, and takes it in the last
+    twice = not any(step.startswith("-") for step in path)
+    members = [f'"{"a" if twice or not n else n}": {text}' for n, text in enumerate(some)]
+    nested = [*some, f"[{', '.join(some)}]", "{" + ", ".join(members) + "}"]
     nested += [f'{{"a" : [ {", ".join(nested)} ] }}']
     rows = server.execute(
         "SELECT t, (t::json #> p)::text, t::jsonb::text, (t::jsonb #> p)::text FROM unnest(%s::text[]) t, (SELECT %s::text[]) q(p)",

@@ -19,7 +19,7 @@ from tycostream.state import postgres as postgres_state
 from tycostream.state.base import Script, StateStore
 from tycostream.state.opening import open_state
 from tycostream.state.revocations import About, News, Revocation, denied_since, deny
-from tycostream.state.schema import VERSION
+from tycostream.state.schema import VERSION, expect
 from tycostream.state.tokens import (
     FIND_MAX,
     ApiToken,
@@ -203,6 +203,26 @@ async def test_a_file_is_for_its_owner_only_and_is_made_anew_when_it_is_gone(tmp
     await other.close()
     with pytest.raises(StateError, match="cannot be read or written"):
         await store.read(find([]))
+
+
+async def test_a_file_that_goes_while_it_is_opened_is_not_taken_for_one_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.db"
+    store = open_state(f"sqlite:///{path}")
+
+    def gone(version: int) -> None:
+        expect(version)
+        path.rename(tmp_path / "elsewhere")
+
+    monkeypatch.setattr("tycostream.state.sqlite.expect", gone)
+    with pytest.raises(StateError) as error:
+        await store.read(find([]))
+    assert "it was removed while it was opened" in error.value.detail
+    monkeypatch.undo()
+    assert (await store.read(find([]))).tokens == {}
+    assert path.exists()
+    await store.close()
 
 
 async def test_a_file_that_is_none_of_ours_says_so_and_may_be_mended(tmp_path: Path) -> None:

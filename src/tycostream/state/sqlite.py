@@ -79,10 +79,13 @@ class SqliteState:
                 with _transaction(connection):
                     _run(connection, make())
                 expect(connection.execute(PRESENT).fetchone()[0])
+                self._file = _file(self._path)
+                if self._file is None:  # gone meanwhile: what is written into it nobody will read
+                    raise FileNotFoundError("it was removed while it was opened")
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._file = connection, _file(self._path)
+            self._connection = connection
         return self._connection
 
     def _forget(self) -> None:
