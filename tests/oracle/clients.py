@@ -137,7 +137,12 @@ class Question:
         if self.feed:
             return select
         limit = "ALL" if self.limit is None else self.limit
-        return f"{select} {order_sql(self.order, self.table)} LIMIT {limit} OFFSET {self.offset}"
+        return f"{select} {order_sql(self.order, self.ordered)} LIMIT {limit} OFFSET {self.offset}"
+
+    @property
+    def ordered(self) -> Table:
+        """What rows that are equal in the order are sorted by: its key, or else its columns."""
+        return self.table
 
     def condition_sql(self) -> str:
         """Which rows it is about."""

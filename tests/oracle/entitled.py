@@ -65,6 +65,12 @@ class Entitled(Question):
         """See Asking."""
         return Session(ROLE, {"mine": self.mine})
 
+    @property
+    def ordered(self) -> Table:
+        """See Question: what is hidden tells nothing by the order of what is seen, but for a key."""
+        assert self.permit is not None
+        return self.table if self.table.key else self.permit.seen
+
     def condition_sql(self) -> str:
         """See Question."""
         assert self.permit is not None
