@@ -283,6 +283,24 @@ def test_a_cohort_lingers_and_is_then_forgotten() -> None:
     assert later.subscription.cohort is not cohort
 
 
+def test_who_joins_a_lingering_cohort_while_its_source_is_away_is_told_when_it_is_back() -> None:
+    db = Db([(1, 1, "a")])
+    query = Client(db.hub, plan(ITEMS, Mode.LIST))
+    db.clock.run()
+    query.subscription.cancel()
+    db.hub.mark("items", SourceState.STALE)
+    db.clock.run()
+    back = Client(db.hub, plan(ITEMS, Mode.LIST))
+    db.clock.run()
+    back.read()
+    assert back.subscription.cohort is query.subscription.cohort
+    assert back.stale
+    db.hub.mark("items", SourceState.LIVE)
+    db.clock.run()
+    back.read()
+    assert not back.stale
+
+
 def test_live_queries_conflate_to_the_latest() -> None:
     db = Db()
     query = Client(db.hub, plan(ITEMS, Mode.LIST), room=1)

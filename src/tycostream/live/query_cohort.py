@@ -163,9 +163,10 @@ class QueryCohort:
 
     def flush(self) -> None:
         """Push the result to the members at the head, unless the last push was too short ago."""
-        if not self.members:
-            return
         version, stale = self._delivered
+        if not self.members:
+            self._delivered = (version, self.stale)  # who joins is told of it when it joins
+            return
         if self._rendering is None and (self._held or (self._dirty and self.hydrated)):
             now = self.clock.monotonic()
             if now >= self._due_s or self._rendered < self._live_again:
