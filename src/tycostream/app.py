@@ -363,11 +363,12 @@ class App:
         operation_name: str | None,
         variables: Mapping[str, object] | None,
         session: Session,
+        after: str | None = None,
     ) -> Plan:
         """See Operations."""
         self.limiter.operation(session)
         try:
-            return self._planners.plan(Request(query, operation_name, variables, session))
+            return self._planners.plan(Request(query, operation_name, variables, session, after))
         except InvalidRequest as invalid:
             for error in invalid.errors:
                 self.limiter.note(session.role, error)

@@ -14,7 +14,7 @@ from tycostream.config.model import Config
 from tycostream.config.relationships import fields_of
 from tycostream.errors import RequestError
 from tycostream.graphql.execute import InvalidRequest, Planner
-from tycostream.graphql.plan import Plan, Request
+from tycostream.graphql.plan import Plan, Request, resumed
 from tycostream.graphql.trusted import TrustedDocuments
 from tycostream.live.live_source import permitted_no_more
 from tycostream.observe.events import Emit, PermissionUnfit
@@ -107,6 +107,8 @@ class Planners:
             )
         except InvalidRequest as invalid:
             raise InvalidRequest([self._explained(error, session) for error in invalid.errors]) from None
+        if request.after is not None:
+            plan = resumed(plan, request.after)
         return dataclasses.replace(plan, permissions=self._permissions, request=request)
 
     def as_permitted(self, plan: Plan) -> Plan:

@@ -72,6 +72,7 @@ class HubServer:
         operation_name: str | None,
         variables: Mapping[str, object] | None,
         session: Session,
+        after: str | None = None,
     ) -> Plan:
         return self._planner.plan(query, operation_name, variables, session)
 

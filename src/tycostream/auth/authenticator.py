@@ -51,6 +51,7 @@ class Authenticator:
         self.expiries = Expiries(clock)
         self._watchers: set[Callable[[], None]] = set()
         self._former: list[Issuers] = []
+        self.era = 0  # how often it was configured anew; what was let in by an earlier one is void
         self.tokens = tokens
         self.revocations = Revocations(None, clock, emit) if revocations is None else revocations
         self._use(config)
@@ -90,6 +91,7 @@ class Authenticator:
         if self._issuers is not None:
             self._former.append(self._issuers)
         self._use(config)
+        self.era += 1
         for told in list(self._watchers):
             told()
 

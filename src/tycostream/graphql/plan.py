@@ -7,7 +7,7 @@ compute the same rows and the same bytes, whoever asks, so that their subscriber
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, NamedTuple, Protocol, cast
 
@@ -252,6 +252,9 @@ class Request:
     operation_name: str | None
     variables: Mapping[str, object] | None
     session: Session
+    after: str | None = (
+        None  # where its transport says that a change feed is to go on, whatever the document says
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +345,28 @@ def sources_of(plan: Plan) -> tuple[str, ...]:
 _STALE: Final = {True: b',"extensions":{"stale":true}}', False: b',"extensions":{"stale":false}}'}
 
 
+class Resumable(bytes):
+    """A payload that knows where its client stands once it has it: ``cursor`` goes on from there."""
+
+    cursor: str
+
+    def __new__(cls, payload: bytes, cursor: str) -> Resumable:
+        """``cursor``: as in a change set."""
+        self = super().__new__(cls, payload)
+        self.cursor = cursor
+        return self
+
+
 def with_stale(payload: bytes, stale: bool) -> bytes:
     """A payload that was made without it, with ``extensions.stale``."""
-    return payload[:-1] + _STALE[stale]
+    told = payload[:-1] + _STALE[stale]
+    return Resumable(told, payload.cursor) if isinstance(payload, Resumable) else told
+
+
+def resumed(plan: Plan, after: str) -> Plan:
+    """A change feed's plan, from ``after`` on instead of where it says itself; any other plan as it is."""
+    if len(plan.roots) == 1:
+        root = plan.roots[0]
+        if isinstance(root, RootPlan) and root.mode is Mode.CHANGES:
+            return replace(plan, roots=(replace(root, after=after),))
+    return plan

@@ -74,6 +74,10 @@ class Clients:
         self._clients[number] = client
         return number
 
+    def replace(self, number: str, client: Client) -> None:
+        """Another goes on in a client's place, as the same one for whoever looks."""
+        self._clients[number] = client
+
     def leave(self, number: str) -> None:
         """It is gone. Idempotent."""
         self._clients.pop(number, None)

@@ -12,7 +12,7 @@ from tycostream.dataflow.predicate import TRUE, Predicate, compile_predicate
 from tycostream.dataflow.router import mask
 from tycostream.dataflow.unkeyed import Pair, apart
 from tycostream.dataflow.veil import look
-from tycostream.graphql.plan import ChangeEncoder, Coalesce, Phase, Plan, RootPlan
+from tycostream.graphql.plan import ChangeEncoder, Coalesce, Phase, Plan, Resumable, RootPlan
 from tycostream.live.change_chunks import ChangeChunks
 from tycostream.live.cursor import CursorBox, plan_digest
 from tycostream.live.feed_subscriber import FeedSubscriber
@@ -83,6 +83,7 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         )
         self._look = look(root.veil)
         self._unkeyed = root.alike is not None
+        self._tellers = 0  # members whose framing tells the cursor, selected or not
         self._snapshot: ChangeChunks[Row] | None = None
         self._nets: dict[tuple[int, int], ChangeChunks[tuple[Row | None, Row | None]]] = {}
 
@@ -134,18 +135,35 @@ class FeedCohort(LogCohort[FeedSubscriber]):
 
     def heartbeat(self) -> None:
         """Publish an empty set with a new cursor: on a fixed clock, so it tells nothing about hidden rows."""
-        if not self.encoder.wants_cursor:
-            return
-        if self.at_head:
-            self._offer([self.nothing()], self.head, 0)
-        for member in list(self._pacing):
-            member.heartbeat()
+        if self.encoder.wants_cursor:
+            if self.at_head:
+                self._offer([self.nothing()], self.head, 0)
+            for member in list(self._pacing):
+                member.heartbeat()
+        elif self._tellers and not self._published:  # else they are about to be told
+            for member in [each for each in (*self.at_head, *self._pacing) if _tells(each)]:
+                if member in self.at_head:
+                    self._leave_head(member)
+                member.heartbeat()
 
     def nothing(self) -> bytes:
         """See LogCohort."""
         return self.payload(Phase.LIVE, (), complete=True, resync=False, cursor=self.cursor())
 
     # what subscribers call
+
+    def enter(self, member: FeedSubscriber) -> None:
+        """See LogCohort."""
+        super().enter(member)
+        if _tells(member):
+            if not self._tellers:  # what was encoded till now says nothing of cursors
+                self._deserted()
+            self._tellers += 1
+
+    def leave(self, member: FeedSubscriber) -> None:
+        """See LogCohort."""
+        self._tellers -= _tells(member)
+        super().leave(member)
 
     def _deserted(self) -> None:
         self._nets.clear()
@@ -235,8 +253,8 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         return ChangeChunks(keys, encode, self.payload, Phase.LIVE, self.head, self.cursor(), quiet=True)
 
     def cursor(self) -> str | None:
-        """The cursor of the source's present position, if the selection asks for one."""
-        if not self.encoder.wants_cursor:
+        """The cursor of the source's present position, if anybody is told: to seal one costs."""
+        if not (self.encoder.wants_cursor or self._tellers):
             return None
         return self._cursors.seal(self._source.log.position, self._digest())
 
@@ -250,7 +268,8 @@ class FeedCohort(LogCohort[FeedSubscriber]):
     ) -> bytes:
         """A whole execution result with one change set."""
         value = self.encoder.result(phase, changes, complete=complete, resync=resync, cursor=cursor)
-        return self.plan.payload([value])
+        payload = self.plan.payload([value])
+        return Resumable(payload, cursor) if self._tellers and cursor is not None else payload
 
     def _digest(self) -> bytes:
         """What a cursor is good for: this plan, over these rows."""
@@ -258,3 +277,7 @@ class FeedCohort(LogCohort[FeedSubscriber]):
         if self._digested is None or self._digested[0] != definition:
             self._digested = definition, plan_digest((self._root_key, definition))
         return self._digested[1]
+
+
+def _tells(member: FeedSubscriber) -> bool:
+    return member.outbox.framing.tells_cursor

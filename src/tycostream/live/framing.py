@@ -17,6 +17,7 @@ class Framing(Protocol):
     """One wire protocol's way to put payloads on a socket: pure, stateless, shared by its connections."""
 
     key: Hashable
+    tells_cursor: bool  # whether its messages say where a client stands, beside payloads that are Resumable
 
     def next_parts(self, payloads: Sequence[bytes], id_length: int) -> list[bytes]:
         """Parts such that ``operation_id.join(parts)`` frames every payload as a `next` message, in order."""

@@ -161,6 +161,10 @@ class LogCohort(Generic[M]):
 
     # what subscribers call
 
+    def enter(self, member: M) -> None:
+        """``member`` is one of its own from now on."""
+        self.members.add(member)
+
     @property
     def head(self) -> int:
         """The sequence number of the newest batch."""

@@ -41,7 +41,7 @@ class LogSubscriber(BaseSubscriber):
         self._entered: Told | None = None  # what its cohort had told at the head when it came there
         self._spoken = False  # whether anything was sent
         self._standing: Standing | None = None  # what it had seen in the cohort that it came from
-        cohort.members.add(self)
+        cohort.enter(self)
 
     def start(self) -> None:
         """Begin where its operation asks for; RequestError if that cannot be."""
@@ -57,7 +57,7 @@ class LogSubscriber(BaseSubscriber):
         self.left()
         self.cohort = cohort
         self._first_s, self.untold = None, False
-        cohort.members.add(self)
+        cohort.enter(self)
 
     def fall_behind(self, seq: int) -> None:
         """It has everything up to ``seq`` and must pull the rest."""

@@ -63,8 +63,11 @@ class Operations(Protocol):
         operation_name: str | None,
         variables: Mapping[str, object] | None,
         session: Session,
+        after: str | None = None,
     ) -> Plan:
         """Compile and bind an operation; InvalidRequest lists what is wrong with it.
+
+        ``after``: the cursor that a change feed goes on from, whatever its own argument says; nothing to other operations.
 
         TooMany if the session's user, address or role starts too many.
         """

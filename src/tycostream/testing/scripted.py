@@ -319,6 +319,7 @@ class LineFraming:
     """One JSON message a line: a Framing for tests."""
 
     key: Hashable = "line"
+    tells_cursor = False
 
     def next_parts(self, payloads: Sequence[bytes], id_length: int) -> list[bytes]:
         """See Framing."""

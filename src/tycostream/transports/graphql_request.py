@@ -1,6 +1,6 @@
 """A GraphQL request out of an HTTP one: what is taken, in which form, and what no page may have a browser send unasked.
 
-Only queries run over HTTP, but their answers are worth asking for, and asking costs. So a POST has a type that no form
+Nothing here changes anything, but answers are worth asking for, and asking costs. So a POST has a type that no form
 can have, and a GET is authenticated by a cookie only if it has what no page can add without a preflight.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from tycostream.errors import RequestError
 from tycostream.transports.origin import foreign_and_unnamed, unasked
 from tycostream.transports.responses import GRAPHQL, JSON
 from tycostream.transports.wire.documents import NoDocument, document_of
+from tycostream.transports.wire.sse import EVENT_STREAM
 
 _DECODER: Final = msgspec.json.Decoder(float_hook=Decimal)
 _TYPES: Final = (JSON, "application/graphql+json")
@@ -60,16 +61,32 @@ def guard(request: Request, cookies: frozenset[str]) -> None:
         raise Refused(403, error)
 
 
-def media_type(request: Request) -> str:
-    """The media type of the answer, by Accept."""
+class Accepted(NamedTuple):
+    """What a client takes as an answer, by Accept."""
+
+    media: str
+    """The media type of queries' results and of what is refused by a status."""
+
+    stream: bool = False
+    """Whether subscriptions may be answered, by a stream of events."""
+
+    only_stream: bool = False
+    """Whether whatever was understood is answered so."""
+
+
+def accepted(request: Request) -> Accepted:
+    """What the client takes. Some name every type that they know: to them a query is answered in JSON."""
     accept = request.headers.get("accept", "*/*").lower()
+    stream = EVENT_STREAM in accept
     if GRAPHQL in accept:
-        return GRAPHQL
+        return Accepted(GRAPHQL, stream)
     if JSON in accept or "*/*" in accept or "application/*" in accept or not accept.strip():
-        return JSON
+        return Accepted(JSON, stream)
+    if stream:
+        return Accepted(GRAPHQL, stream=True, only_stream=True)
     if request.method == "GET" and "text/html" in accept:
-        return JSON
-    raise _bad(406, f"this server answers with {GRAPHQL} or {JSON}")
+        return Accepted(JSON)
+    raise _bad(406, f"this server answers with {GRAPHQL}, {JSON} or {EVENT_STREAM}")
 
 
 async def body_of(request: Request, bytes_max: int) -> bytes:

@@ -19,10 +19,13 @@ from uvicorn.server import ServerState
 
 from tycostream.auth.connections import Slot
 from tycostream.auth.limiter import Limiter, network
+from tycostream.auth.session import Session
 from tycostream.clock import Clock, Timer
 from tycostream.config.model import ServerConfig, ServerSettings
+from tycostream.errors import RequestError
 from tycostream.observe.events import Emit, RequestRefused
 from tycostream.transports.caller import caller
+from tycostream.transports.event_stream_socket import EventStreamSocket
 from tycostream.transports.responses import status_of
 
 _HEADERS_MAX: Final = 100
@@ -48,7 +51,7 @@ class _Awaited(Enum):
 
 
 class HttpShell(HttpToolsProtocol):
-    """One socket."""
+    """One socket. Handlers find it at ``request.state.socket``."""
 
     def __init__(
         self,
@@ -63,10 +66,10 @@ class HttpShell(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, loop)
         self.logger = _LOGGER
-        self._settings: ServerConfig = settings()
+        self.settings: ServerConfig = settings()
         self._connections = limiter.connections
         self._slot: Slot | None = None
-        self._clock = clock
+        self.clock = clock
         self._emit = emit
         self._awaited = _Awaited.REQUEST
         self._head_bytes = 0
@@ -74,6 +77,7 @@ class HttpShell(HttpToolsProtocol):
         self._body_raw_bytes = 0
         self._deadline: Timer | None = None
         self._unread: Timer | None = None
+        self._gone: Callable[[], None] | None = None
         self._problem = (400, "the request is malformed")
 
     # asyncio.Protocol
@@ -82,10 +86,10 @@ class HttpShell(HttpToolsProtocol):
         """See asyncio.Protocol."""
         super().connection_made(transport)
         self._slot = self._connections.enter()
-        who = caller(self.client[0] if self.client else None, (), self._settings)
+        who = caller(self.client[0] if self.client else None, (), self.settings)
         if not who.proxied:  # else it is told with the request for whom the proxy asks
             self._slot.comes_from(network(who.ip))
-        self._wait(self._settings.header_timeout.total_seconds())
+        self._wait(self.settings.header_timeout.total_seconds())
         if self._slot.refusal is not None and self._connections.crowded:
             self._abort()
 
@@ -96,6 +100,10 @@ class HttpShell(HttpToolsProtocol):
             self._slot.leave()
         self.resume_writing()
         super().connection_lost(exc)
+        self._forget_request()
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -105,19 +113,19 @@ class HttpShell(HttpToolsProtocol):
             return
         if before is _Awaited.HEAD:
             self._head_bytes += len(data)
-            if self._head_bytes > self._settings.header_bytes_max:
+            if self._head_bytes > self.settings.header_bytes_max:
                 self._refuse(431, self._too_large())
         elif before is _Awaited.BODY:
             self._body_raw_bytes += len(data)
             overhead = self._body_raw_bytes - self._body_bytes
-            if overhead > self._settings.header_bytes_max + _OVERHEAD_MAX * self._body_bytes:
+            if overhead > self.settings.header_bytes_max + _OVERHEAD_MAX * self._body_bytes:
                 self._refuse(400, "the body has more around it than in it")
 
     def pause_writing(self) -> None:
         """The transport's buffer is over its high-water mark."""
         super().pause_writing()
         if self._unread is None:
-            self._unread = self._clock.call_later(_UNREAD_TIMEOUT_S, self._abort)
+            self._unread = self.clock.call_later(_UNREAD_TIMEOUT_S, self._abort)
 
     def resume_writing(self) -> None:
         """The transport's buffer has drained."""
@@ -129,9 +137,10 @@ class HttpShell(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        self.scope["state"]["socket"] = self
         self._awaited = _Awaited.HEAD
         self._head_bytes = 0
-        self._wait(self._settings.header_timeout.total_seconds())
+        self._wait(self.settings.header_timeout.total_seconds())
 
     def on_headers_complete(self) -> None:
         """See httptools."""
@@ -142,13 +151,13 @@ class HttpShell(HttpToolsProtocol):
             raise ValueError(self._slot.refusal.message)
         self._awaited = _Awaited.BODY
         self._body_bytes = self._body_raw_bytes = 0
-        self._wait(self._settings.body_timeout.total_seconds())
+        self._wait(self.settings.body_timeout.total_seconds())
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
         self._body_bytes += len(body)
-        if self._body_bytes > _BODY_FACTOR_MAX * self._settings.message_bytes_max + _BODY_BYTES_MORE:
+        if self._body_bytes > _BODY_FACTOR_MAX * self.settings.message_bytes_max + _BODY_BYTES_MORE:
             self._problem = (413, "the body is too large")
             raise ValueError(self._problem[1])  # as above
         super().on_body(body)
@@ -172,7 +181,7 @@ class HttpShell(HttpToolsProtocol):
         answered = self.cycle is not None and self.cycle.response_complete
         if self._awaited is _Awaited.NOTHING and answered and not self.pipeline:
             self._awaited = _Awaited.REQUEST
-            self._wait(self._settings.header_timeout.total_seconds())
+            self._wait(self.settings.header_timeout.total_seconds())
 
     def handle_websocket_upgrade(self) -> None:
         """The socket is another protocol's from now on, with its place among the connections."""
@@ -182,6 +191,53 @@ class HttpShell(HttpToolsProtocol):
         assert slot is not None
         self._connections.hand_over(self.transport, slot)
         super().handle_websocket_upgrade()
+
+    # see Requested and Streaming
+
+    def watch(self, gone: Callable[[], None] | None) -> None:
+        """See Requested."""
+        self._gone = gone
+        if gone is not None and self.transport.is_closing():
+            gone()
+
+    def reserve(self, client_ip: str, session: Session) -> bool:
+        """Make ready for an answer without an end to the present request; gives whether it goes in chunks.
+
+        TooMany if there are as many connections as may be of its address or user.
+        """
+        if self.pipeline or self._awaited is not _Awaited.NOTHING:
+            said = "what follows a request for a stream on its connection would never be answered"
+            raise RequestError("bad-request", said)
+        assert self._slot is not None, "it is not handed over twice"
+        self._slot.comes_from(network(client_ip))
+        self._slot.belongs_to(session)
+        if self._slot.refusal is not None:
+            self.cycle.keep_alive = False
+            raise self._slot.refusal
+        chunks = self.scope["http_version"] != "1.0"
+        if not chunks:
+            self.cycle.chunked_encoding = False  # else uvicorn says that there are
+        return chunks
+
+    def become(self, protocol: EventStreamSocket) -> None:
+        """See Streaming."""
+        self._wait(None)
+        self._forget_unread()
+        self._unset_keepalive_if_required()
+        self._forget_request()
+        self.connections.discard(self)
+        self.cycle.disconnected = True  # nothing more is written for it
+        slot, self._slot = self._slot, None
+        assert slot is not None, "it is not handed over twice"
+        if not self.transport.is_closing():
+            self.transport.set_protocol(protocol)
+            self.flow.resume_reading()
+        protocol.take(self.transport, slot, self.connections)
+
+    def _forget_request(self) -> None:
+        """Let go of what refers to this: it would be in the way of freeing it at once."""
+        if self.scope is not None:
+            self.scope["state"].pop("socket", None)
 
     def send_400_response(self, msg: str) -> None:
         """The parser was stopped."""
@@ -198,7 +254,7 @@ class HttpShell(HttpToolsProtocol):
     def _head_problem(self) -> tuple[int, str] | None:
         """What the parser lets pass, and others may read otherwise."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self._settings.header_bytes_max or len(self.headers) > _HEADERS_MAX:
+        if size > self.settings.header_bytes_max or len(self.headers) > _HEADERS_MAX:
             return 431, self._too_large()
         version = self.parser.get_http_version()
         hosts = [value for name, value in self.headers if name == b"host"]
@@ -216,7 +272,7 @@ class HttpShell(HttpToolsProtocol):
 
     def _too_large(self) -> str:
         return (
-            f"a request's head has at most {self._settings.header_bytes_max} bytes and {_HEADERS_MAX} headers"
+            f"a request's head has at most {self.settings.header_bytes_max} bytes and {_HEADERS_MAX} headers"
         )
 
     def _wait(self, timeout_s: float | None, then: Callable[[], None] | None = None) -> None:
@@ -224,7 +280,7 @@ class HttpShell(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
         if timeout_s is not None:
-            self._deadline = self._clock.call_later(timeout_s, then or self._late)
+            self._deadline = self.clock.call_later(timeout_s, then or self._late)
 
     def _late(self) -> None:
         self._deadline = None
@@ -240,7 +296,7 @@ class HttpShell(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         peer = self.client[0] if self.client else None
-        who = caller(peer, (), self._settings)
+        who = caller(peer, (), self.settings)
         self._emit(RequestRefused("http", who.ip, status, "bad-request", message))
         self._end_with(status, message)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from tycostream.errors import RequestError, TooMany
 
 JSON: Final = "application/json"
 GRAPHQL: Final = "application/graphql-response+json"
+PIECE_BYTES: Final = 256 * 1024  # of a large result
 
 
 def errors_response(
@@ -20,6 +21,23 @@ def errors_response(
     """An answer that holds ``errors`` and nothing else."""
     body = msgspec.json.encode({"errors": [error.to_graphql() for error in errors]})
     return Response(body, status, headers=dict(headers or {}), media_type=media)
+
+
+def pieces_response(
+    pieces: Sequence[bytes], media: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer that consists of ``pieces``: one body, or if it is large, in parts at the pace of the client."""
+    size = sum(map(len, pieces))
+    if size <= PIECE_BYTES:
+        return Response(b"".join(pieces), 200, headers=dict(headers or {}), media_type=media)
+
+    async def parts() -> AsyncIterator[bytes]:
+        # a transport copies all that it is given at once
+        for piece in pieces:
+            for at in range(0, len(piece), PIECE_BYTES):
+                yield piece[at : at + PIECE_BYTES]
+
+    return StreamingResponse(parts(), 200, {**(headers or {}), "content-length": str(size)}, media)
 
 
 def too_many_response(error: TooMany, media: str = JSON) -> Response:

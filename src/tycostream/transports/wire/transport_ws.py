@@ -41,6 +41,7 @@ class TransportWsFraming:
     """See Framing. One instance serves all connections."""
 
     key: Hashable = SUBPROTOCOL
+    tells_cursor = False  # a client that wants it selects it
     _before: Final = b'{"id":"'
     _between: Final = b'","type":"next","payload":'
 
