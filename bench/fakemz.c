@@ -7,6 +7,7 @@
 // timestamp is closed by a progress row at once. A tick's changes are one timestamp, or --per-tx changes each.
 // Output columns: mz_timestamp [, mz_progressed], (mz_state, keys.., values..) | (mz_diff, cols..).
 // Within one timestamp a key changes at most once (Materialize consolidates), so a batch never has more events than rows.
+// --sequence: every change is an update, rows take turns, and qty counts the changes: who follows can tell what it missed.
 // Any table name maps to the `trades` profile; only its columns may be selected.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -33,7 +34,7 @@ typedef int64_t i64; typedef uint64_t u64; typedef uint32_t u32; typedef uint8_t
 #define SNAP_NS 1000000000000000000LL   // sent_ns of rows that came with the initial table (19 digits, year 2001)
 
 // ---------------------------------------------------------------- options
-static int o_port = 6875, o_ctl = 0, o_rows = 1000, o_syms = 500, o_batch_ms = 20, o_pad = 0, o_progress_ms = 1000, o_quiet = 0, o_per_tx = 0;
+static int o_port = 6875, o_ctl = 0, o_rows = 1000, o_syms = 500, o_batch_ms = 20, o_pad = 0, o_progress_ms = 1000, o_quiet = 0, o_per_tx = 0, o_sequence = 0;
 static double o_rate = 0, o_start_delay = 1, o_duration = 0, o_symchange = 0;   // rate <0: as fast as the sockets take
 static double o_ins = 5, o_upd = 90, o_del = 5;
 static u64 o_seed = 1;
@@ -72,7 +73,7 @@ static ev*evs; static u32 nev, capev;
 static void fresh(row*r,i64 t){ r->tick=(u32)g_ticks; r->id=next_id++; r->sym=rndn(o_syms); r->side=rndn(2); r->price=100000+rndn(9000000); r->qty=1+rndn(1000); r->exec_us=t/1000; }
 static void init_table(void){
   captab=o_rows+1024; tab=malloc(sizeof(row)*(size_t)captab); i64 t=now_ns();
-  for(int i=0;i<o_rows;i++){ fresh(&tab[i],t); tab[i].sym=i%o_syms; tab[i].sent_ns=SNAP_NS; } ntab=o_rows;
+  for(int i=0;i<o_rows;i++){ fresh(&tab[i],t); tab[i].sym=i%o_syms; tab[i].sent_ns=SNAP_NS; if(o_sequence) tab[i].qty=0; } ntab=o_rows;
   padtxt=malloc(o_pad+1); for(int i=0;i<o_pad;i++)padtxt[i]='a'+i%26; padtxt[o_pad]=0;
 }
 static void gen(u32 n){
@@ -81,10 +82,11 @@ static void gen(u32 n){
   for(u32 k=0;k<n;k++){
     if((k&15)==15) t=now_ns();
     double x=rndf()*(o_ins+o_upd+o_del); u32 pick=0;
-    if(x>=o_ins&&ntab){ int ok=0; for(int z=0;z<8&&!ok;z++){ pick=rndn(ntab); ok=tab[pick].tick!=(u32)g_ticks; } if(!ok) continue; }   // one change per key and timestamp, as Materialize consolidates
+    if(o_sequence&&ntab){ x=o_ins; pick=(u32)(g_upd%ntab); if(tab[pick].tick==(u32)g_ticks) break; }
+    else if(x>=o_ins&&ntab){ int ok=0; for(int z=0;z<8&&!ok;z++){ pick=rndn(ntab); ok=tab[pick].tick!=(u32)g_ticks; } if(!ok) continue; }   // one change per key and timestamp, as Materialize consolidates
     ev*e=&evs[nev++];
     if(x<o_ins||!ntab){ if(ntab==captab){ captab*=2; tab=realloc(tab,sizeof(row)*(size_t)captab);} row*r=&tab[ntab++]; fresh(r,t); r->sent_ns=t; e->kind=0; e->n=*r; g_ins++; }
-    else if(x<o_ins+o_upd){ row*r=&tab[pick]; r->tick=(u32)g_ticks; e->o=*r; r->price+=(i64)rndn(2001)-1000; if(r->price<1)r->price=1; r->qty=1+rndn(1000); r->exec_us=t/1000; r->sent_ns=t;
+    else if(x<o_ins+o_upd){ row*r=&tab[pick]; r->tick=(u32)g_ticks; e->o=*r; r->price+=(i64)rndn(2001)-1000; if(r->price<1)r->price=1; r->qty=o_sequence?(int)(g_upd+1):1+(int)rndn(1000); r->exec_us=t/1000; r->sent_ns=t;
       if(o_symchange>0&&rndf()<o_symchange) r->sym=rndn(o_syms); e->kind=1; e->n=*r; g_upd++; }
     else { u32 i=pick; e->kind=2; e->o=tab[i]; e->n=tab[i]; tab[i]=tab[--ntab]; g_del++; }
   }
@@ -307,7 +309,7 @@ static void tick(int from_timer){
 }
 static void usage(void){ puts("fakemz --port 6875 --ctl-port 6876 --rows 1000 --symbols 500 --rate 0 (updates/s, -1 = as fast as the sockets take) --batch-ms 20 --mix 5:90:5 (insert:update:delete)\n"
  "       --start-delay 1 (s after a subscription exists; only for --rate) --duration 0 (s of updates, 0 = for ever) --seed 1 --symchange 0 (fraction of updates that change symbol)\n"
- "       --pad 0 (adds a `note` text column of that many bytes) --progress-ms 1000 --max-buffer-mb 512 --quiet\n"
+ "       --pad 0 (adds a `note` text column of that many bytes) --progress-ms 1000 --max-buffer-mb 512 --quiet --sequence\n"
  "       --per-tx 0 (changes per timestamp; 0: everything of a tick is one timestamp, 500 changes when unthrottled)\n"
  "control port, one command per line: rate R | burst N | batch MS | pertx N | mix i:u:d | pause | resume | drop (RST) | fin | error | endcopy | nolisten | listen | stats | quit\n"
  "rows of the initial table carry sent_ns = 1000000000000000000; every later change carries its CLOCK_REALTIME send time in ns."); exit(0); }
@@ -317,7 +319,7 @@ int main(int ac,char**av){
     if(ARG("--port"))o_port=atoi(av[++i]); else if(ARG("--ctl-port"))o_ctl=atoi(av[++i]); else if(ARG("--rows"))o_rows=atoi(av[++i]); else if(ARG("--symbols"))o_syms=atoi(av[++i]);
     else if(ARG("--rate"))o_rate=atof(av[++i]); else if(ARG("--batch-ms"))o_batch_ms=atoi(av[++i]); else if(ARG("--mix"))sscanf(av[++i],"%lf:%lf:%lf",&o_ins,&o_upd,&o_del);
     else if(ARG("--start-delay"))o_start_delay=atof(av[++i]); else if(ARG("--duration"))o_duration=atof(av[++i]); else if(ARG("--seed"))o_seed=strtoull(av[++i],0,10); else if(ARG("--symchange"))o_symchange=atof(av[++i]);
-    else if(ARG("--pad"))o_pad=atoi(av[++i]); else if(ARG("--progress-ms"))o_progress_ms=atoi(av[++i]); else if(ARG("--max-buffer-mb"))o_maxbuf=atoll(av[++i])<<20; else if(ARG("--columns")){ if(strcmp(av[++i],"trades")){ fprintf(stderr,"only the trades profile\n"); return 2; } } else if(ARG("--per-tx"))o_per_tx=atoi(av[++i]); else if(!strcmp(a,"--quiet"))o_quiet=1; else usage(); }
+    else if(ARG("--pad"))o_pad=atoi(av[++i]); else if(ARG("--progress-ms"))o_progress_ms=atoi(av[++i]); else if(ARG("--max-buffer-mb"))o_maxbuf=atoll(av[++i])<<20; else if(ARG("--columns")){ if(strcmp(av[++i],"trades")){ fprintf(stderr,"only the trades profile\n"); return 2; } } else if(ARG("--per-tx"))o_per_tx=atoi(av[++i]); else if(!strcmp(a,"--quiet"))o_quiet=1; else if(!strcmp(a,"--sequence"))o_sequence=1; else usage(); }
   if(o_pad>4000)o_pad=4000; if(!o_ctl)o_ctl=o_port+1; signal(SIGPIPE,SIG_IGN); rs[0]=o_seed*0x9E3779B97F4A7C15ULL+1; rs[1]=o_seed^0xD1B54A32D192ED03ULL; for(int i=0;i<20;i++)rnd();
   init_table(); g_ts=g_changed_at=now_ns()/1000000; ep=epoll_create1(EPOLL_CLOEXEC); lfd=listen_on(o_port); cfd=listen_on(o_ctl); if(lfd<0||cfd<0) return 1;
   tfd=timerfd_create(CLOCK_MONOTONIC,TFD_NONBLOCK|TFD_CLOEXEC); struct itimerspec s={{o_batch_ms/1000,(o_batch_ms%1000)*1000000L},{o_batch_ms/1000,(o_batch_ms%1000)*1000000L}}; timerfd_settime(tfd,0,&s,0);

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import subprocess
-import threading
 import time
 
 from figures import BY_SYMBOL, Figure, Figures, Measure
@@ -25,6 +23,7 @@ from harness import (
     start_load,
     wait_for,
 )
+from watch import Watch
 
 
 def memory(spec: Spec, pace: Pace) -> Figures:
@@ -110,27 +109,6 @@ def start(spec: Spec, pace: Pace) -> Figures:
     yield Figure("serve until ready", median(ready), "s", most=2.5)
 
 
-class _Watch(threading.Thread):
-    """Asks for /healthz all the time and remembers the longest wait: how long the loop was held."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self.port, self.longest_ms, self.done = port, 0.0, threading.Event()
-
-    def run(self) -> None:
-        """See Thread."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        while not self.done.wait(0.005):
-            begin = time.monotonic()
-            try:
-                connection.request("GET", "/healthz")
-                connection.getresponse().read()
-            except (OSError, http.client.HTTPException):
-                connection.close()
-                continue
-            self.longest_ms = max(self.longest_ms, (time.monotonic() - begin) * 1000)
-
-
 def snapshot(spec: Spec, pace: Pace, rows: int = 500_000) -> Figures:
     """A late joiner's snapshot while others are served; and how long loading from upstream holds the loop."""
     rates, waits, held, loading = [], [], [], []
@@ -138,13 +116,12 @@ def snapshot(spec: Spec, pace: Pace, rows: int = 500_000) -> Figures:
         with Fake(rows, rep + 1, batch_ms=10, per_tx=1), Server(spec, wait=False) as server:
             begin = time.monotonic()
             wait_for(lambda: get_status(spec.port, "/healthz") > 0, "the server", server.process)
-            watch = _Watch(spec.port)
+            watch = Watch(spec.port)
             watch.start()
             wait_for(server.ready, "the server", server.process, 180)
             loading.append(rows / (time.monotonic() - begin))
             held.append(watch.longest_ms)
-            watch.done.set()
-            watch.join(30)
+            watch.stop()
             others_options: Json = {
                 "clients": 10,
                 "warmup": 0.5,

@@ -25,6 +25,9 @@ from urllib.parse import urlsplit
 HERE = Path(__file__).resolve().parent
 UPSTREAM_PORT, CONTROL_PORT, SERVER_PORT, LIMIT_PORT, LIMIT_CONTROL_PORT = 16875, 16876, 14000, 14001, 14002
 SERVER_CORE, TOOLS_CORE = 0, 1
+CORES = os.sched_getaffinity(
+    0
+)  # of this process as it began: a bench may have put itself on the tools' core since
 Json = dict[str, Any]
 
 _COLUMNS = "id symbol side price qty executed_at sent_ns"
@@ -89,6 +92,11 @@ class Pace:
     repeats: int = 3
 
 
+def on_core(core: int, pid: int = 0) -> None:
+    """Keep a process (0: this one) on ``core``, if the machine lets us have it."""
+    os.sched_setaffinity(pid, {core} & CORES or CORES)
+
+
 def port_open(port: int) -> bool:
     """Whether somebody listens."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -124,14 +132,13 @@ class Process:
     """A process of ours, on one core; ends with the ``with`` block."""
 
     def __init__(self, cmd: Sequence[object], core: int, log: Path | None = None, **kwargs: Any) -> None:
-        cores = os.sched_getaffinity(0)
         out: Any = log.open("w") if log else subprocess.DEVNULL
         self.process = subprocess.Popen(
             [str(part) for part in cmd], stdout=out, stderr=subprocess.STDOUT, **kwargs
         )
         if log:
             out.close()
-        os.sched_setaffinity(self.process.pid, {core} & cores or cores)
+        on_core(core, self.process.pid)
 
     @property
     def pid(self) -> int:
@@ -263,7 +270,7 @@ def load_limit(limit: Limit, spec: Spec, **options: object) -> Json:
 def start_load(cmd: Sequence[str]) -> subprocess.Popen[str]:
     """A load client that runs beside others."""
     process = subprocess.Popen(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE)
-    os.sched_setaffinity(process.pid, {TOOLS_CORE} & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+    on_core(TOOLS_CORE, process.pid)
     return process
 
 

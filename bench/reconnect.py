@@ -30,7 +30,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
-from harness import TOOLS_CORE, Fake, Json, Server, Spec, control, save, sigterm_unwinds
+from harness import TOOLS_CORE, Fake, Json, Server, Spec, control, on_core, save, sigterm_unwinds
 from storm_client import Crowd, Waits
 
 SERVER_PORT, UPSTREAM_PORT, CONTROL_PORT = 14003, 16877, 16878  # its own: another bench may be at work
@@ -230,7 +230,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if given.clients + 500 > most:
         parser.error(f"{given.clients} clients need more open files than {most}: ulimit -n")
-    os.sched_setaffinity(0, {TOOLS_CORE} & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+    on_core(TOOLS_CORE)
     with sigterm_unwinds():
         for algorithm in given.algorithm:
             for kind in given.kind:
