@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
@@ -121,9 +122,13 @@ class Pipe:
         self.most_unread = 0
         self.closing = self.aborted = self.full = False
         self.reading = True
+        self.acknowledged = 0  # by the client's kernel
 
     def get_extra_info(self, name: str) -> Any:
-        return ("127.0.0.1", 5) if name == "peername" else None
+        return {"peername": ("127.0.0.1", 5), "socket": self}.get(name)
+
+    def getsockopt(self, *_: int) -> bytes:
+        return bytes(120) + self.acknowledged.to_bytes(8, sys.byteorder)
 
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == HIGH_WATER_BYTES
@@ -489,3 +494,40 @@ def test_nothing_that_a_client_sends_raises_or_leaks(
     assert all(outbox.closed for outbox in rig.operations.outboxes)
     assert rig.closed_event().code in {*CLOSE_CODES, 1001, 1005, 4000}
     rig.clock.advance(3600)
+
+
+PING_S = 20.0
+
+
+def test_who_answers_no_ping_and_takes_nothing_is_gone(rig: Rig) -> None:
+    rig.clock.advance(ServerConfig().connection_init_timeout.total_seconds())
+    aborted = []
+    for _ in range(2):
+        rig.clock.advance(PING_S)
+        aborted.append(rig.pipe.aborted)
+    assert aborted == [False, True]
+    rig.shell.connection_lost(None)
+    assert (rig.closed_event().code, rig.closed_event().reason) == (1006, "no answer to a ping")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a client has taken")
+def test_who_reads_slowly_is_not_gone_before_it_comes_to_the_ping(rig: Rig) -> None:
+    rig.clock.advance(ServerConfig().connection_init_timeout.total_seconds())
+    for _ in range(30):
+        rig.pipe.acknowledged += 1
+        rig.clock.advance(PING_S)
+    aborted = [rig.pipe.aborted]
+    pings = [each for each in _frames(rig.pipe.take()) if each == b"\x89\x00"]
+    assert len(pings) == 1  # others would stand behind the first
+    rig.clock.advance(PING_S)
+    assert [*aborted, rig.pipe.aborted] == [False, True]
+
+
+def _frames(data: bytes) -> list[bytes]:
+    """Frames of no more than 125 bytes."""
+    frames = []
+    while data:
+        size = 2 + data[1]
+        frames.append(data[:size])
+        data = data[size:]
+    return frames

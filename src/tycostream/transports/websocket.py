@@ -31,6 +31,7 @@ from tycostream.observe.events import ConnectionClosed, ConnectionOpened, Emit, 
 from tycostream.transports.caller import Caller, caller
 from tycostream.transports.connection import Connection
 from tycostream.transports.origin import Verdict, judge
+from tycostream.transports.taken import bytes_taken
 from tycostream.transports.wire.transport_ws import SUBPROTOCOL
 
 _PATHS = ("/graphql", "/v1/graphql")
@@ -74,6 +75,7 @@ class WebSocketShell(asyncio.Protocol):
         self._work_due = False
         self._timer: Timer | None = None
         self._awaiting_pong = False
+        self._taken = 0  # by the client, when it was last pinged
         self._closing = False
         self._peer = ""
         self._caller = Caller("", proxied=False)
@@ -258,7 +260,7 @@ class WebSocketShell(asyncio.Protocol):
         else:
             self._ping_later()
 
-    # keep-alive: a peer that answers no ping within an interval is gone
+    # keep-alive: a peer that answers no ping within an interval, and takes nothing meanwhile, is gone
 
     def _ping_later(self) -> None:
         self._timer = self._clock.call_later(self._config.ping_interval.total_seconds(), self._ping)
@@ -267,13 +269,17 @@ class WebSocketShell(asyncio.Protocol):
         self._timer = None
         if self._closing or self._transport is None:
             return
-        if self._awaiting_pong:
+        before, self._taken = self._taken, bytes_taken(self._transport)
+        if not self._awaiting_pong:
+            self._awaiting_pong = True
+            self._wire.send_ping(b"")
+            self._flush_wire()
+        elif (
+            self._taken <= before
+        ):  # a slow reader has yet to come to the ping: what it is sent stands before it
             self.close_code, self.close_reason = 1006, "no answer to a ping"
             self._transport.abort()
             return
-        self._awaiting_pong = True
-        self._wire.send_ping(b"")
-        self._flush_wire()
         self._ping_later()
 
     # frames
