@@ -29,7 +29,7 @@ class CorsConfig(Model):
     )
     credentials: Flag = Field(False, description="Their requests may be authenticated by cookies.")
     headers: Names = Field(
-        ("Authorization", "Content-Type", "X-Hasura-*", "GraphQL-Require-Preflight"),
+        ("Authorization", "Content-Type", "X-Hasura-*", "GraphQL-Require-Preflight", "Last-Event-ID"),
         description="Headers that they may send; a * at the end stands for any ending, alone for any header.",
     )
     methods: Names = Field(("GET", "POST"), description="Methods that they may use.")
