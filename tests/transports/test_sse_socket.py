@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -237,6 +238,18 @@ def test_beats_wait_for_a_socket_that_is_full_and_who_reads_a_little_stays() -> 
     rig.socket.write(b"x" * (HIGH_WATER_BYTES + 200))
     rig.beat()
     assert rig.aborted() is False, "it has read since"
+    rig.beat()
+    assert rig.aborted()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a client has taken")
+def test_who_takes_what_the_kernel_holds_stays() -> None:
+    rig = Rig()
+    rig.socket.write(b"x" * (HIGH_WATER_BYTES + 100))
+    for _ in range(10):
+        rig.pipe.acknowledged += 1
+        rig.beat()
+    assert rig.aborted() is False
     rig.beat()
     assert rig.aborted()
 

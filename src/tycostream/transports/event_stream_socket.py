@@ -20,6 +20,7 @@ from tycostream.clock import Clock, Timer
 from tycostream.config.model import ServerConfig
 from tycostream.observe.events import ConnectionClosed, ConnectionOpened, Emit
 from tycostream.transports.event_stream import TRANSPORT, EventStream
+from tycostream.transports.taken import bytes_taken
 from tycostream.transports.wire.sse import HEADERS
 
 _WRITE_BUFFER_BYTES: Final = 256 * 1024
@@ -53,6 +54,7 @@ class EventStreamSocket(asyncio.Protocol):
         self._peer = ""
         self._full = False  # the transport's buffer is over its high-water mark
         self._unread_bytes = 0  # what was in it at the last beat, if it was full then
+        self._taken_bytes = 0  # by the client, at that beat
         self._closing = False
         self._timer: Timer | None = None
         self.close_code = 0
@@ -127,13 +129,14 @@ class EventStreamSocket(asyncio.Protocol):
 
     def _beat(self) -> None:
         self._timer = None
-        if self._full:
-            unread_bytes = self.unsent_bytes
-            if 0 < self._unread_bytes <= unread_bytes:
+        if self._full and self._transport is not None:
+            unread_bytes, taken_bytes = self.unsent_bytes, bytes_taken(self._transport)
+            # Of what the kernel holds some may be taken before it asks for more of ours.
+            if 0 < self._unread_bytes <= unread_bytes and taken_bytes <= self._taken_bytes:
                 self.close_code, self.close_reason = 1006, "nothing was read for an interval"
                 self._abort()
                 return
-            self._unread_bytes = unread_bytes
+            self._unread_bytes, self._taken_bytes = unread_bytes, taken_bytes
         else:
             self.write(self._stream.framing.beat)
         self._beat_later()
